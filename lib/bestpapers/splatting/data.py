@@ -1,0 +1,458 @@
+"""Cameras, true images and data sets of the procedural scenes: a truth without aliasing at every size and zoom.
+
+Aliasing can only be measured against images that have none. Photographs cannot offer them, so the scenes of `worlds`
+are formulas: a ray answers exactly what it sees, and a pixel is the mean of many rays spread over its square (the box
+pixel). The same scene therefore has a correct image at 12 x 12, at 1536 x 1536, and at any focal length.
+
+Three scenes: "wheel" (a black spoked wheel, a checkered ball behind it, a far wall with a Siemens star), "foliage"
+(a leafy branch and grass, a pumpkin, more grass and a tree, hills), "text" (an eye chart on a stand, a striped ball, a
+brick wall). Each comes in two versions behind one switch, `detail`:
+
+    "thin"     hard edges and strokes thinner than a pixel: more detail than a training image can hold
+    "natural"  the same scene with every edge blurred by a Gaussian of one pixel standard deviation, as a 32-pixel
+               camera at distance 3 sees it, and with strokes wide enough to survive that; made to be trained on
+               images with noise of standard deviation 0.03, as a real sensor gives
+
+Conventions: world x right, y up, z towards the viewer. Cameras follow OpenCV (x right, y down, z forward); the centre
+of pixel i is at i + 0.5; the principal point is the middle of the image. Lengths are in scene units: the wheel's radius
+is 1. Every ray ends on something solid: images are opaque, three channels, no alpha, and need no background colour.
+Colours are in [0, 1] and are compared as they are: no gamma.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from bestpapers.splatting.worlds import DETAILS, SCENES, Scene, hit_rays, make_scene, render_rays
+
+__all__ = [
+    "DETAILS",
+    "SCENES",
+    "Camera",
+    "Dataset",
+    "Scene",
+    "Views",
+    "band_limit",
+    "camera_ring",
+    "look_at",
+    "make_dataset",
+    "make_scene",
+    "render_truth",
+    "stack",
+    "surface_points",
+]
+
+Array = NDArray[np.float64]
+
+FOV_DEG = 50.0
+TRUTH_RAYS = 1536  # rays across an image: 16 x 16 in each pixel of a 96-pixel image
+
+
+# ------------------------------------------------------------------------------------------------------------- cameras
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera.
+
+    viewmat  [4, 4] float64, world to camera, OpenCV axes: x_cam = R x_world + t
+    K        [3, 3] float64, in pixels: [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
+    width, height  pixels
+
+    Raises ValueError when a matrix has the wrong shape or non-finite entries, when the rotation is not a rotation, when
+    a focal length is not positive, or when the image has no pixels. The arrays are copies and read-only.
+    """
+
+    viewmat: Array
+    K: Array
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        for name, shape in (("viewmat", (4, 4)), ("K", (3, 3))):
+            value = np.array(getattr(self, name), dtype=np.float64)
+            if value.shape != shape:
+                raise ValueError(f"Camera.{name}: expected shape {shape}, got {value.shape}")
+            if not np.isfinite(value).all():
+                raise ValueError(f"Camera.{name}: entries must be finite, got\n{value}")
+            value.setflags(write=False)
+            object.__setattr__(self, name, value)
+        for name in ("width", "height"):
+            object.__setattr__(self, name, _pixels(f"Camera.{name}", getattr(self, name)))
+        R = self.viewmat[:3, :3]
+        if not np.allclose(R @ R.T, np.eye(3), atol=1e-6) or np.linalg.det(R) < 0:
+            raise ValueError("Camera.viewmat: the upper left 3 x 3 block is not a rotation (scale, shear or mirror in it)")
+        if not np.allclose(self.viewmat[3], (0, 0, 0, 1)):
+            raise ValueError(f"Camera.viewmat: the last row must be 0 0 0 1, got {self.viewmat[3]}")
+        if self.K[0, 0] <= 0 or self.K[1, 1] <= 0:
+            raise ValueError(f"Camera.K: focal lengths must be positive, got {self.K[0, 0]:g} and {self.K[1, 1]:g}")
+
+    @property
+    def position(self) -> Array:
+        """The optical centre in the world, [3] float64."""
+        return -self.viewmat[:3, :3].T @ self.viewmat[:3, 3]
+
+    def at(self, *, width: int) -> Camera:
+        """The same view on an image `width` pixels wide: same field of view, another sampling rate.
+
+        The height follows the aspect ratio, rounded to whole pixels; focal length and centre scale with each side.
+        """
+        width = _pixels("Camera.at: width", width)
+        height = max(1, round(self.height * width / self.width))
+        K = np.diag((width / self.width, height / self.height, 1.0)) @ self.K
+        return Camera(self.viewmat, K, width, height)
+
+    def scaled(self, factor: float) -> Camera:
+        """The same view with `factor` times as many pixels along each side; both sides must stay whole numbers."""
+        factor = _positive("Camera.scaled: factor", factor)
+        width, height = self.width * factor, self.height * factor
+        if min(width, height) < 1 - 1e-6 or abs(width - round(width)) > 1e-6 or abs(height - round(height)) > 1e-6:
+            raise ValueError(
+                f"Camera.scaled: {self.width} x {self.height} pixels times {factor:g} is {width:g} x {height:g}; "
+                "an image needs whole pixels, at least one"
+            )
+        return self.at(width=round(width))
+
+    def zoomed(self, factor: float) -> Camera:
+        """The same image size with `factor` times the focal length: above 1 zooms in, below 1 zooms out."""
+        factor = _positive("Camera.zoomed: factor", factor)
+        return Camera(self.viewmat, self.K @ np.diag((factor, factor, 1.0)), self.width, self.height)
+
+    def project(self, points: ArrayLike) -> tuple[Array, Array]:
+        """World points [N, 3] -> image positions [N, 2] in pixels, and depths z [N] along the optical axis."""
+        cam = np.asarray(points, dtype=np.float64) @ self.viewmat[:3, :3].T + self.viewmat[:3, 3]
+        uvw = cam @ self.K.T
+        return uvw[:, :2] / uvw[:, 2:], cam[:, 2]
+
+    def rays(self, uv: ArrayLike) -> tuple[Array, Array]:
+        """Image positions [N, 2] in pixels -> ray origins [N, 3] and directions [N, 3] in the world.
+
+        Directions have z_cam = 1, so origin + z * direction is the point at depth z.
+        """
+        uv = np.asarray(uv, dtype=np.float64)
+        cam = np.column_stack([uv, np.ones(len(uv))]) @ np.linalg.inv(self.K).T
+        return np.tile(self.position, (len(uv), 1)), cam @ self.viewmat[:3, :3]
+
+
+def look_at(
+    eye: ArrayLike,
+    target: ArrayLike = (0.0, 0.0, 0.0),
+    up: ArrayLike = (0.0, 1.0, 0.0),
+    fov_deg: float = FOV_DEG,
+    size: int = 96,
+) -> Camera:
+    """A square camera of `size` pixels at `eye` that looks at `target`; `up` points up in the image.
+
+    eye, target, up  [3] in scene units; fov_deg  full angle of view in degrees, in (0, 180).
+    Raises ValueError on a non-finite position, on eye == target, and on an `up` along the line of sight.
+    """
+    eye, target, up = (_vector(f"look_at: {n}", v) for n, v in (("eye", eye), ("target", target), ("up", up)))
+    fov_deg = _fov("look_at: fov_deg", fov_deg)
+    size = _pixels("look_at: size", size)
+    forward = target - eye
+    if np.linalg.norm(forward) < 1e-9:
+        raise ValueError(f"look_at: eye and target are the same point {eye}; the direction of view is undefined")
+    forward /= np.linalg.norm(forward)
+    right = np.cross(forward, up)
+    if np.linalg.norm(right) < 1e-9 * max(1.0, float(np.linalg.norm(up))):
+        raise ValueError(f"look_at: up {up} is zero or lies along the line of sight; choose another")
+    right /= np.linalg.norm(right)
+    R = np.stack([right, np.cross(forward, right), forward])  # rows: camera x (right), y (down), z (forward)
+    viewmat = np.eye(4)
+    viewmat[:3, :3], viewmat[:3, 3] = R, -R @ eye
+    f = 0.5 * size / math.tan(math.radians(fov_deg) / 2)
+    return Camera(viewmat, np.array([[f, 0, size / 2], [0, f, size / 2], [0, 0, 1]]), size, size)
+
+
+def camera_ring(
+    n: int,
+    *,
+    distance: tuple[float, float] = (2.6, 3.4),
+    tilt_deg: tuple[float, float] = (3.0, 22.0),
+    fov_deg: float = FOV_DEG,
+    size: int = 96,
+    seed: int = 0,
+    target: ArrayLike = (0.0, 0.0, 0.0),
+) -> tuple[Camera, ...]:
+    """`n` cameras around the +z axis, all looking at `target`.
+
+    They go round the axis at even steps from a random start; each draws its distance from `target` and its angle
+    against the axis uniformly from the ranges given. Equal seeds give equal cameras.
+    """
+    n = _count("camera_ring: n", n)
+    target = _vector("camera_ring: target", target)
+    near, far = (_positive("camera_ring: distance", d) for d in distance)
+    low, high = tilt_deg
+    if not (0 <= low <= high < 90) or near > far:
+        raise ValueError(
+            f"camera_ring: distance {distance} and tilt_deg {tilt_deg} must be (low, high), the tilt within 0 to 90"
+        )
+    rng = np.random.default_rng(seed)
+    around = 2 * np.pi * (np.arange(n) + rng.uniform()) / max(n, 1)
+    tilt = np.radians(rng.uniform(low, high, n))
+    d = rng.uniform(near, far, n)
+    toward = np.stack([np.sin(tilt) * np.cos(around), np.sin(tilt) * np.sin(around), np.cos(tilt)], axis=1)
+    return tuple(look_at(target + d[i] * toward[i], target, fov_deg=fov_deg, size=size) for i in range(n))
+
+
+def stack(
+    cameras: Sequence[Camera], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> tuple[Tensor, Tensor, int, int]:
+    """Cameras of one image size -> viewmats [C, 4, 4], Ks [C, 3, 3], width, height, as the rasterizer takes them."""
+    if len(cameras) == 0:
+        raise ValueError("stack: no cameras given")
+    sizes = {(c.width, c.height) for c in cameras}
+    if len(sizes) > 1:
+        raise ValueError(f"stack: cameras must share one image size, got (width, height) {sorted(sizes)}")
+    viewmats = torch.from_numpy(np.stack([c.viewmat for c in cameras])).to(device, dtype)
+    Ks = torch.from_numpy(np.stack([c.K for c in cameras])).to(device, dtype)
+    return viewmats, Ks, cameras[0].width, cameras[0].height
+
+
+# --------------------------------------------------------------------------------------------------------------- truth
+
+
+def render_truth(scene: Scene, camera: Camera, *, supersample: int | None = None) -> Tensor:
+    """The true image of a scene: [height, width, 3] float32 on the CPU, values in [0, 1].
+
+    Each pixel is the mean over supersample x supersample rays on a regular grid inside its square. By default there are
+    about 1536 rays across the image whatever its size, and at least 4 x 4 to a pixel. Images of one view whose numbers
+    of rays agree share their rays, so the small one equals the box mean of the large one up to rounding.
+
+    A camera may stand anywhere. What lies behind it is not drawn, and a ray that never reaches the far wall (possible
+    only beyond 90 degrees from -z) sees the wall's base colour.
+    """
+    if supersample is None:
+        supersample = max(4, math.ceil(TRUTH_RAYS / camera.width))
+    supersample = _pixels("render_truth: supersample", supersample)
+    out = np.empty((camera.height, camera.width, 3), dtype=np.float32)
+    to_world = np.ascontiguousarray(camera.viewmat[:3, :3].T)
+    render_rays(scene.world, to_world, camera.position, np.linalg.inv(camera.K), supersample, out)
+    return torch.from_numpy(out)
+
+
+def box_mean(images: Tensor, factor: int) -> Tensor:
+    """[..., H, W, C] -> [..., H / factor, W / factor, C]: the mean of each factor x factor block."""
+    *batch, H, W, C = images.shape
+    if factor < 1 or H % factor or W % factor:
+        raise ValueError(f"box_mean: {H} x {W} pixels do not divide into blocks of {factor} x {factor}")
+    return images.reshape(*batch, H // factor, factor, W // factor, factor, C).mean(dim=(-4, -2))
+
+
+def band_limit(images: Tensor, size: int) -> Tensor:
+    """What cameras of `size` pixels could know of larger images: [..., H, W, C] in, same shape out.
+
+    The images are averaged over boxes down to `size` pixels wide (exactly what a training camera of that size records)
+    and brought back with bicubic interpolation on the pixel centres, clipped to [0, 1]. Comparing a zoomed-in rendering
+    with this asks only for detail that the training images held; comparing it with the full truth also asks for detail
+    that one training image cannot hold. Raises ValueError unless `size` divides the width.
+    """
+    *batch, H, W, C = images.shape
+    size = _pixels("band_limit: size", size)
+    if W % size or H % (W // size):
+        raise ValueError(f"band_limit: images of {W} x {H} pixels do not divide into a training size of {size}")
+    small = box_mean(images, W // size).reshape(-1, H // (W // size), size, C).permute(0, 3, 1, 2)
+    large = torch.nn.functional.interpolate(small, size=(H, W), mode="bicubic", align_corners=False)
+    return large.permute(0, 2, 3, 1).reshape(*batch, H, W, C).clamp(0.0, 1.0)
+
+
+def cast(scene: Scene, origins: ArrayLike, directions: ArrayLike, draw: ArrayLike | float = 0.5) -> tuple[Array, Array]:
+    """Where rays end: origins and directions [N, 3] -> points [N, 3] and colours [N, 3], float64.
+
+    A ray that meets nothing gives NaN. Soft edges are partly there: a ray ends at the first surface where the share of
+    its colour that is accounted for exceeds `draw` ([N] or one number, in [0, 1)). Uniform random `draw` makes each
+    surface as likely as its share in the pixel; 0.5 takes an edge where a hard one would be.
+    """
+    o = np.ascontiguousarray(origins, dtype=np.float64)
+    d = np.ascontiguousarray(directions, dtype=np.float64)
+    if o.ndim != 2 or o.shape[1] != 3 or o.shape != d.shape:
+        raise ValueError(f"cast: origins and directions must both be [N, 3], got {o.shape} and {d.shape}")
+    points, colours = np.empty_like(o), np.empty_like(o)
+    hit_rays(scene.world, o, d, np.ascontiguousarray(np.broadcast_to(draw, len(o)), dtype=np.float64), points, colours)
+    return points, colours
+
+
+def surface_points(
+    scene: Scene,
+    n: int,
+    generator: np.random.Generator,
+    *,
+    cameras: Sequence[Camera] | None = None,
+    noise_std: float = 0.02,
+) -> tuple[Tensor, Tensor]:
+    """Points on what the cameras see, a stand-in for structure from motion: points [n, 3], colours [n, 3], float32.
+
+    Rays go through uniformly random image positions of randomly chosen cameras (by default the standard 20) and end
+    where they hit; positions then get Gaussian noise of `noise_std` scene units. Near and large things get more points,
+    hidden ones none. The generator alone decides the result.
+    """
+    n = _count("surface_points: n", n)
+    if not (math.isfinite(noise_std) and noise_std >= 0):
+        raise ValueError(f"surface_points: noise_std must be finite and at least 0, got {noise_std}")
+    if cameras is None:
+        cameras = camera_ring(20)
+    if len(cameras) == 0:
+        raise ValueError("surface_points: no cameras given")
+    which = generator.integers(len(cameras), size=n)
+    position = generator.uniform(size=(n, 2))
+    origins, directions = np.empty((n, 3)), np.empty((n, 3))
+    for i, camera in enumerate(cameras):
+        mine = which == i
+        origins[mine], directions[mine] = camera.rays(position[mine] * (camera.width, camera.height))
+    points, colours = cast(scene, origins, directions, generator.uniform(size=n))
+    if np.isnan(points).any():
+        raise ValueError("surface_points: some cameras look past the end of the scene; point them towards -z")
+    points += noise_std * generator.standard_normal((n, 3))
+    return torch.from_numpy(points).float(), torch.from_numpy(colours).float()
+
+
+# ------------------------------------------------------------------------------------------------------------ data sets
+
+
+@dataclass(frozen=True, eq=False)
+class Views:
+    """V cameras of one size and their images [V, height, width, 3] float32."""
+
+    cameras: tuple[Camera, ...]
+    images: Tensor
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def stack(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, int, int]:
+        """viewmats [V, 4, 4], Ks [V, 3, 3], width, height."""
+        return stack(self.cameras, device)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What a training run gets, and what it is judged by.
+
+    scene    the Scene; `render_truth(data.scene, camera)` gives the truth for any other camera
+    train    {width: Views}, training images at one or more sizes of the same cameras, with noise if asked for
+    test     {width: Views}, true images at several sizes of the same cameras, never with noise
+    points   [N, 3] float32, noisy surface points to start Gaussians from
+    colors   [N, 3] float32 in [0, 1], their colours
+    """
+
+    scene: Scene
+    train: dict[int, Views]
+    test: dict[int, Views]
+    points: Tensor
+    colors: Tensor
+
+
+def make_dataset(
+    scene: str,
+    detail: str = "thin",
+    size: int = 96,
+    n_train: int = 20,
+    n_test: int = 4,
+    noise_std: float = 0.0,
+    seed: int = 0,
+    *,
+    test_sizes: Sequence[int] | None = None,
+    train_sizes: Sequence[int] | None = None,
+    n_points: int = 2000,
+    n_close: int = 0,
+    fov_deg: float = FOV_DEG,
+) -> Dataset:
+    """Cameras, images and starting points of a scene.
+
+    scene, detail  one of SCENES, one of DETAILS
+    size           width and height in pixels of the training images
+    n_train        training cameras: one ring at distance 2.6 to 3.4, up to 22 degrees off the axis
+    n_test         test cameras, from the same ranges but elsewhere
+    n_close        so many of the training cameras stand at 1.4 to 1.7 instead. Only then does the best sampling rate nu
+                   (paper, Eq. 7) differ between parts of the scene at equal depth
+    noise_std      standard deviation of Gaussian noise on training images only, as a fraction of full scale. It is not
+                   clipped, so that its mean stays zero: values may leave [0, 1] a little
+    seed           of the noise and of the points. Cameras and truth do not depend on it: seeds differ as runs, not as
+                   tasks, and the truth of one setting is rendered once per process
+    test_sizes     widths of test images at the same field of view; default (size, size/2, size/4, size/8)
+    train_sizes    widths of training images for multi-scale training, default (size,); noise is drawn for each anew
+    n_points       surface points (see `surface_points`)
+
+    Raises ValueError on an unknown scene, a size or count that is no whole number in range, or a non-finite argument.
+    """
+    world = make_scene(scene, detail)
+    size = _pixels("make_dataset: size", size)
+    n_train, n_test = _pixels("make_dataset: n_train", n_train), _count("make_dataset: n_test", n_test)
+    n_close = _count("make_dataset: n_close", n_close)
+    if n_close > n_train:
+        raise ValueError(f"make_dataset: n_close is {n_close}, but there are only {n_train} training cameras")
+    if not (math.isfinite(noise_std) and noise_std >= 0):
+        raise ValueError(f"make_dataset: noise_std must be finite and at least 0, got {noise_std}")
+    fov_deg = _fov("make_dataset: fov_deg", fov_deg)
+    if test_sizes is None:
+        test_sizes = [size // k for k in (1, 2, 4, 8) if size % k == 0]
+    test_widths = tuple(_pixels("make_dataset: test_sizes", s) for s in test_sizes)
+    train_widths = tuple(_pixels("make_dataset: train_sizes", s) for s in (train_sizes or (size,)))
+
+    train = {w: _truth(scene, detail, n_train, n_close, "train", fov_deg, w) for w in train_widths}
+    test = {w: _truth(scene, detail, n_test, 0, "test", fov_deg, w) for w in test_widths}
+    # separate generators: asking for more points must not change the noise, nor the other way round
+    noise, draw = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+    if noise_std > 0:
+        train = {w: Views(v.cameras, _add_noise(v.images, noise_std, noise)) for w, v in train.items()}
+    cameras = train[train_widths[0]].cameras
+    points, colors = surface_points(world, n_points, draw, cameras=cameras)
+    return Dataset(world, train, test, points, colors)
+
+
+@lru_cache(maxsize=32)
+def _truth(scene: str, detail: str, n: int, n_close: int, split: str, fov_deg: float, width: int) -> Views:
+    """Cameras of a split and their true images; rendered once per setting. Callers must not write into the images."""
+    if split == "train":
+        cameras = camera_ring(n - n_close, fov_deg=fov_deg, size=width, seed=0)
+        cameras += camera_ring(n_close, distance=(1.4, 1.7), fov_deg=fov_deg, size=width, seed=1)
+    else:
+        cameras = camera_ring(n, tilt_deg=(6.0, 18.0), fov_deg=fov_deg, size=width, seed=2)
+    images = [render_truth(make_scene(scene, detail), camera) for camera in cameras]
+    return Views(cameras, torch.stack(images) if images else torch.empty(0, width, width, 3))
+
+
+def _add_noise(images: Tensor, std: float, generator: np.random.Generator) -> Tensor:
+    return images + std * torch.from_numpy(generator.standard_normal(images.shape, dtype=np.float32))
+
+
+# --------------------------------------------------------------------------------------------------------------- checks
+
+
+def _count(what: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise ValueError(f"{what} must be a whole number, at least 0, got {value!r}")
+    return int(value)
+
+
+def _pixels(what: str, value: int) -> int:
+    if _count(what, value) < 1:
+        raise ValueError(f"{what} must be at least 1, got {value}")
+    return int(value)
+
+
+def _positive(what: str, value: float) -> float:
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(f"{what} must be finite and positive, got {value}")
+    return float(value)
+
+
+def _fov(what: str, value: float) -> float:
+    if not (math.isfinite(value) and 0 < value < 180):
+        raise ValueError(f"{what} must be between 0 and 180 degrees, got {value}")
+    return float(value)
+
+
+def _vector(what: str, value: ArrayLike) -> Array:
+    v = np.array(value, dtype=np.float64)
+    if v.shape != (3,) or not np.isfinite(v).all():
+        raise ValueError(f"{what} must be three finite numbers, got {value!r}")
+    return v

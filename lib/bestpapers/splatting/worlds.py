@@ -1,0 +1,386 @@
+"""The three procedural worlds, and the ray caster that looks into them.
+
+A world is a stack that you look into along -z, like a paper theatre: painted sheets (planes of constant z that carry
+strokes: spokes, letters, leaves), a ball between two of them, and an infinite wall that ends every ray. Because nothing
+overlaps in z, front to back is the same order for every ray that runs towards -z, and a ray is one short loop.
+
+Read it from the bottom up: `render_rays` averages rays into a pixel, `_surface` says what a ray meets at its k-th
+surface, `_sheet`, `_ball` and `_wall` say what is painted there, `_edge` draws every edge. The scenes stand at the end.
+
+Soft edges: an edge blurred by a Gaussian is a sheet that is partly there, so every surface returns a colour that is
+already multiplied by its coverage, and the coverage. With hard edges coverage is 0 or 1 and this is plain ray casting.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Colour = tuple[float, float, float]
+
+LINE, LEAF, RING, BAR = 0, 1, 2, 3  # kinds of stroke
+BALL, WALL = -1, -2  # in World.order; numbers from 0 on are sheets
+GRID, REACH = 64, 3.0  # a sheet is GRID x GRID cells over [-REACH, REACH] squared; nothing is painted outside
+WALL_Z = -4.0
+PIXEL = 2 * math.tan(math.radians(50) / 2) / 32  # a pixel of a 32-pixel, 50-degree camera, per unit of distance
+VIEW = 3.0  # z of a typical camera
+
+
+class World(NamedTuple):
+    """A scene as the kernels take it: flat arrays only. L sheets, S strokes, all sheets' strokes in one table."""
+
+    order: NDArray[np.int64]  # [L + 2], front to back: sheet number, BALL or WALL
+    sheet_z: Array  # [L]
+    sheet_soft: Array  # [L], standard deviation of the edge blur
+    kinds: NDArray[np.int64]  # [S]
+    strokes: Array  # [S, 12]: ax, ay, bx, by, half width at a, at b, colour at a, colour at b
+    start: NDArray[np.int64]  # [L, GRID * GRID + 1]: cell c of sheet l owns items[start[l, c]:start[l, c + 1]]
+    items: NDArray[np.int64]  # stroke numbers, in the order of painting
+    ball: Array  # [7]: centre x y z, radius, edge blur, 0 checker | 1 stripes, waves (per unit | per turn)
+    ball_colours: Array  # [2, 3]
+    wall: Array  # [4]: 0 checker and star | 1 hills | 2 bricks, edge blur, size of the pattern, waves of the star
+    wall_colours: Array  # [6, 3]; the first is also what a ray sees that never reaches the wall
+
+
+# ------------------------------------------------------------------------------------------------------ what is painted
+
+
+@njit(cache=True)
+def _edge(inside, soft):
+    """How much of a blurred half plane covers a point `inside` units within it: 0 far out, 1 far in.
+
+    soft = 0 is a hard edge; otherwise this is the edge convolved with a Gaussian of standard deviation `soft`.
+    """
+    if soft == 0.0 or abs(inside) > 4.0 * soft:  # past 4 sigma the curve is within 4e-5 of its end: spare the erf
+        return 1.0 if inside > 0.0 else 0.0
+    return 0.5 + 0.5 * math.erf(inside / (1.4142135623730951 * soft))
+
+
+@njit(cache=True)
+def _band(d, half, soft):
+    """Coverage at distance d from the middle of a straight band, 2 * half wide: one edge minus the other."""
+    return _edge(half - d, soft) - _edge(-half - d, soft)
+
+
+@njit(cache=True)
+def _wave(phase, soft):
+    """A square wave with hard edges, its first harmonic (a sine) without; in [-1, 1]."""
+    s = math.sin(phase)
+    if soft > 0.0:
+        return s
+    return 1.0 if s > 0.0 else -1.0
+
+
+@njit(cache=True)
+def _wedges(x, y, waves, soft):
+    """A Siemens star, `waves` black and white pairs per turn, in [-1, 1].
+
+    Towards the middle the wedges get finer without end. With soft edges they fade as a Gaussian blur makes a wave of
+    angular frequency waves / r fade: by exp(-(soft * waves / r)^2 / 2).
+    """
+    w = _wave(waves * math.atan2(y, x), soft)
+    return w * math.exp(-0.5 * (soft * waves) ** 2 / (x * x + y * y + 1e-12))
+
+
+@njit(cache=True)
+def _mix(a, b, t):
+    """Colour a at t = 0, colour b at t = 1."""
+    return a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * (b[2] - a[2])
+
+
+@njit(cache=True)
+def _stroke(kind, s, x, y, soft):
+    """Coverage of stroke s at (x, y), and how far along the stroke (0 to 1) the point lies."""
+    px, py = x - s[0], y - s[1]
+    if kind == RING:  # bx is its radius
+        return _band(abs(math.sqrt(px * px + py * py) - s[2]), s[4], soft), 0.0
+    dx, dy = s[2] - s[0], s[3] - s[1]
+    length2 = dx * dx + dy * dy
+    along = (px * dx + py * dy) / length2 if length2 > 0.0 else 0.0
+    t = min(1.0, max(0.0, along))
+    if kind == BAR:  # square ends: two bands crossed
+        length = math.sqrt(length2)
+        across = abs(px * dy - py * dx) / length
+        return _band(across, s[4], soft) * _band(abs(along - 0.5) * length, 0.5 * length, soft), t
+    half = s[4] + t * (s[5] - s[4])
+    if kind == LEAF:  # pointed at both ends, widest in the middle
+        half *= 4.0 * t * (1.0 - t)
+    return _band(math.sqrt((px - t * dx) ** 2 + (py - t * dy) ** 2), half, soft), t
+
+
+@njit(cache=True)
+def _sheet(world, k, x, y):
+    """Colour times coverage, and coverage, of sheet k at (x, y); the stroke painted last lies on top."""
+    r = g = b = 0.0
+    left = 1.0  # how much of what was painted earlier still shows
+    column = math.floor((x + REACH) * (GRID / (2.0 * REACH)))
+    row = math.floor((y + REACH) * (GRID / (2.0 * REACH)))
+    if column < 0 or row < 0 or column >= GRID or row >= GRID:
+        return r, g, b, 0.0
+    cell = row * GRID + column  # look only at the strokes that touch this cell
+    for i in range(world.start[k, cell + 1] - 1, world.start[k, cell] - 1, -1):
+        s = world.strokes[world.items[i]]
+        cover, t = _stroke(world.kinds[world.items[i]], s, x, y, world.sheet_soft[k])
+        if cover > 0.0:
+            cr, cg, cb = _mix(s[6:9], s[9:12], t)
+            w = left * cover
+            r, g, b, left = r + w * cr, g + w * cg, b + w * cb, left - w
+            if left < 1e-4:
+                break
+    return r, g, b, 1.0 - left
+
+
+@njit(cache=True)
+def _ball(world, ox, oy, oz, dx, dy, dz):
+    """Colour times coverage, coverage, and ray parameter t of the ball. (dx, dy, dz) may have any length."""
+    cx, cy, cz, radius, soft, texture, waves = world.ball
+    ex, ey, ez = ox - cx, oy - cy, oz - cz
+    a = dx * dx + dy * dy + dz * dz
+    nearest = -(ex * dx + ey * dy + ez * dz) / a  # ray parameter of the point closest to the centre
+    miss = math.sqrt(max(0.0, ex * ex + ey * ey + ez * ez - nearest * nearest * a))  # how far it passes the centre
+    cover = _edge(radius - miss, soft)
+    t = nearest - math.sqrt(max(0.0, radius * radius - miss * miss) / a)
+    if cover == 0.0 or t <= 0.0:
+        return 0.0, 0.0, 0.0, 0.0, 0.0
+    x, y, z = ex + t * dx, ey + t * dy, ez + t * dz  # from the centre; on the soft rim it lies a little outside
+    if texture == 0.0:  # a checker cut out of solid blocks: no seam, no pole
+        p = _wave(waves * x, soft) * _wave(waves * y, soft) * _wave(waves * z, soft)
+    else:  # slices around an axis that leans forward
+        p = _wedges(x, 0.6 * y + 0.8 * z, waves, soft)
+    size = math.sqrt(x * x + y * y + z * z)
+    light = max(0.0, 0.38 * x + 0.70 * y + 0.60 * z) / size  # a lamp up, right, and in front
+    r, g, b = _mix(world.ball_colours[0], world.ball_colours[1], 0.5 + 0.5 * p)
+    w = cover * (0.45 + 0.55 * light)
+    return r * w, g * w, b * w, cover, t
+
+
+@njit(cache=True)
+def _wall(world, x, y):
+    """Colour of the wall at (x, y); it covers everything."""
+    pattern, soft, size, waves = world.wall
+    c = world.wall_colours
+    if pattern == 0.0:  # a checker, and a Siemens star in its upper left
+        p = _wave(math.pi * x / size, soft) * _wave(math.pi * y / size, soft)
+        colour = _mix(c[0], c[1], 0.5 + 0.5 * p)
+        sx, sy = x + 1.75, y - 1.75
+        star = _mix(c[2], c[3], 0.5 + 0.5 * _wedges(sx, sy, waves, soft))
+        return _mix(colour, star, _edge(1.35 - math.sqrt(sx * sx + sy * sy), soft))
+    if pattern == 1.0:  # sky, sun, and two rows of hills; `size` is the height of the firs on the far one
+        colour = _mix(c[0], c[1], min(1.0, max(0.0, 0.35 * y + 0.1)))
+        colour = _mix(colour, c[2], _edge(0.55 - math.sqrt((x - 1.7) ** 2 + (y - 1.9) ** 2), soft))
+        far = 0.35 + 0.30 * math.sin(0.8 * x + 0.6) + size * abs((7.0 * x) % 2.0 - 1.0)
+        colour = _mix(colour, c[3], _edge(far - y, soft))
+        near = -0.75 + 0.35 * math.sin(0.7 * x - 1.2)
+        return _mix(colour, c[4], _edge(near - y, soft))
+    # bricks: rows of height `size`, every other one shifted by half a brick, each brick a little different
+    row = math.floor(y / size)
+    u = x / (2.4 * size) + 0.5 * (row % 2)
+    joint = 0.05 * size
+    dy = size * (0.5 - abs(y / size - row - 0.5))  # distance to the nearest joint
+    dx = 2.4 * size * (0.5 - abs(u - math.floor(u) - 0.5))
+    tone = 0.5 + 0.5 * math.sin(12.9898 * math.floor(u) + 78.233 * row) if soft == 0.0 else 0.5
+    open_ = (1.0 - _band(dx, joint + 0.6 * soft, soft)) * (1.0 - _band(dy, joint + 0.6 * soft, soft))
+    return _mix(c[2], _mix(c[0], c[1], tone), open_)
+
+
+# --------------------------------------------------------------------------------------------------------------- rays
+
+
+@njit(cache=True)
+def _surface(world, k, ox, oy, oz, dx, dy, dz):
+    """The k-th surface from the front: colour times coverage, coverage, and the ray parameter t where it is met."""
+    which = world.order[k]
+    if which == BALL:
+        return _ball(world, ox, oy, oz, dx, dy, dz)
+    z = WALL_Z if which == WALL else world.sheet_z[which]
+    if dz >= 0.0 or z >= oz:  # runs away from the plane, or starts behind it
+        return 0.0, 0.0, 0.0, 0.0, 0.0
+    t = (z - oz) / dz
+    x, y = ox + t * dx, oy + t * dy
+    if which == WALL:
+        r, g, b = _wall(world, x, y)
+        return r, g, b, 1.0, t
+    r, g, b, cover = _sheet(world, which, x, y)
+    return r, g, b, cover, t
+
+
+@njit(cache=True)
+def _ray_colour(world, ox, oy, oz, dx, dy, dz):
+    """What one ray sees: surfaces front to back, each through what the ones before it left open."""
+    r = g = b = 0.0
+    left = 1.0
+    for k in range(len(world.order)):
+        cr, cg, cb, cover, _ = _surface(world, k, ox, oy, oz, dx, dy, dz)
+        r, g, b, left = r + left * cr, g + left * cg, b + left * cb, left * (1.0 - cover)
+        if left < 1e-4:
+            return r, g, b
+    sky = world.wall_colours[0]
+    return r + left * sky[0], g + left * sky[1], b + left * sky[2]
+
+
+@njit(parallel=True, cache=True)
+def render_rays(world, to_world, eye, K_inverse, samples, out):
+    """Fill out [H, W, 3] float32 with the mean colour over samples x samples rays on a regular grid in each pixel.
+
+    to_world [3, 3] turns camera axes into world axes, eye [3] is the camera centre, K_inverse [3, 3]; all float64.
+    """
+    H, W, _ = out.shape
+    for i in prange(H):  # a row per iteration: no two threads write the same pixel, and the result has no order
+        for j in range(W):
+            r = g = b = 0.0  # float64: 2304 float32 additions would lose the last digits
+            for si in range(samples):
+                v = i + (si + 0.5) / samples  # sub-pixel centres, so that coarse and fine grids share their rays
+                for sj in range(samples):
+                    u = j + (sj + 0.5) / samples
+                    x = K_inverse[0, 0] * u + K_inverse[0, 1] * v + K_inverse[0, 2]
+                    y = K_inverse[1, 1] * v + K_inverse[1, 2]
+                    dx = to_world[0, 0] * x + to_world[0, 1] * y + to_world[0, 2]
+                    dy = to_world[1, 0] * x + to_world[1, 1] * y + to_world[1, 2]
+                    dz = to_world[2, 0] * x + to_world[2, 1] * y + to_world[2, 2]
+                    cr, cg, cb = _ray_colour(world, eye[0], eye[1], eye[2], dx, dy, dz)
+                    r, g, b = r + cr, g + cg, b + cb
+            share = 1.0 / (samples * samples)
+            out[i, j, 0], out[i, j, 1], out[i, j, 2] = r * share, g * share, b * share
+
+
+@njit(cache=True)
+def hit_rays(world, origins, directions, draw, points, colours):
+    """Where each ray ends: points [N, 3] and colours [N, 3], float64, NaN for a ray that meets nothing.
+
+    A soft edge is partly there, so a ray ends at each surface with the probability of that surface's share in the
+    pixel: at the first one where the shares so far exceed draw [N], uniform in [0, 1).
+    """
+    for n in range(len(origins)):
+        o, d = origins[n], directions[n]
+        points[n], colours[n] = np.nan, np.nan
+        left = 1.0
+        for k in range(len(world.order)):
+            r, g, b, cover, t = _surface(world, k, o[0], o[1], o[2], d[0], d[1], d[2])
+            left *= 1.0 - cover
+            if cover > 0.0 and 1.0 - left > draw[n]:
+                points[n] = o + t * d
+                colours[n, 0], colours[n, 1], colours[n, 2] = r / cover, g / cover, b / cover
+                break
+
+
+# -------------------------------------------------------------------------------------------------------------- scenes
+
+
+class _Paint:
+    """Collects the strokes of one sheet. Colours are (r, g, b) in [0, 1]; `to` is the colour at the far end."""
+
+    def __init__(self, z: float, thin: bool) -> None:
+        self.z = z
+        self.soft = 0.0 if thin else PIXEL * (VIEW - z)  # one pixel of the 32-pixel camera, seen at this depth
+        self.kinds: list[int] = []
+        self.rows: list[tuple[float, ...]] = []
+
+    def add(
+        self,
+        kind: int,
+        a: tuple[float, float],
+        b: tuple[float, float],
+        half: float,
+        colour: Colour,
+        half_b: float | None = None,
+        to: Colour | None = None,
+    ) -> None:
+        """One stroke from a to b, `half` wide on each side (`half_b` at b, where given)."""
+        self.kinds.append(kind)
+        self.rows.append((*a, *b, half, half if half_b is None else half_b, *colour, *(to or colour)))
+
+    def disc(self, centre: tuple[float, float], radius: float, colour: Colour) -> None:
+        self.add(LINE, centre, centre, radius, colour)
+
+    def ring(self, centre: tuple[float, float], radius: float, half: float, colour: Colour) -> None:
+        self.add(RING, centre, (radius, 0.0), half, colour)
+
+    def cells(self) -> NDArray[np.bool_]:
+        """[GRID * GRID, S]: can stroke s be seen in cell c? Generous by up to half a cell, never too strict."""
+        step = 2 * REACH / GRID
+        centre = -REACH + step * (np.arange(GRID) + 0.5)
+        x, y = (c.ravel() for c in np.meshgrid(centre, centre))
+        touch = np.zeros((GRID * GRID, len(self.rows)), dtype=bool)
+        for i, (kind, s) in enumerate(zip(self.kinds, self.rows)):
+            ax, ay, bx, by = s[:4]
+            if kind == RING:
+                d = np.abs(np.hypot(x - ax, y - ay) - bx)
+            else:
+                dx, dy = bx - ax, by - ay
+                t = np.clip(((x - ax) * dx + (y - ay) * dy) / max(dx * dx + dy * dy, 1e-30), 0, 1)
+                d = np.hypot(x - ax - t * dx, y - ay - t * dy)
+            # the square corner of a blurred bar reaches sqrt(2) times as far as its side
+            touch[:, i] = d <= max(s[4], s[5]) + math.sqrt(2) * 4 * self.soft + step / math.sqrt(2)
+        return touch
+
+
+def _world(front: list[_Paint], back: list[_Paint], ball: tuple[Any, ...], wall: tuple[Any, ...]) -> World:
+    """Flatten the parts into arrays. front and back: the sheets before and behind the ball, nearest first."""
+    sheets = [*front, *back]
+    starts, items, first_stroke, first_item = [], [], 0, 0
+    for sheet in sheets:
+        touch = sheet.cells()
+        starts.append(first_item + np.concatenate([[0], np.cumsum(touch.sum(1))]))
+        items.append(first_stroke + np.nonzero(touch)[1])
+        first_stroke += len(sheet.rows)
+        first_item += len(items[-1])
+    order = [*range(len(front)), BALL, *range(len(front), len(sheets)), WALL]
+    return World(
+        order=np.array(order),
+        sheet_z=np.array([s.z for s in sheets]),
+        sheet_soft=np.array([s.soft for s in sheets]),
+        kinds=np.array([kind for s in sheets for kind in s.kinds]),
+        strokes=np.array([row for s in sheets for row in s.rows]),
+        start=np.stack(starts),
+        items=np.concatenate(items),
+        ball=np.array(ball[:-1], dtype=np.float64),
+        ball_colours=np.array(ball[-1], dtype=np.float64),
+        wall=np.array(wall[:-1], dtype=np.float64),
+        wall_colours=np.array(wall[-1], dtype=np.float64),
+    )
+
+
+def _wheel(thin: bool) -> World:
+    """A black ten-spoke wheel of radius 1, a checkered ball behind it, a checkered wall with a Siemens star."""
+    black = (0.05, 0.05, 0.06)
+    wheel = _Paint(0.0, thin)
+    spoke, tyre = (0.025, 0.045) if thin else (0.065, 0.075)
+    for k in range(10):
+        angle = 2 * math.pi * (k + 0.25) / 10
+        wheel.add(LINE, (0.0, 0.0), (0.97 * math.cos(angle), 0.97 * math.sin(angle)), spoke, black)
+    wheel.ring((0.0, 0.0), 1.0 - tyre, tyre, black)
+    wheel.disc((0.0, 0.0), 0.12, black)
+    ball = (0.25, -0.2, -1.3, 0.6, 0.0 if thin else PIXEL * (VIEW + 0.9), 0, math.pi / (0.2 if thin else 0.42))
+    wall = (0, 0.0 if thin else PIXEL * (VIEW - WALL_Z), 0.36 if thin else 0.9, 24 if thin else 7)
+    wall_colours = [(0.93, 0.88, 0.78), (0.50, 0.68, 0.70), (0.13, 0.20, 0.42), (0.97, 0.95, 0.90)] + [(0, 0, 0)] * 2
+    return _world([wheel], [], (*ball, [(0.80, 0.22, 0.18), (0.98, 0.93, 0.84)]), (*wall, wall_colours))
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A world with its name ("wheel" | "foliage" | "text") and version ("thin" | "natural")."""
+
+    name: str
+    detail: str
+    world: World
+
+
+_BUILD: dict[str, Callable[[bool], World]] = {"wheel": _wheel}
+SCENES = tuple(_BUILD)
+DETAILS = ("thin", "natural")
+
+
+def make_scene(name: str, detail: str = "thin") -> Scene:
+    """Build a scene. Equal arguments give equal scenes. Raises ValueError on a name or detail that does not exist."""
+    if name not in _BUILD:
+        raise ValueError(f"unknown scene {name!r}: expected one of {', '.join(map(repr, SCENES))}")
+    if detail not in DETAILS:
+        raise ValueError(f"unknown detail {detail!r}: expected one of {', '.join(map(repr, DETAILS))}")
+    return Scene(name, detail, _BUILD[name](detail == "thin"))
