@@ -2,10 +2,10 @@
 
 A world is a stack that you look into along -z, like a paper theatre: painted sheets (planes of constant z that carry
 strokes: spokes, letters, leaves), a ball between two of them, and an infinite wall that ends every ray. Because nothing
-overlaps in z, front to back is the same order for every ray that runs towards -z, and a ray is one short loop.
+overlaps in z, front to back is the same order for every ray that runs towards -z, and no ray needs a search.
 
-Read it from the bottom up: `render_rays` averages rays into a pixel, `_surface` says what a ray meets at its k-th
-surface, `_sheet`, `_ball` and `_wall` say what is painted there, `_edge` draws every edge. The scenes stand at the end.
+Read it from the middle: `render_rays` averages rays into pixels, `_see` follows them from surface to surface, `_meet`
+asks one surface, and `_stroke`, `_wedges` and `_edge` say what is painted there. The scenes stand at the end.
 
 Soft edges: an edge blurred by a Gaussian is a sheet that is partly there, so every surface returns a colour that is
 already multiplied by its coverage, and the coverage. With hard edges coverage is 0 or 1 and this is plain ray casting.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
@@ -29,12 +29,13 @@ LINE, LEAF, RING, BAR = 0, 1, 2, 3  # kinds of stroke
 BALL, WALL = -1, -2  # in World.order; numbers from 0 on are sheets
 GRID, REACH = 64, 3.0  # a sheet is GRID x GRID cells over [-REACH, REACH] squared; nothing is painted outside
 WALL_Z = -4.0
+OPAQUE = 1e-4  # a ray with less than this left to see is done
 PIXEL = 2 * math.tan(math.radians(50) / 2) / 32  # a pixel of a 32-pixel, 50-degree camera, per unit of distance
 VIEW = 3.0  # z of a typical camera
 
 
 class World(NamedTuple):
-    """A scene as the kernels take it: flat arrays only. L sheets, S strokes, all sheets' strokes in one table."""
+    """A scene as the kernels take it: arrays only. L sheets, S strokes, the strokes of all sheets in one table."""
 
     order: NDArray[np.int64]  # [L + 2], front to back: sheet number, BALL or WALL
     sheet_z: Array  # [L]
@@ -45,14 +46,14 @@ class World(NamedTuple):
     items: NDArray[np.int64]  # stroke numbers, in the order of painting
     ball: Array  # [7]: centre x y z, radius, edge blur, 0 checker | 1 stripes, waves (per unit | per turn)
     ball_colours: Array  # [2, 3]
-    wall: Array  # [4]: 0 checker and star | 1 hills | 2 bricks, edge blur, size of the pattern, waves of the star
-    wall_colours: Array  # [6, 3]; the first is also what a ray sees that never reaches the wall
+    wall: Array  # [4]: 0 checker and star | 1 hills | 2 bricks, edge blur, size of the pattern, waves
+    wall_colours: Array  # [5, 3]; the first is also what a ray sees that never reaches the wall
 
 
 # ------------------------------------------------------------------------------------------------------ what is painted
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _edge(inside, soft):
     """How much of a blurred half plane covers a point `inside` units within it: 0 far out, 1 far in.
 
@@ -63,22 +64,22 @@ def _edge(inside, soft):
     return 0.5 + 0.5 * math.erf(inside / (1.4142135623730951 * soft))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _band(d, half, soft):
     """Coverage at distance d from the middle of a straight band, 2 * half wide: one edge minus the other."""
     return _edge(half - d, soft) - _edge(-half - d, soft)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _wave(phase, soft):
     """A square wave with hard edges, its first harmonic (a sine) without; in [-1, 1]."""
-    s = math.sin(phase)
     if soft > 0.0:
-        return s
-    return 1.0 if s > 0.0 else -1.0
+        return math.sin(phase)
+    turns = phase * (0.5 / math.pi)
+    return 1.0 if turns - math.floor(turns) < 0.5 else -1.0
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _wedges(x, y, waves, soft):
     """A Siemens star, `waves` black and white pairs per turn, in [-1, 1].
 
@@ -89,96 +90,56 @@ def _wedges(x, y, waves, soft):
     return w * math.exp(-0.5 * (soft * waves) ** 2 / (x * x + y * y + 1e-12))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+def _rgb(colours, n):
+    """Row n as a tuple: unlike a slice it costs nothing in the inner loop."""
+    return colours[n, 0], colours[n, 1], colours[n, 2]
+
+
+@njit(cache=True, error_model="numpy")
 def _mix(a, b, t):
     """Colour a at t = 0, colour b at t = 1."""
     return a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1]), a[2] + t * (b[2] - a[2])
 
 
-@njit(cache=True)
-def _stroke(kind, s, x, y, soft):
-    """Coverage of stroke s at (x, y), and how far along the stroke (0 to 1) the point lies."""
-    px, py = x - s[0], y - s[1]
+@njit(cache=True, error_model="numpy")
+def _stroke(kind, ax, ay, bx, by, half_a, half_b, x, y, soft):
+    """Coverage of a stroke at (x, y), and how far along the stroke (0 to 1) the point lies."""
+    px, py = x - ax, y - ay
     if kind == RING:  # bx is its radius
-        return _band(abs(math.sqrt(px * px + py * py) - s[2]), s[4], soft), 0.0
-    dx, dy = s[2] - s[0], s[3] - s[1]
+        return _band(abs(math.sqrt(px * px + py * py) - bx), half_a, soft), 0.0
+    dx, dy = bx - ax, by - ay
     length2 = dx * dx + dy * dy
     along = (px * dx + py * dy) / length2 if length2 > 0.0 else 0.0
     t = min(1.0, max(0.0, along))
     if kind == BAR:  # square ends: two bands crossed
         length = math.sqrt(length2)
         across = abs(px * dy - py * dx) / length
-        return _band(across, s[4], soft) * _band(abs(along - 0.5) * length, 0.5 * length, soft), t
-    half = s[4] + t * (s[5] - s[4])
+        return _band(across, half_a, soft) * _band(abs(along - 0.5) * length, 0.5 * length, soft), t
+    half = half_a + t * (half_b - half_a)
     if kind == LEAF:  # pointed at both ends, widest in the middle
         half *= 4.0 * t * (1.0 - t)
     return _band(math.sqrt((px - t * dx) ** 2 + (py - t * dy) ** 2), half, soft), t
 
 
-@njit(cache=True)
-def _sheet(world, k, x, y):
-    """Colour times coverage, and coverage, of sheet k at (x, y); the stroke painted last lies on top."""
-    r = g = b = 0.0
-    left = 1.0  # how much of what was painted earlier still shows
-    column = math.floor((x + REACH) * (GRID / (2.0 * REACH)))
-    row = math.floor((y + REACH) * (GRID / (2.0 * REACH)))
-    if column < 0 or row < 0 or column >= GRID or row >= GRID:
-        return r, g, b, 0.0
-    cell = row * GRID + column  # look only at the strokes that touch this cell
-    for i in range(world.start[k, cell + 1] - 1, world.start[k, cell] - 1, -1):
-        s = world.strokes[world.items[i]]
-        cover, t = _stroke(world.kinds[world.items[i]], s, x, y, world.sheet_soft[k])
-        if cover > 0.0:
-            cr, cg, cb = _mix(s[6:9], s[9:12], t)
-            w = left * cover
-            r, g, b, left = r + w * cr, g + w * cg, b + w * cb, left - w
-            if left < 1e-4:
-                break
-    return r, g, b, 1.0 - left
-
-
-@njit(cache=True)
-def _ball(world, ox, oy, oz, dx, dy, dz):
-    """Colour times coverage, coverage, and ray parameter t of the ball. (dx, dy, dz) may have any length."""
-    cx, cy, cz, radius, soft, texture, waves = world.ball
-    ex, ey, ez = ox - cx, oy - cy, oz - cz
-    a = dx * dx + dy * dy + dz * dz
-    nearest = -(ex * dx + ey * dy + ez * dz) / a  # ray parameter of the point closest to the centre
-    miss = math.sqrt(max(0.0, ex * ex + ey * ey + ez * ez - nearest * nearest * a))  # how far it passes the centre
-    cover = _edge(radius - miss, soft)
-    t = nearest - math.sqrt(max(0.0, radius * radius - miss * miss) / a)
-    if cover == 0.0 or t <= 0.0:
-        return 0.0, 0.0, 0.0, 0.0, 0.0
-    x, y, z = ex + t * dx, ey + t * dy, ez + t * dz  # from the centre; on the soft rim it lies a little outside
-    if texture == 0.0:  # a checker cut out of solid blocks: no seam, no pole
-        p = _wave(waves * x, soft) * _wave(waves * y, soft) * _wave(waves * z, soft)
-    else:  # slices around an axis that leans forward
-        p = _wedges(x, 0.6 * y + 0.8 * z, waves, soft)
-    size = math.sqrt(x * x + y * y + z * z)
-    light = max(0.0, 0.38 * x + 0.70 * y + 0.60 * z) / size  # a lamp up, right, and in front
-    r, g, b = _mix(world.ball_colours[0], world.ball_colours[1], 0.5 + 0.5 * p)
-    w = cover * (0.45 + 0.55 * light)
-    return r * w, g * w, b * w, cover, t
-
-
-@njit(cache=True)
-def _wall(world, x, y):
+@njit(cache=True, error_model="numpy")
+def _wall_colour(pattern, soft, size, waves, c, x, y):
     """Colour of the wall at (x, y); it covers everything."""
-    pattern, soft, size, waves = world.wall
-    c = world.wall_colours
     if pattern == 0.0:  # a checker, and a Siemens star in its upper left
         p = _wave(math.pi * x / size, soft) * _wave(math.pi * y / size, soft)
-        colour = _mix(c[0], c[1], 0.5 + 0.5 * p)
+        colour = _mix(_rgb(c, 0), _rgb(c, 1), 0.5 + 0.5 * p)
         sx, sy = x + 1.75, y - 1.75
-        star = _mix(c[2], c[3], 0.5 + 0.5 * _wedges(sx, sy, waves, soft))
-        return _mix(colour, star, _edge(1.35 - math.sqrt(sx * sx + sy * sy), soft))
+        cover = _edge(1.35 - math.sqrt(sx * sx + sy * sy), soft)
+        if cover == 0.0:
+            return colour
+        return _mix(colour, _mix(_rgb(c, 2), _rgb(c, 3), 0.5 + 0.5 * _wedges(sx, sy, waves, soft)), cover)
     if pattern == 1.0:  # sky, sun, and two rows of hills; `size` is the height of the firs on the far one
-        colour = _mix(c[0], c[1], min(1.0, max(0.0, 0.35 * y + 0.1)))
-        colour = _mix(colour, c[2], _edge(0.55 - math.sqrt((x - 1.7) ** 2 + (y - 1.9) ** 2), soft))
+        colour = _mix(_rgb(c, 0), _rgb(c, 1), min(1.0, max(0.0, 0.35 * y + 0.1)))
+        colour = _mix(colour, _rgb(c, 2), _edge(0.55 - math.sqrt((x - 1.7) ** 2 + (y - 1.9) ** 2), soft))
         far = 0.35 + 0.30 * math.sin(0.8 * x + 0.6) + size * abs((7.0 * x) % 2.0 - 1.0)
-        colour = _mix(colour, c[3], _edge(far - y, soft))
+        colour = _mix(colour, _rgb(c, 3), _edge(far - y, soft))
         near = -0.75 + 0.35 * math.sin(0.7 * x - 1.2)
-        return _mix(colour, c[4], _edge(near - y, soft))
+        return _mix(colour, _rgb(c, 4), _edge(near - y, soft))
     # bricks: rows of height `size`, every other one shifted by half a brick, each brick a little different
     row = math.floor(y / size)
     u = x / (2.4 * size) + 0.5 * (row % 2)
@@ -186,87 +147,162 @@ def _wall(world, x, y):
     dy = size * (0.5 - abs(y / size - row - 0.5))  # distance to the nearest joint
     dx = 2.4 * size * (0.5 - abs(u - math.floor(u) - 0.5))
     tone = 0.5 + 0.5 * math.sin(12.9898 * math.floor(u) + 78.233 * row) if soft == 0.0 else 0.5
-    open_ = (1.0 - _band(dx, joint + 0.6 * soft, soft)) * (1.0 - _band(dy, joint + 0.6 * soft, soft))
-    return _mix(c[2], _mix(c[0], c[1], tone), open_)
+    brick = (1.0 - _band(dx, joint + 0.6 * soft, soft)) * (1.0 - _band(dy, joint + 0.6 * soft, soft))
+    return _mix(_rgb(c, 2), _mix(_rgb(c, 0), _rgb(c, 1), tone), brick)
 
 
-# --------------------------------------------------------------------------------------------------------------- rays
+# ---------------------------------------------------------------------------------------------------- rays, in blocks
+# Each function below asks one surface for a whole block of rays from one eye. The block is there for speed: handing the
+# arrays of a World to a function costs Numba as much as ten rays, so it is done once a block.
+#
+#     eye [3], rays [N, 3]   origin and directions (of any length), float64
+#     left [N]               what each ray has not yet seen, 0 to 1; a ray with nothing left is skipped
+#     met [N, 5]             out: colour times coverage (r, g, b), coverage, and the ray parameter t of the meeting point
 
 
-@njit(cache=True)
-def _surface(world, k, ox, oy, oz, dx, dy, dz):
-    """The k-th surface from the front: colour times coverage, coverage, and the ray parameter t where it is met."""
+@njit(cache=True, error_model="numpy")
+def _meet_sheet(world, k, eye, rays, left, met):
+    """Sheet k: find the cell that the ray hits, then lay the strokes of that cell from the top down."""
+    kinds, s, items, start = world.kinds, world.strokes, world.items, world.start[k]
+    depth, soft = world.sheet_z[k] - eye[2], world.sheet_soft[k]
+    for n in range(len(rays)):
+        met[n] = 0.0
+        if left[n] < OPAQUE or rays[n, 2] * depth <= 0.0 or depth >= 0.0:  # runs away from it, or starts behind it
+            continue
+        t = depth / rays[n, 2]
+        x, y = eye[0] + t * rays[n, 0], eye[1] + t * rays[n, 1]
+        column = math.floor((x + REACH) * (GRID / (2.0 * REACH)))
+        row = math.floor((y + REACH) * (GRID / (2.0 * REACH)))
+        if column < 0 or row < 0 or column >= GRID or row >= GRID:
+            continue
+        r = g = b = 0.0
+        bare = 1.0  # how much of the strokes painted earlier still shows
+        cell = row * GRID + column
+        for item in range(start[cell + 1] - 1, start[cell] - 1, -1):  # the stroke painted last lies on top
+            i = items[item]
+            cover, along = _stroke(kinds[i], s[i, 0], s[i, 1], s[i, 2], s[i, 3], s[i, 4], s[i, 5], x, y, soft)
+            if cover > 0.0:
+                cr, cg, cb = _mix((s[i, 6], s[i, 7], s[i, 8]), (s[i, 9], s[i, 10], s[i, 11]), along)
+                w = bare * cover
+                r, g, b, bare = r + w * cr, g + w * cg, b + w * cb, bare - w
+                if bare < OPAQUE:
+                    break
+        met[n, 0], met[n, 1], met[n, 2], met[n, 3], met[n, 4] = r, g, b, 1.0 - bare, t
+
+
+@njit(cache=True, error_model="numpy")
+def _meet_ball(world, eye, rays, left, met):
+    """The ball: solve for the nearer crossing. On a soft edge rays that pass just outside see a little of it too."""
+    cx, cy, cz, radius, soft, texture, waves = world.ball
+    dark, bright = _rgb(world.ball_colours, 0), _rgb(world.ball_colours, 1)
+    ex, ey, ez = eye[0] - cx, eye[1] - cy, eye[2] - cz
+    for n in range(len(rays)):
+        met[n] = 0.0
+        dx, dy, dz = rays[n, 0], rays[n, 1], rays[n, 2]
+        a = dx * dx + dy * dy + dz * dz
+        nearest = -(ex * dx + ey * dy + ez * dz) / a  # ray parameter of the point closest to the centre
+        miss = math.sqrt(max(0.0, ex * ex + ey * ey + ez * ez - nearest * nearest * a))  # its distance to the centre
+        cover = _edge(radius - miss, soft)
+        t = nearest - math.sqrt(max(0.0, radius * radius - miss * miss) / a)
+        if left[n] < OPAQUE or cover == 0.0 or t <= 0.0:
+            continue
+        x, y, z = ex + t * dx, ey + t * dy, ez + t * dz  # the point met, seen from the centre
+        if texture == 0.0:  # a checker cut out of solid blocks: no seam, no pole
+            p = _wave(waves * x, soft) * _wave(waves * y, soft) * _wave(waves * z, soft)
+        else:  # slices around an axis that leans forward
+            p = _wedges(x, 0.6 * y + 0.8 * z, waves, soft)
+        size = math.sqrt(x * x + y * y + z * z)
+        light = max(0.0, 0.38 * x + 0.70 * y + 0.60 * z) / size  # a lamp up, right, and in front
+        w = cover * (0.45 + 0.55 * light)
+        r, g, b = _mix(dark, bright, 0.5 + 0.5 * p)
+        met[n, 0], met[n, 1], met[n, 2], met[n, 3], met[n, 4] = r * w, g * w, b * w, cover, t
+
+
+@njit(cache=True, error_model="numpy")
+def _meet_wall(world, eye, rays, left, met):
+    pattern, soft, size, waves = world.wall
+    colours = world.wall_colours
+    depth = WALL_Z - eye[2]
+    for n in range(len(rays)):
+        met[n] = 0.0
+        if left[n] < OPAQUE or rays[n, 2] * depth <= 0.0 or depth >= 0.0:
+            continue
+        t = depth / rays[n, 2]
+        r, g, b = _wall_colour(
+            pattern, soft, size, waves, colours, eye[0] + t * rays[n, 0], eye[1] + t * rays[n, 1]
+        )
+        met[n, 0], met[n, 1], met[n, 2], met[n, 3], met[n, 4] = r, g, b, 1.0, t
+
+
+@njit(cache=True, error_model="numpy")
+def _meet(world, k, eye, rays, left, met):
+    """The k-th surface from the front."""
     which = world.order[k]
     if which == BALL:
-        return _ball(world, ox, oy, oz, dx, dy, dz)
-    z = WALL_Z if which == WALL else world.sheet_z[which]
-    if dz >= 0.0 or z >= oz:  # runs away from the plane, or starts behind it
-        return 0.0, 0.0, 0.0, 0.0, 0.0
-    t = (z - oz) / dz
-    x, y = ox + t * dx, oy + t * dy
-    if which == WALL:
-        r, g, b = _wall(world, x, y)
-        return r, g, b, 1.0, t
-    r, g, b, cover = _sheet(world, which, x, y)
-    return r, g, b, cover, t
+        _meet_ball(world, eye, rays, left, met)
+    elif which == WALL:
+        _meet_wall(world, eye, rays, left, met)
+    else:
+        _meet_sheet(world, which, eye, rays, left, met)
 
 
-@njit(cache=True)
-def _ray_colour(world, ox, oy, oz, dx, dy, dz):
-    """What one ray sees: surfaces front to back, each through what the ones before it left open."""
-    r = g = b = 0.0
-    left = 1.0
+@njit(cache=True, error_model="numpy")
+def _see(world, eye, rays, left, met, seen):
+    """What each ray sees, seen [N, 3]: surfaces front to back, each through what the ones before it left open."""
+    left[:], seen[:] = 1.0, 0.0
     for k in range(len(world.order)):
-        cr, cg, cb, cover, _ = _surface(world, k, ox, oy, oz, dx, dy, dz)
-        r, g, b, left = r + left * cr, g + left * cg, b + left * cb, left * (1.0 - cover)
-        if left < 1e-4:
-            return r, g, b
-    sky = world.wall_colours[0]
-    return r + left * sky[0], g + left * sky[1], b + left * sky[2]
+        _meet(world, k, eye, rays, left, met)
+        for n in range(len(rays)):
+            for c in range(3):
+                seen[n, c] += left[n] * met[n, c]
+            left[n] *= 1.0 - met[n, 3]
+    for n in range(len(rays)):  # a ray that never reaches the wall sees the wall's first colour
+        for c in range(3):
+            seen[n, c] += left[n] * world.wall_colours[0, c]
 
 
-@njit(parallel=True, cache=True)
+@njit(parallel=True, cache=True, error_model="numpy")
 def render_rays(world, to_world, eye, K_inverse, samples, out):
     """Fill out [H, W, 3] float32 with the mean colour over samples x samples rays on a regular grid in each pixel.
 
     to_world [3, 3] turns camera axes into world axes, eye [3] is the camera centre, K_inverse [3, 3]; all float64.
     """
     H, W, _ = out.shape
-    for i in prange(H):  # a row per iteration: no two threads write the same pixel, and the result has no order
-        for j in range(W):
-            r = g = b = 0.0  # float64: 2304 float32 additions would lose the last digits
-            for si in range(samples):
-                v = i + (si + 0.5) / samples  # sub-pixel centres, so that coarse and fine grids share their rays
-                for sj in range(samples):
-                    u = j + (sj + 0.5) / samples
-                    x = K_inverse[0, 0] * u + K_inverse[0, 1] * v + K_inverse[0, 2]
-                    y = K_inverse[1, 1] * v + K_inverse[1, 2]
-                    dx = to_world[0, 0] * x + to_world[0, 1] * y + to_world[0, 2]
-                    dy = to_world[1, 0] * x + to_world[1, 1] * y + to_world[1, 2]
-                    dz = to_world[2, 0] * x + to_world[2, 1] * y + to_world[2, 2]
-                    cr, cg, cb = _ray_colour(world, eye[0], eye[1], eye[2], dx, dy, dz)
-                    r, g, b = r + cr, g + cg, b + cb
-            share = 1.0 / (samples * samples)
-            out[i, j, 0], out[i, j, 1], out[i, j, 2] = r * share, g * share, b * share
+    to_ray = to_world @ K_inverse  # pixel (u, v, 1) -> direction in the world
+    for i in prange(H):  # a row of pixels at a time: no two threads write the same one
+        N = W * samples
+        rays, left, met, seen = np.empty((N, 3)), np.empty(N), np.empty((N, 5)), np.empty((N, 3))
+        total = np.zeros((W, 3))  # float64: thousands of float32 additions would lose the last digits
+        for si in range(samples):
+            v = i + (si + 0.5) / samples  # centres of sub-pixels, so that coarse and fine images share their rays
+            for n in range(N):
+                u = (n + 0.5) / samples
+                for c in range(3):
+                    rays[n, c] = to_ray[c, 0] * u + to_ray[c, 1] * v + to_ray[c, 2]
+            _see(world, eye, rays, left, met, seen)
+            for n in range(N):
+                for c in range(3):
+                    total[n // samples, c] += seen[n, c]
+        out[i] = total / (samples * samples)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def hit_rays(world, origins, directions, draw, points, colours):
     """Where each ray ends: points [N, 3] and colours [N, 3], float64, NaN for a ray that meets nothing.
 
     A soft edge is partly there, so a ray ends at each surface with the probability of that surface's share in the
     pixel: at the first one where the shares so far exceed draw [N], uniform in [0, 1).
     """
+    left, met = np.empty(1), np.empty((1, 5))
     for n in range(len(origins)):
-        o, d = origins[n], directions[n]
         points[n], colours[n] = np.nan, np.nan
-        left = 1.0
+        left[0] = 1.0
         for k in range(len(world.order)):
-            r, g, b, cover, t = _surface(world, k, o[0], o[1], o[2], d[0], d[1], d[2])
-            left *= 1.0 - cover
-            if cover > 0.0 and 1.0 - left > draw[n]:
-                points[n] = o + t * d
-                colours[n, 0], colours[n, 1], colours[n, 2] = r / cover, g / cover, b / cover
+            _meet(world, k, origins[n], directions[n : n + 1], left, met)
+            left[0] *= 1.0 - met[0, 3]
+            if met[0, 3] > 0.0 and 1.0 - left[0] > draw[n]:
+                points[n] = origins[n] + met[0, 4] * directions[n]
+                colours[n] = met[0, :3] / met[0, 3]
                 break
 
 
@@ -321,7 +357,14 @@ class _Paint:
         return touch
 
 
-def _world(front: list[_Paint], back: list[_Paint], ball: tuple[Any, ...], wall: tuple[Any, ...]) -> World:
+def _world(
+    front: list[_Paint],
+    back: list[_Paint],
+    ball: tuple[float, ...],
+    ball_colours: tuple[Colour, Colour],
+    wall: tuple[float, ...],
+    wall_colours: tuple[Colour, Colour, Colour, Colour, Colour],
+) -> World:
     """Flatten the parts into arrays. front and back: the sheets before and behind the ball, nearest first."""
     sheets = [*front, *back]
     starts, items, first_stroke, first_item = [], [], 0, 0
@@ -340,10 +383,10 @@ def _world(front: list[_Paint], back: list[_Paint], ball: tuple[Any, ...], wall:
         strokes=np.array([row for s in sheets for row in s.rows]),
         start=np.stack(starts),
         items=np.concatenate(items),
-        ball=np.array(ball[:-1], dtype=np.float64),
-        ball_colours=np.array(ball[-1], dtype=np.float64),
-        wall=np.array(wall[:-1], dtype=np.float64),
-        wall_colours=np.array(wall[-1], dtype=np.float64),
+        ball=np.array(ball, dtype=np.float64),
+        ball_colours=np.array(ball_colours),
+        wall=np.array(wall, dtype=np.float64),
+        wall_colours=np.array(wall_colours),
     )
 
 
@@ -359,8 +402,8 @@ def _wheel(thin: bool) -> World:
     wheel.disc((0.0, 0.0), 0.12, black)
     ball = (0.25, -0.2, -1.3, 0.6, 0.0 if thin else PIXEL * (VIEW + 0.9), 0, math.pi / (0.2 if thin else 0.42))
     wall = (0, 0.0 if thin else PIXEL * (VIEW - WALL_Z), 0.36 if thin else 0.9, 24 if thin else 7)
-    wall_colours = [(0.93, 0.88, 0.78), (0.50, 0.68, 0.70), (0.13, 0.20, 0.42), (0.97, 0.95, 0.90)] + [(0, 0, 0)] * 2
-    return _world([wheel], [], (*ball, [(0.80, 0.22, 0.18), (0.98, 0.93, 0.84)]), (*wall, wall_colours))
+    cream, teal, navy, white = (0.93, 0.88, 0.78), (0.50, 0.68, 0.70), (0.13, 0.20, 0.42), (0.97, 0.95, 0.90)
+    return _world([wheel], [], ball, ((0.80, 0.22, 0.18), white), wall, (cream, teal, navy, white, black))
 
 
 @dataclass(frozen=True, eq=False)
