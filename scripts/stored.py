@@ -1,0 +1,256 @@
+"""What a stored notebook is: its outputs are kept in the repository, with a fingerprint of what made them.
+
+Everything here works on a notebook that `nbformat` has read and on the tree that it belongs to; nothing runs code.
+`execute.py` runs notebooks and uses this module to clean, sign and check them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+COLAB_ID = "colab"
+"""The id of the cell that installs the package when a notebook is opened alone on Colab."""
+
+COLAB_SOURCE = """\
+import sys
+
+if "google.colab" in sys.modules:  # alone on Colab: fetch the package; anywhere else this cell does nothing
+    %pip install -q "bestpapers @ git+{url}\""""
+
+COST = re.compile(r"(<!-- cost -->).*?(<!-- /cost -->)", re.S)
+ADDRESS = re.compile(r"\b0x[0-9a-f]{4,}")
+READABLE_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+RANDOM_ID = re.compile(r"(?=.*\d)[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")
+COMPILED = {".pyc", ".nbi", ".nbc"}
+WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+class NotebookError(Exception):
+    """A notebook that cannot be run or stored. The message names the notebook and the cell."""
+
+
+def repository(root: Path = ROOT) -> str:
+    """Address of the repository: the one setting `repository.url` of _config.yml."""
+    return yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+
+
+def notebooks(root: Path = ROOT) -> list[Path]:
+    """All notebooks of the book, in reading order."""
+    return sorted(p for p in (root / "notebooks").glob("*/*.ipynb") if not p.name.startswith("."))
+
+
+def name(path: Path, root: Path = ROOT) -> str:
+    """The path as messages print it: relative to the project, with forward slashes."""
+    path = path.resolve()
+    return path.relative_to(root.resolve()).as_posix() if path.is_relative_to(root.resolve()) else str(path)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a whole file or nothing: a temporary file beside it, then a rename."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as f:
+            f.write(text)
+        os.chmod(temporary, path.stat().st_mode if path.exists() else 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+# --- the fingerprint
+
+
+def _digest(items: list[bytes]) -> str:
+    h = hashlib.sha256()
+    for item in items:
+        h.update(len(item).to_bytes(8, "big") + item)
+    return h.hexdigest()[:32]
+
+
+def _folder(base: Path, pattern: str) -> str:
+    files = [p for p in base.glob(pattern) if p.is_file() and p.suffix not in COMPILED and "__pycache__" not in p.parts]
+    return _digest([x for p in sorted(files) for x in (p.relative_to(base).as_posix().encode(), p.read_bytes())])
+
+
+def fingerprint(nb: Any, path: Path, root: Path = ROOT) -> dict[str, str]:
+    """What the outputs of a notebook depend on, one sha256 (its first 32 hex digits) for each part.
+
+    cells: source and tags of its code cells, in order (prose and the Colab cell change no output)
+    package, kernels, course, <wing>: files of lib/bestpapers, weights included; other wings are left out
+    lock: requirements.lock
+    """
+    relative = path.resolve().relative_to((root / "notebooks").resolve())
+    if len(relative.parts) != 2:
+        raise NotebookError(f"{name(path, root)}: a notebook lives in notebooks/<wing>/, directly")
+    wing, library = relative.parts[0], root / "lib" / "bestpapers"
+    code = [c for c in nb.cells if c.cell_type == "code" and c.get("id") != COLAB_ID]
+    return {
+        "cells": _digest([json.dumps([c.source, sorted(c.metadata.get("tags", []))]).encode() for c in code]),
+        "package": _folder(library, "*"),
+        "kernels": _folder(library / "kernels", "**/*"),
+        "course": _folder(library / "course", "**/*"),
+        wing: _folder(library / wing, "**/*"),
+        "lock": _digest([(root / "requirements.lock").read_bytes()]),
+    }
+
+
+def why_stale(nb: Any, path: Path, root: Path = ROOT) -> list[str]:
+    """Why the stored outputs no longer fit, as words; empty when they do."""
+    stored = nb.metadata.get("bestpapers", {}).get("fingerprint")
+    if not stored:
+        return ["it was never executed by scripts/execute.py"]
+    now = fingerprint(nb, path, root)
+    words = {"cells": "its code cells", "lock": "requirements.lock", "package": "lib/bestpapers/*"}
+    return [
+        f"{words.get(part, f'lib/bestpapers/{part}/')} changed"
+        for part in sorted(now.keys() | stored.keys())
+        if now.get(part) != stored.get(part)
+    ]
+
+
+# --- what a notebook must be before it runs
+
+
+def put_colab_cell(nb: Any, url: str) -> bool:
+    """Make the first code cell the one that installs the package on Colab. True when that changed the notebook."""
+    import nbformat
+
+    source = COLAB_SOURCE.format(url=url)
+    first = next((i for i, c in enumerate(nb.cells) if c.cell_type == "code"), len(nb.cells))
+    if first < len(nb.cells) and nb.cells[first].get("id") == COLAB_ID:
+        cell = nb.cells[first]
+        if cell.source == source and cell.metadata.get("tags") == ["remove-cell"]:
+            return False
+        cell.source, cell.metadata["tags"] = source, ["remove-cell"]
+    else:
+        cell = nbformat.v4.new_code_cell(source, id=COLAB_ID, metadata={"tags": ["remove-cell"]})
+        nb.cells.insert(first, cell)
+    return True
+
+
+def check_ids(nb: Any, where: str) -> None:
+    """Cell ids are link targets and appear in messages: each once, in words joined by hyphens."""
+    seen: set[str] = set()
+    for number, cell in enumerate(nb.cells, 1):
+        cell_id = cell.get("id", "")
+        if not READABLE_ID.fullmatch(cell_id) or RANDOM_ID.fullmatch(cell_id):
+            raise NotebookError(
+                f'{where}: cell {number} has the id "{cell_id}": '
+                'give it a readable one of lower-case words and hyphens, like "build-03-loss"'
+            )
+        if cell_id in seen:
+            raise NotebookError(f'{where}: two cells have the id "{cell_id}": ids must be unique in a notebook')
+        seen.add(cell_id)
+
+
+# --- what a notebook becomes before it is stored
+
+
+def clear(nb: Any) -> None:
+    """Remove the outputs and counts of an earlier run."""
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+
+
+def normalise(nb: Any) -> None:
+    """Remove what differs from run to run without meaning anything, so that equal runs give equal files.
+
+    Timestamps and the interpreter's patch version go, memory addresses become 0x0. Live widget views and their state
+    go too: their ids are random, the page mounts the text/html twin, and JupyterLab makes a live one when the cell runs.
+    """
+    keep = {"kernelspec", "bestpapers"}
+    for key in [k for k in nb.metadata if k not in keep]:
+        del nb.metadata[key]
+    nb.metadata["kernelspec"] = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    nb.metadata["language_info"] = {"name": "python"}
+    nb.nbformat_minor = max(nb.nbformat_minor, 5)
+    for cell in nb.cells:
+        for key in ("execution", "ExecuteTime", "collapsed", "scrolled"):
+            cell.metadata.pop(key, None)
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            data.pop(WIDGET_VIEW, None)
+            if "text/plain" in data:
+                data["text/plain"] = ADDRESS.sub("0x0", data["text/plain"])
+
+
+def copy_alt(nb: Any, where: str) -> None:
+    """Copy the alt text of each figure to its cell's metadata, where the site's builder looks for it."""
+    for cell in nb.cells:
+        if cell.cell_type != "code":
+            continue
+        figures = [o for o in cell.outputs if any(k.startswith("image/") for k in o.get("data", {}))]
+        alts = [
+            o.metadata.get(kind, {}).get("alt", "") for o in figures for kind in o.data if kind.startswith("image/")
+        ]
+        if not all(a.strip() for a in alts):
+            raise NotebookError(
+                f'{where}, cell "{cell.id}": a figure has no alt text. Show figures with '
+                "bestpapers.course.plots.show(fig, alt=..., caption=...)"
+            )
+        if len(set(alts)) > 1:
+            raise NotebookError(
+                f'{where}, cell "{cell.id}": {len(alts)} figures in one cell, but the page takes one alt text a cell. '
+                "Give each figure a cell of its own, or draw one figure with several panels"
+            )
+        mystnb = cell.metadata.setdefault("mystnb", {})
+        image = mystnb.setdefault("image", {})
+        image.pop("alt", None)
+        if alts:
+            image["alt"] = alts[0]
+        if not image:
+            del mystnb["image"]
+        if not mystnb:
+            del cell.metadata["mystnb"]
+
+
+def refuse_machine_paths(nb: Any, where: str, root: Path = ROOT) -> None:
+    """Outputs are read on other machines: a path of this one is noise there, and tells where they were made."""
+    import sys
+
+    folders = {str(root.resolve()), str(Path.home()), sys.prefix, sys.base_prefix, tempfile.gettempdir(), "/tmp"}
+    hints = [re.escape(f) + r"(?![\w-])[\\/]?" for f in sorted(folders, key=len, reverse=True) if len(f) > 1]
+    pattern = re.compile(r"(?<![\w.])(?:" + "|".join(hints) + r")|site-packages")
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            texts = [output.get("text", "")] + [
+                t if isinstance(t, str) else json.dumps(t)
+                for kind, t in output.get("data", {}).items()
+                if not kind.startswith("image/") or kind == "image/svg+xml"
+            ]
+            for text in texts:
+                if found := pattern.search(text):
+                    line = next(x for x in text.splitlines() if found.group() in x)
+                    raise NotebookError(
+                        f'{where}, cell "{cell.id}": its output holds a path of this machine ({found.group()}): '
+                        f"{line.strip()[:160]}\nPrint a relative path, or cure the warning that prints it"
+                    )
+
+
+def outputs(nb: Any) -> list[Any]:
+    """What two runs are compared by: the outputs of every code cell."""
+    return [c.outputs for c in nb.cells if c.cell_type == "code"]
+
+
+def cost_line(seconds: float, peak_mb: float, cores: int) -> str:
+    """The measured cost as the opening of a notebook prints it: `41 s on 2 CPU cores · 0.9 GB`."""
+    return f"{max(1, round(seconds))} s on {cores} CPU core{'s' if cores != 1 else ''} · {peak_mb / 1000:.1f} GB"
+
+
+def put_cost(nb: Any, text: str) -> None:
+    """Rewrite the text between `<!-- cost -->` and `<!-- /cost -->` in the first markdown cell, if it has the markers."""
+    first = next((c for c in nb.cells if c.cell_type == "markdown"), None)
+    if first is not None:
+        first.source = COST.sub(rf"\g<1>{text}\g<2>", first.source)

@@ -1,0 +1,6 @@
+"""Settings of all tests: one BLAS thread (small tensors want no more), no progress bars, no window on the screen."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("BESTPAPERS_NO_PROGRESS", "1")
