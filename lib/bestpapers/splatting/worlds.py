@@ -44,7 +44,7 @@ class World(NamedTuple):
     strokes: Array  # [S, 12]: ax, ay, bx, by, half width at a, at b, colour at a, colour at b
     start: NDArray[np.int64]  # [L, GRID * GRID + 1]: cell c of sheet l owns items[start[l, c]:start[l, c + 1]]
     items: NDArray[np.int64]  # stroke numbers, in the order of painting
-    ball: Array  # [7]: centre x y z, radius, edge blur, 0 checker | 1 stripes, waves (per unit | per turn)
+    ball: Array  # [7]: centre x y z, radius, edge blur, 0 checker | 1 slices, waves (per unit | per turn)
     ball_colours: Array  # [2, 3]
     wall: Array  # [4]: 0 checker and star | 1 hills | 2 bricks, edge blur, size of the pattern, waves
     wall_colours: Array  # [5, 3]; the first is also what a ray sees that never reaches the wall
@@ -211,6 +211,9 @@ def _meet_ball(world, eye, rays, left, met):
             p = _wave(waves * x, soft) * _wave(waves * y, soft) * _wave(waves * z, soft)
         else:  # slices around an axis that leans forward
             p = _wedges(x, 0.6 * y + 0.8 * z, waves, soft)
+        if soft > 0.0:  # near the rim the pattern is seen aslant, gets finer on the image, and a blur takes it away
+            slant = radius * radius / max(1e-12, radius * radius - miss * miss) - 1.0
+            p *= math.exp(-0.5 * (soft * waves) ** 2 * slant)
         size = math.sqrt(x * x + y * y + z * z)
         light = max(0.0, 0.38 * x + 0.70 * y + 0.60 * z) / size  # a lamp up, right, and in front
         w = cover * (0.45 + 0.55 * light)
@@ -406,6 +409,126 @@ def _wheel(thin: bool) -> World:
     return _world([wheel], [], ball, ((0.80, 0.22, 0.18), white), wall, (cream, teal, navy, white, black))
 
 
+def _foliage(thin: bool) -> World:
+    """A leafy branch above, grass and daisies below, a pumpkin behind them, then a tree, and hills under a sky."""
+    rng = np.random.default_rng(7)
+    near, far = _Paint(0.0, thin), _Paint(-2.4, thin)
+    light, dark, bark = (0.45, 0.68, 0.20), (0.13, 0.36, 0.13), (0.36, 0.24, 0.15)
+
+    # the tree: a trunk, three boughs, and leaves that point outwards from the middle of a round crown
+    middle = np.array([-1.05, 0.75])
+    far.add(LINE, (-1.1, -2.9), (-1.05, 0.6), 0.20, bark, half_b=0.10)
+    for tip in ((-1.65, 0.95), (-0.45, 1.0), (-1.0, 1.35)):
+        far.add(LINE, (-1.08, 0.1), tip, 0.08, bark, half_b=0.02)
+    leaf, width = (0.17, 0.045) if thin else (0.55, 0.17)
+    for _ in range(420 if thin else 34):
+        angle, r = rng.uniform(0, 2 * math.pi), 0.85 * math.sqrt(rng.uniform())
+        a = middle + r * np.array([math.cos(angle), math.sin(angle)])
+        turn = angle + rng.uniform(-1, 1)
+        b = a + leaf * np.array([math.cos(turn), math.sin(turn)])
+        tone = rng.uniform(0.6, 1.0)  # leaves on the left of the crown stand in its shade
+        tone *= 0.75 + 0.25 * float(np.clip((a[0] - middle[0] + a[1] - middle[1]) / 0.8, -1, 1))
+        far.add(LEAF, tuple(a), tuple(b), width, _shade((0.30, 0.60, 0.22), tone), to=_shade((0.62, 0.80, 0.28), tone))
+
+    # grass: every blade is a stem that leans and a tip that leans further
+    count, half = (300, 0.016) if thin else (26, 0.075)
+    for x in np.sort(rng.uniform(-2.9, 2.9, count))[rng.permutation(count)]:
+        lean, height = rng.normal(0, 0.12), rng.uniform(1.5, 2.1)
+        knee = (x + lean, -2.9 + 0.7 * height)
+        tip = (x + lean + 2.2 * lean + rng.normal(0, 0.05), -2.9 + height)
+        tone = rng.uniform(0.75, 1.1)
+        mid = _shade((0.30, 0.58, 0.18), tone)
+        near.add(LINE, (x, -2.9), knee, 1.2 * half, _shade(dark, tone), half_b=half, to=mid)
+        near.add(LINE, knee, tip, half, mid, half_b=0.1 * half, to=_shade((0.66, 0.82, 0.34), tone))
+    for x, y in ((-1.0, -0.72), (-0.45, -0.98), (0.95, -0.62), (1.5, -0.95), (-1.7, -0.9)):
+        near.add(LINE, (x + 0.05, -2.9), (x, y), 0.012 if thin else 0.05, dark, to=light)
+        petals, size = (13, 0.17) if thin else (6, 0.30)
+        for k in range(petals):
+            angle = 2 * math.pi * k / petals
+            tip = (x + size * math.cos(angle), y + size * math.sin(angle))
+            near.add(LEAF, (x, y), tip, 0.22 * size, (0.93, 0.90, 0.88), to=(0.99, 0.97, 0.95))
+        near.disc((x, y), 0.055 if thin else 0.12, (0.95, 0.74, 0.16))
+
+    # the branch: an arc from the upper left with leaves to both sides
+    u = np.linspace(0, 1, 13)
+    xs, ys = -2.6 + 3.9 * u, 1.62 - 0.30 * u - 0.42 * np.sin(math.pi * u)
+    for k in range(12):
+        near.add(LINE, (xs[k], ys[k]), (xs[k + 1], ys[k + 1]), (0.05 if thin else 0.09) * (1.1 - 0.8 * u[k]), bark)
+    leaves, length = (44, 0.26) if thin else (15, 0.52)
+    for k in range(leaves):
+        v = (k + 0.5) / leaves
+        a = (float(np.interp(v, u, xs)), float(np.interp(v, u, ys)))
+        angle = (1.0 if k % 2 else -1.0) * rng.uniform(0.6, 1.2) - 0.1
+        size = length * rng.uniform(0.8, 1.2)
+        stalk = (a[0] + 0.25 * size * math.cos(angle), a[1] + 0.25 * size * math.sin(angle))
+        tip = (stalk[0] + size * math.cos(angle), stalk[1] + size * math.sin(angle))
+        tone = rng.uniform(0.8, 1.15)
+        near.add(LINE, a, stalk, 0.010 if thin else 0.05, dark)
+        near.add(LEAF, stalk, tip, 0.24 * size, _shade(dark, 1.3 * tone), to=_shade(light, tone))
+        if thin:
+            near.add(LINE, stalk, tip, 0.005, _shade((0.72, 0.86, 0.45), tone))
+
+    ball = (0.30, -0.72, -1.2, 0.62, 0.0 if thin else PIXEL * (VIEW + 1.0), 1, 9 if thin else 5)
+    wall = (1, 0.0 if thin else PIXEL * (VIEW - WALL_Z), 0.16 if thin else 0.0, 0)
+    pale, blue, sun, hill, meadow = (0.90, 0.93, 0.90), (0.42, 0.66, 0.88), (1.0, 0.90, 0.55), (0.42, 0.58, 0.52), (0.55, 0.70, 0.36)
+    return _world([near], [far], ball, ((0.76, 0.32, 0.06), (0.98, 0.58, 0.16)), wall, (pale, blue, sun, hill, meadow))
+
+
+def _shade(colour: Colour, tone: float) -> Colour:
+    r, g, b = (min(1.0, tone * c) for c in colour)
+    return r, g, b
+
+
+def _arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[tuple[float, float]]:
+    """Part of an ellipse as a path; angles in degrees, counted from the right towards the top."""
+    angles = np.radians(np.linspace(start, end, 13))
+    return [(x + rx * math.cos(a), y + ry * math.sin(a)) for a in angles]
+
+
+# Letters as paths in a box 0.8 wide and 1 high: the nine shapes of an eye chart.
+GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
+    "C": [_arc(0.42, 0.5, 0.40, 0.5, 45, 315)],
+    "D": [[(0.3, 1), (0, 1), (0, 0), (0.3, 0)], _arc(0.3, 0.5, 0.48, 0.5, 90, -90)],
+    "E": [[(0.72, 1), (0, 1), (0, 0), (0.72, 0)], [(0, 0.5), (0.6, 0.5)]],
+    "F": [[(0.75, 1), (0, 1), (0, 0)], [(0, 0.5), (0.6, 0.5)]],
+    "L": [[(0, 1), (0, 0), (0.7, 0)]],
+    "O": [_arc(0.4, 0.5, 0.42, 0.5, 0, 360)],
+    "P": [[(0, 0), (0, 1), (0.45, 1)], _arc(0.45, 0.75, 0.3, 0.25, 90, -90), [(0.45, 0.5), (0, 0.5)]],
+    "T": [[(0, 1), (0.8, 1)], [(0.4, 1), (0.4, 0)]],
+    "Z": [[(0, 1), (0.75, 1), (0, 0), (0.78, 0)]],
+}
+
+
+def _text(thin: bool) -> World:
+    """An eye chart on a stand, a striped ball behind it, a brick wall: letters from 14 pixels down to 2 at size 96."""
+    board = _Paint(0.0, thin)
+    ink, wood, paper = (0.08, 0.08, 0.12), (0.45, 0.30, 0.18), (0.96, 0.95, 0.90)
+    for x in (-0.55, 0.55):
+        board.add(BAR, (x, -0.9), (1.5 * x, -2.9), 0.05 if thin else 0.09, wood)
+    frame = 0.04 if thin else 0.10
+    board.add(BAR, (0.0, -1.08 - frame), (0.0, 1.08 + frame), 0.80 + frame, wood)
+    board.add(BAR, (0.0, -1.08), (0.0, 1.08), 0.80, paper)
+    if thin:
+        rows = {"E": 0.42, "FP": 0.30, "TOZ": 0.21, "LPED": 0.15, "PECFD": 0.11, "EDFCZP": 0.08, "FELOPZD": 0.06}
+    else:
+        rows = {"E": 0.62, "FP": 0.50, "TOZ": 0.36}
+    gap = (2.0 - sum(rows.values())) / (len(rows) + 1)
+    top = 1.0 - gap
+    for row, height in rows.items():
+        pitch = (1.45 if thin else 1.30) * height
+        for k, letter in enumerate(row):
+            x = (k - 0.5 * (len(row) - 1)) * pitch - 0.4 * height
+            for path in GLYPHS[letter]:
+                points = [(x + height * px, top - height + height * py) for px, py in path]
+                for a, b in zip(points[:-1], points[1:]):
+                    board.add(LINE, a, b, (0.09 if thin else 0.10) * height, ink)
+        top -= height + gap
+    ball = (0.95, -0.75, -1.4, 0.65, 0.0 if thin else PIXEL * (VIEW + 1.2), 1, 8 if thin else 4)
+    wall = (2, 0.0 if thin else PIXEL * (VIEW - WALL_Z), 0.30 if thin else 1.1, 0)
+    brick, red, mortar, blue, yellow = (0.74, 0.47, 0.38), (0.62, 0.35, 0.29), (0.87, 0.83, 0.77), (0.16, 0.40, 0.66), (0.98, 0.84, 0.36)
+    return _world([board], [], ball, (blue, yellow), wall, (brick, red, mortar, mortar, mortar))
+
+
 @dataclass(frozen=True, eq=False)
 class Scene:
     """A world with its name ("wheel" | "foliage" | "text") and version ("thin" | "natural")."""
@@ -415,7 +538,7 @@ class Scene:
     world: World
 
 
-_BUILD: dict[str, Callable[[bool], World]] = {"wheel": _wheel}
+_BUILD: dict[str, Callable[[bool], World]] = {"wheel": _wheel, "foliage": _foliage, "text": _text}
 SCENES = tuple(_BUILD)
 DETAILS = ("thin", "natural")
 
