@@ -399,8 +399,8 @@ def make_dataset(
     test_widths = tuple(_pixels("make_dataset: test_sizes", s) for s in test_sizes)
     train_widths = tuple(_pixels("make_dataset: train_sizes", s) for s in (train_sizes or (size,)))
 
-    train = {w: _truth(scene, detail, n_train, n_close, "train", fov_deg, w) for w in train_widths}
-    test = {w: _truth(scene, detail, n_test, 0, "test", fov_deg, w) for w in test_widths}
+    train = {w: _truth(world, n_train, n_close, "train", fov_deg, w) for w in train_widths}
+    test = {w: _truth(world, n_test, 0, "test", fov_deg, w) for w in test_widths}
     # separate generators: asking for more points must not change the noise, nor the other way round
     noise, draw = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     if noise_std > 0:
@@ -411,14 +411,14 @@ def make_dataset(
 
 
 @lru_cache(maxsize=32)
-def _truth(scene: str, detail: str, n: int, n_close: int, split: str, fov_deg: float, width: int) -> Views:
+def _truth(world: Scene, n: int, n_close: int, split: str, fov_deg: float, width: int) -> Views:
     """Cameras of a split and their true images; rendered once per setting. Callers must not write into the images."""
     if split == "train":
         cameras = camera_ring(n - n_close, fov_deg=fov_deg, size=width, seed=0)
         cameras += camera_ring(n_close, distance=(1.4, 1.7), fov_deg=fov_deg, size=width, seed=1)
     else:
         cameras = camera_ring(n, tilt_deg=(6.0, 18.0), fov_deg=fov_deg, size=width, seed=2)
-    images = [render_truth(make_scene(scene, detail), camera) for camera in cameras]
+    images = [render_truth(world, camera) for camera in cameras]
     return Views(cameras, torch.stack(images) if images else torch.empty(0, width, width, 3))
 
 

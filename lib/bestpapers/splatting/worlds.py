@@ -16,22 +16,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit, prange
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 Colour = tuple[float, float, float]
 
 LINE, LEAF, RING, BAR = 0, 1, 2, 3  # kinds of stroke
 BALL, WALL = -1, -2  # in World.order; numbers from 0 on are sheets
-GRID, REACH = 64, 3.0  # a sheet is GRID x GRID cells over [-REACH, REACH] squared; nothing is painted outside
+GRID = 80  # a sheet is a square of GRID x GRID cells; nothing is painted outside
 WALL_Z = -4.0
 OPAQUE = 1e-4  # a ray with less than this left to see is done
 PIXEL = 2 * math.tan(math.radians(50) / 2) / 32  # a pixel of a 32-pixel, 50-degree camera, per unit of distance
 VIEW = 3.0  # z of a typical camera
+SIGMAS = 3.5  # where a blurred edge may be cut: what is left is a twentieth of the step of an 8-bit image
 
 
 class World(NamedTuple):
@@ -40,7 +43,9 @@ class World(NamedTuple):
     order: NDArray[np.int64]  # [L + 2], front to back: sheet number, BALL or WALL
     sheet_z: Array  # [L]
     sheet_soft: Array  # [L], standard deviation of the edge blur
+    sheet_reach: Array  # [L]: a sheet spans [-reach, reach] in x and y
     kinds: NDArray[np.int64]  # [S]
+    shapes: NDArray[np.int64]  # [S]: strokes with equal numbers merge into one shape
     strokes: Array  # [S, 12]: ax, ay, bx, by, half width at a, at b, colour at a, colour at b
     start: NDArray[np.int64]  # [L, GRID * GRID + 1]: cell c of sheet l owns items[start[l, c]:start[l, c + 1]]
     items: NDArray[np.int64]  # stroke numbers, in the order of painting
@@ -59,7 +64,7 @@ def _edge(inside, soft):
 
     soft = 0 is a hard edge; otherwise this is the edge convolved with a Gaussian of standard deviation `soft`.
     """
-    if soft == 0.0 or abs(inside) > 4.0 * soft:  # past 4 sigma the curve is within 4e-5 of its end: spare the erf
+    if soft == 0.0 or abs(inside) > SIGMAS * soft:  # far from a blurred edge there is no need to ask erf
         return 1.0 if inside > 0.0 else 0.0
     return 0.5 + 0.5 * math.erf(inside / (1.4142135623730951 * soft))
 
@@ -163,27 +168,33 @@ def _wall_colour(pattern, soft, size, waves, c, x, y):
 @njit(cache=True, error_model="numpy")
 def _meet_sheet(world, k, eye, rays, left, met):
     """Sheet k: find the cell that the ray hits, then lay the strokes of that cell from the top down."""
-    kinds, s, items, start = world.kinds, world.strokes, world.items, world.start[k]
-    depth, soft = world.sheet_z[k] - eye[2], world.sheet_soft[k]
+    kinds, shapes, s = world.kinds, world.shapes, world.strokes
+    items, start = world.items, world.start[k]
+    depth, soft, reach = world.sheet_z[k] - eye[2], world.sheet_soft[k], world.sheet_reach[k]
     for n in range(len(rays)):
         met[n] = 0.0
-        if left[n] < OPAQUE or rays[n, 2] * depth <= 0.0 or depth >= 0.0:  # runs away from it, or starts behind it
+        if left[n] < OPAQUE or depth >= 0.0 or rays[n, 2] >= 0.0:  # starts behind the sheet, or runs away from it
             continue
         t = depth / rays[n, 2]
         x, y = eye[0] + t * rays[n, 0], eye[1] + t * rays[n, 1]
-        column = math.floor((x + REACH) * (GRID / (2.0 * REACH)))
-        row = math.floor((y + REACH) * (GRID / (2.0 * REACH)))
+        column = math.floor((x + reach) * (0.5 * GRID / reach))
+        row = math.floor((y + reach) * (0.5 * GRID / reach))
         if column < 0 or row < 0 or column >= GRID or row >= GRID:
             continue
         r = g = b = 0.0
-        bare = 1.0  # how much of the strokes painted earlier still shows
+        bare = around = 1.0  # how much of what was painted earlier still shows: here, and beside the current shape
+        shape = -1
         cell = row * GRID + column
         for item in range(start[cell + 1] - 1, start[cell] - 1, -1):  # the stroke painted last lies on top
             i = items[item]
             cover, along = _stroke(kinds[i], s[i, 0], s[i, 1], s[i, 2], s[i, 3], s[i, 4], s[i, 5], x, y, soft)
-            if cover > 0.0:
+            if shapes[i] != shape:
+                shape, around = shapes[i], bare
+            # Strokes of different shapes cover each other. Strokes of one shape lie side by side, and blurring is
+            # linear: the blur of the whole is the sum of the blurs, so that no seam shows where they meet.
+            w = min(bare, around * cover)
+            if w > 0.0:
                 cr, cg, cb = _mix((s[i, 6], s[i, 7], s[i, 8]), (s[i, 9], s[i, 10], s[i, 11]), along)
-                w = bare * cover
                 r, g, b, bare = r + w * cr, g + w * cg, b + w * cb, bare - w
                 if bare < OPAQUE:
                     break
@@ -195,6 +206,7 @@ def _meet_ball(world, eye, rays, left, met):
     """The ball: solve for the nearer crossing. On a soft edge rays that pass just outside see a little of it too."""
     cx, cy, cz, radius, soft, texture, waves = world.ball
     dark, bright = _rgb(world.ball_colours, 0), _rgb(world.ball_colours, 1)
+    per_unit = waves if texture == 0.0 else waves / radius
     ex, ey, ez = eye[0] - cx, eye[1] - cy, eye[2] - cz
     for n in range(len(rays)):
         met[n] = 0.0
@@ -213,7 +225,7 @@ def _meet_ball(world, eye, rays, left, met):
             p = _wedges(x, 0.6 * y + 0.8 * z, waves, soft)
         if soft > 0.0:  # near the rim the pattern is seen aslant, gets finer on the image, and a blur takes it away
             slant = radius * radius / max(1e-12, radius * radius - miss * miss) - 1.0
-            p *= math.exp(-0.5 * (soft * waves) ** 2 * slant)
+            p *= math.exp(-0.5 * (soft * per_unit) ** 2 * slant)
         size = math.sqrt(x * x + y * y + z * z)
         light = max(0.0, 0.38 * x + 0.70 * y + 0.60 * z) / size  # a lamp up, right, and in front
         w = cover * (0.45 + 0.55 * light)
@@ -228,7 +240,7 @@ def _meet_wall(world, eye, rays, left, met):
     depth = WALL_Z - eye[2]
     for n in range(len(rays)):
         met[n] = 0.0
-        if left[n] < OPAQUE or rays[n, 2] * depth <= 0.0 or depth >= 0.0:
+        if left[n] < OPAQUE or depth >= 0.0 or rays[n, 2] >= 0.0:
             continue
         t = depth / rays[n, 2]
         r, g, b = _wall_colour(
@@ -312,13 +324,20 @@ def hit_rays(world, origins, directions, draw, points, colours):
 # -------------------------------------------------------------------------------------------------------------- scenes
 
 
+def _blur(thin: bool, z: float) -> float:
+    """Blur of everything at depth z: none, or one pixel of the 32-pixel camera as seen there."""
+    return 0.0 if thin else PIXEL * (VIEW - z)
+
+
 class _Paint:
     """Collects the strokes of one sheet. Colours are (r, g, b) in [0, 1]; `to` is the colour at the far end."""
 
     def __init__(self, z: float, thin: bool) -> None:
         self.z = z
-        self.soft = 0.0 if thin else PIXEL * (VIEW - z)  # one pixel of the 32-pixel camera, seen at this depth
+        self.soft = _blur(thin, z)
+        self.reach = VIEW - z  # 45 degrees to each side of the axis
         self.kinds: list[int] = []
+        self.shapes: list[int] = []
         self.rows: list[tuple[float, ...]] = []
 
     def add(
@@ -330,21 +349,29 @@ class _Paint:
         colour: Colour,
         half_b: float | None = None,
         to: Colour | None = None,
+        join: bool = False,
     ) -> None:
-        """One stroke from a to b, `half` wide on each side (`half_b` at b, where given)."""
+        """One stroke from a to b, `half` wide on each side (`half_b` at b). join: one shape with the stroke before."""
+        self.shapes.append(self.shapes[-1] if join else len(self.shapes))
         self.kinds.append(kind)
         self.rows.append((*a, *b, half, half if half_b is None else half_b, *colour, *(to or colour)))
 
-    def disc(self, centre: tuple[float, float], radius: float, colour: Colour) -> None:
-        self.add(LINE, centre, centre, radius, colour)
+    def path(self, points: list[tuple[float, float]], halves: ArrayLike, colour: Colour, join: bool = False) -> None:
+        """A chain of strokes as one shape; `halves` is one half width, or one for each stroke.
 
-    def ring(self, centre: tuple[float, float], radius: float, half: float, colour: Colour) -> None:
-        self.add(RING, centre, (radius, 0.0), half, colour)
+        Round ends close the gaps at hard bends; soft edges hide these gaps, but would show where ends overlap.
+        """
+        halves = np.broadcast_to(halves, len(points) - 1)
+        for n, (a, b) in enumerate(pairwise(points)):
+            self.add(BAR if self.soft else LINE, a, b, float(halves[n]), colour, join=join or n > 0)
+
+    def disc(self, centre: tuple[float, float], radius: float, colour: Colour, join: bool = False) -> None:
+        self.add(LINE, centre, centre, radius, colour, join=join)
 
     def cells(self) -> NDArray[np.bool_]:
         """[GRID * GRID, S]: can stroke s be seen in cell c? Generous by up to half a cell, never too strict."""
-        step = 2 * REACH / GRID
-        centre = -REACH + step * (np.arange(GRID) + 0.5)
+        step = 2 * self.reach / GRID
+        centre = -self.reach + step * (np.arange(GRID) + 0.5)
         x, y = (c.ravel() for c in np.meshgrid(centre, centre))
         touch = np.zeros((GRID * GRID, len(self.rows)), dtype=bool)
         for i, (kind, s) in enumerate(zip(self.kinds, self.rows)):
@@ -355,8 +382,8 @@ class _Paint:
                 dx, dy = bx - ax, by - ay
                 t = np.clip(((x - ax) * dx + (y - ay) * dy) / max(dx * dx + dy * dy, 1e-30), 0, 1)
                 d = np.hypot(x - ax - t * dx, y - ay - t * dy)
-            # the square corner of a blurred bar reaches sqrt(2) times as far as its side
-            touch[:, i] = d <= max(s[4], s[5]) + math.sqrt(2) * 4 * self.soft + step / math.sqrt(2)
+            blur = SIGMAS * self.soft * (math.sqrt(2) if kind == BAR else 1)  # corners reach farther than sides
+            touch[:, i] = d <= max(s[4], s[5]) + blur + step / math.sqrt(2)
         return touch
 
 
@@ -382,7 +409,9 @@ def _world(
         order=np.array(order),
         sheet_z=np.array([s.z for s in sheets]),
         sheet_soft=np.array([s.soft for s in sheets]),
+        sheet_reach=np.array([s.reach for s in sheets]),
         kinds=np.array([kind for s in sheets for kind in s.kinds]),
+        shapes=np.array([shape for s in sheets for shape in s.shapes]),
         strokes=np.array([row for s in sheets for row in s.rows]),
         start=np.stack(starts),
         items=np.concatenate(items),
@@ -395,88 +424,108 @@ def _world(
 
 def _wheel(thin: bool) -> World:
     """A black ten-spoke wheel of radius 1, a checkered ball behind it, a checkered wall with a Siemens star."""
-    black = (0.05, 0.05, 0.06)
+    black, cream, teal = (0.05, 0.05, 0.06), (0.93, 0.88, 0.78), (0.50, 0.68, 0.70)
+    navy, white, red = (0.13, 0.20, 0.42), (0.97, 0.95, 0.90), (0.80, 0.22, 0.18)
     wheel = _Paint(0.0, thin)
-    spoke, tyre = (0.025, 0.045) if thin else (0.065, 0.075)
+    spoke, tyre = (0.025, 0.045) if thin else (0.065, 0.085)
+    hub, rim = (0.12, 0.93) if thin else (0.17, 0.83)
+    wheel.disc((0.0, 0.0), hub, black)
+    wheel.add(RING, (0.0, 0.0), (1.0 - tyre, 0.0), tyre, black, join=True)
     for k in range(10):
-        angle = 2 * math.pi * (k + 0.25) / 10
-        wheel.add(LINE, (0.0, 0.0), (0.97 * math.cos(angle), 0.97 * math.sin(angle)), spoke, black)
-    wheel.ring((0.0, 0.0), 1.0 - tyre, tyre, black)
-    wheel.disc((0.0, 0.0), 0.12, black)
-    ball = (0.25, -0.2, -1.3, 0.6, 0.0 if thin else PIXEL * (VIEW + 0.9), 0, math.pi / (0.2 if thin else 0.42))
-    wall = (0, 0.0 if thin else PIXEL * (VIEW - WALL_Z), 0.36 if thin else 0.9, 24 if thin else 7)
-    cream, teal, navy, white = (0.93, 0.88, 0.78), (0.50, 0.68, 0.70), (0.13, 0.20, 0.42), (0.97, 0.95, 0.90)
-    return _world([wheel], [], ball, ((0.80, 0.22, 0.18), white), wall, (cream, teal, navy, white, black))
+        c, s = math.cos(2 * math.pi * (k + 0.25) / 10), math.sin(2 * math.pi * (k + 0.25) / 10)
+        wheel.path([(hub * c, hub * s), (rim * c, rim * s)], spoke, black, join=True)
+    ball = (0.25, -0.2, -1.3, 0.6, _blur(thin, -0.9), 0, math.pi / (0.2 if thin else 0.42))
+    wall = (0, _blur(thin, WALL_Z), 0.36 if thin else 0.9, 24 if thin else 7)
+    return _world([wheel], [], ball, (red, white), wall, (cream, teal, navy, white, black))
 
 
 def _foliage(thin: bool) -> World:
     """A leafy branch above, grass and daisies below, a pumpkin behind them, then a tree, and hills under a sky."""
     rng = np.random.default_rng(7)
-    near, far = _Paint(0.0, thin), _Paint(-2.4, thin)
-    light, dark, bark = (0.45, 0.68, 0.20), (0.13, 0.36, 0.13), (0.36, 0.24, 0.15)
+    near, middle, far = _Paint(0.0, thin), _Paint(-1.2, thin), _Paint(-2.4, thin)
+    _paint_grass(near, rng, thin)
+    _paint_daisies(near, thin)
+    _paint_branch(near, rng, thin)
+    # the stalk stands in the plane of the pumpkin's middle: all of it that the pumpkin should hide, it hides
+    middle.add(LINE, (0.30, -0.6), (0.37, -0.26), 0.07, GREEN, half_b=0.05, to=LEAF_GREEN)
+    _paint_tree(far, rng, thin)
+    ball = (0.30, -0.95, -1.2, 0.62, _blur(thin, -0.9), 1, 9 if thin else 5)
+    pale, blue, sun = (0.90, 0.93, 0.90), (0.42, 0.66, 0.88), (1.0, 0.90, 0.55)
+    hill, meadow = (0.42, 0.58, 0.52), (0.55, 0.70, 0.36)
+    wall = (1, _blur(thin, WALL_Z), 0.16 if thin else 0.0, 0)
+    pumpkin = ((0.70, 0.27, 0.05), (0.99, 0.60, 0.17))
+    return _world([near], [middle, far], ball, pumpkin, wall, (pale, blue, sun, hill, meadow))
 
-    # the tree: a trunk, three boughs, and leaves that point outwards from the middle of a round crown
-    middle = np.array([-1.05, 0.75])
-    far.add(LINE, (-1.1, -2.9), (-1.05, 0.6), 0.20, bark, half_b=0.10)
-    for tip in ((-1.65, 0.95), (-0.45, 1.0), (-1.0, 1.35)):
-        far.add(LINE, (-1.08, 0.1), tip, 0.08, bark, half_b=0.02)
-    leaf, width = (0.17, 0.045) if thin else (0.55, 0.17)
-    for _ in range(420 if thin else 34):
-        angle, r = rng.uniform(0, 2 * math.pi), 0.85 * math.sqrt(rng.uniform())
-        a = middle + r * np.array([math.cos(angle), math.sin(angle)])
-        turn = angle + rng.uniform(-1, 1)
-        b = a + leaf * np.array([math.cos(turn), math.sin(turn)])
-        tone = rng.uniform(0.6, 1.0)  # leaves on the left of the crown stand in its shade
-        tone *= 0.75 + 0.25 * float(np.clip((a[0] - middle[0] + a[1] - middle[1]) / 0.8, -1, 1))
-        far.add(LEAF, tuple(a), tuple(b), width, _shade((0.30, 0.60, 0.22), tone), to=_shade((0.62, 0.80, 0.28), tone))
 
-    # grass: every blade is a stem that leans and a tip that leans further
-    count, half = (300, 0.016) if thin else (26, 0.075)
-    for x in np.sort(rng.uniform(-2.9, 2.9, count))[rng.permutation(count)]:
-        lean, height = rng.normal(0, 0.12), rng.uniform(1.5, 2.1)
-        knee = (x + lean, -2.9 + 0.7 * height)
-        tip = (x + lean + 2.2 * lean + rng.normal(0, 0.05), -2.9 + height)
-        tone = rng.uniform(0.75, 1.1)
-        mid = _shade((0.30, 0.58, 0.18), tone)
-        near.add(LINE, (x, -2.9), knee, 1.2 * half, _shade(dark, tone), half_b=half, to=mid)
-        near.add(LINE, knee, tip, half, mid, half_b=0.1 * half, to=_shade((0.66, 0.82, 0.34), tone))
-    for x, y in ((-1.0, -0.72), (-0.45, -0.98), (0.95, -0.62), (1.5, -0.95), (-1.7, -0.9)):
-        near.add(LINE, (x + 0.05, -2.9), (x, y), 0.012 if thin else 0.05, dark, to=light)
-        petals, size = (13, 0.17) if thin else (6, 0.30)
-        for k in range(petals):
-            angle = 2 * math.pi * k / petals
-            tip = (x + size * math.cos(angle), y + size * math.sin(angle))
-            near.add(LEAF, (x, y), tip, 0.22 * size, (0.93, 0.90, 0.88), to=(0.99, 0.97, 0.95))
-        near.disc((x, y), 0.055 if thin else 0.12, (0.95, 0.74, 0.16))
-
-    # the branch: an arc from the upper left with leaves to both sides
-    u = np.linspace(0, 1, 13)
-    xs, ys = -2.6 + 3.9 * u, 1.62 - 0.30 * u - 0.42 * np.sin(math.pi * u)
-    for k in range(12):
-        near.add(LINE, (xs[k], ys[k]), (xs[k + 1], ys[k + 1]), (0.05 if thin else 0.09) * (1.1 - 0.8 * u[k]), bark)
-    leaves, length = (44, 0.26) if thin else (15, 0.52)
-    for k in range(leaves):
-        v = (k + 0.5) / leaves
-        a = (float(np.interp(v, u, xs)), float(np.interp(v, u, ys)))
-        angle = (1.0 if k % 2 else -1.0) * rng.uniform(0.6, 1.2) - 0.1
-        size = length * rng.uniform(0.8, 1.2)
-        stalk = (a[0] + 0.25 * size * math.cos(angle), a[1] + 0.25 * size * math.sin(angle))
-        tip = (stalk[0] + size * math.cos(angle), stalk[1] + size * math.sin(angle))
-        tone = rng.uniform(0.8, 1.15)
-        near.add(LINE, a, stalk, 0.010 if thin else 0.05, dark)
-        near.add(LEAF, stalk, tip, 0.24 * size, _shade(dark, 1.3 * tone), to=_shade(light, tone))
-        if thin:
-            near.add(LINE, stalk, tip, 0.005, _shade((0.72, 0.86, 0.45), tone))
-
-    ball = (0.30, -0.72, -1.2, 0.62, 0.0 if thin else PIXEL * (VIEW + 1.0), 1, 9 if thin else 5)
-    wall = (1, 0.0 if thin else PIXEL * (VIEW - WALL_Z), 0.16 if thin else 0.0, 0)
-    pale, blue, sun, hill, meadow = (0.90, 0.93, 0.90), (0.42, 0.66, 0.88), (1.0, 0.90, 0.55), (0.42, 0.58, 0.52), (0.55, 0.70, 0.36)
-    return _world([near], [far], ball, ((0.76, 0.32, 0.06), (0.98, 0.58, 0.16)), wall, (pale, blue, sun, hill, meadow))
+GREEN, LEAF_GREEN, STRAW, BARK = (0.13, 0.36, 0.13), (0.45, 0.68, 0.20), (0.66, 0.82, 0.34), (0.36, 0.24, 0.15)
 
 
 def _shade(colour: Colour, tone: float) -> Colour:
     r, g, b = (min(1.0, tone * c) for c in colour)
     return r, g, b
+
+
+def _paint_grass(sheet: _Paint, rng: np.random.Generator, thin: bool) -> None:
+    """Every blade is a stem that leans and a tip that leans further."""
+    count, half = (320, 0.015) if thin else (30, 0.075)
+    for x in rng.uniform(-2.9, 2.9, count):
+        lean, height = rng.normal(0, 0.12), rng.uniform(1.6, 2.2)
+        knee = (x + lean, -2.9 + 0.7 * height)
+        tip = (x + 3.2 * lean + rng.normal(0, 0.05), -2.9 + height)
+        tone = rng.uniform(0.75, 1.1)
+        bend = _shade((0.30, 0.58, 0.18), tone)
+        sheet.add(LINE, (x, -2.9), knee, 1.2 * half, _shade(GREEN, tone), half_b=half, to=bend)
+        sheet.add(LINE, knee, tip, half, bend, half_b=0.1 * half, to=_shade(STRAW, tone), join=True)
+
+
+def _paint_daisies(sheet: _Paint, thin: bool) -> None:
+    petals, size, eye = (13, 0.17, 0.055) if thin else (8, 0.30, 0.10)
+    for x, y in ((-1.0, -0.66), (-0.45, -0.92), (0.95, -0.56), (1.5, -0.85), (-1.7, -0.85)):
+        sheet.add(LINE, (x + 0.05, -2.9), (x, y), 0.012 if thin else 0.06, GREEN, to=LEAF_GREEN)
+        for k in range(petals):
+            angle = 2 * math.pi * k / petals
+            tip = (x + size * math.cos(angle), y + size * math.sin(angle))
+            sheet.add(LEAF, (x, y), tip, 0.22 * size, (0.93, 0.90, 0.88), to=(0.99, 0.97, 0.95), join=k > 0)
+        sheet.disc((x, y), eye, (0.95, 0.74, 0.16))
+
+
+def _paint_branch(sheet: _Paint, rng: np.random.Generator, thin: bool) -> None:
+    """An arc from the upper left, with leaves on stalks to both sides."""
+    u = np.linspace(0, 1, 13)
+    xs, ys = -2.6 + 3.9 * u, 1.62 - 0.30 * u - 0.42 * np.sin(math.pi * u)
+    sheet.path(list(zip(xs, ys)), (0.05 if thin else 0.09) * (1.1 - 0.8 * u[:-1]), BARK)
+    leaves, length = (44, 0.26) if thin else (15, 0.52)
+    for k in range(leaves):
+        v = (k + 0.5) / leaves
+        x, y = float(np.interp(v, u, xs)), float(np.interp(v, u, ys))
+        angle = (1.0 if k % 2 else -1.0) * rng.uniform(0.6, 1.2) - 0.1
+        size, tone = length * rng.uniform(0.8, 1.2), rng.uniform(0.8, 1.15)
+        dx, dy = size * math.cos(angle), size * math.sin(angle)
+        stalk, tip = (x + 0.25 * dx, y + 0.25 * dy), (x + 1.25 * dx, y + 1.25 * dy)
+        sheet.add(LINE, (x, y), stalk, 0.010 if thin else 0.06, GREEN)
+        sheet.add(LEAF, stalk, tip, 0.24 * size, _shade(GREEN, 1.3 * tone), to=_shade(LEAF_GREEN, tone))
+        if thin:
+            sheet.add(LINE, stalk, tip, 0.005, _shade((0.72, 0.86, 0.45), tone))
+
+
+def _paint_tree(sheet: _Paint, rng: np.random.Generator, thin: bool) -> None:
+    """A trunk on a knoll, three boughs, and leaves that point outwards from the middle of a round crown."""
+    cx, cy = -1.05, 0.75
+    sheet.add(LINE, (-1.1, -3.0), (-1.05, 0.6), 0.20, BARK, half_b=0.10)
+    for tip in ((-1.65, 0.95), (-0.45, 1.0), (-1.0, 1.35)):
+        sheet.add(LINE, (-1.08, 0.1), tip, 0.08, BARK, half_b=0.02, join=True)
+    sheet.add(LINE, (-3.5, -5.0), (1.5, -5.4), 3.0, (0.47, 0.63, 0.30))
+    leaf, width = (0.17, 0.045) if thin else (0.50, 0.17)
+    if not thin:
+        sheet.disc((cx, cy), 0.6, (0.28, 0.50, 0.18))  # what many small leaves blur into
+    for _ in range(420 if thin else 55):
+        angle, r = rng.uniform(0, 2 * math.pi), 0.85 * math.sqrt(rng.uniform())
+        x, y = cx + r * math.cos(angle), cy + r * math.sin(angle)
+        turn = angle + rng.uniform(-1, 1)
+        # light comes from the upper right: the lower left of the crown is darker
+        tone = rng.uniform(0.75, 1.0) * (0.85 + 0.15 * float(np.clip((x - cx + y - cy) / 0.8, -1, 1)))
+        tip = (x + leaf * math.cos(turn), y + leaf * math.sin(turn))
+        sheet.add(LEAF, (x, y), tip, width, _shade((0.30, 0.60, 0.22), tone), to=_shade((0.62, 0.80, 0.28), tone))
 
 
 def _arc(x: float, y: float, rx: float, ry: float, start: float, end: float) -> list[tuple[float, float]]:
@@ -500,7 +549,7 @@ GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
 
 
 def _text(thin: bool) -> World:
-    """An eye chart on a stand, a striped ball behind it, a brick wall: letters from 14 pixels down to 2 at size 96."""
+    """An eye chart on a stand, a striped ball behind it, a brick wall. Thin letters are 12 to 2 pixels high at 96."""
     board = _Paint(0.0, thin)
     ink, wood, paper = (0.08, 0.08, 0.12), (0.45, 0.30, 0.18), (0.96, 0.95, 0.90)
     for x in (-0.55, 0.55):
@@ -509,23 +558,23 @@ def _text(thin: bool) -> World:
     board.add(BAR, (0.0, -1.08 - frame), (0.0, 1.08 + frame), 0.80 + frame, wood)
     board.add(BAR, (0.0, -1.08), (0.0, 1.08), 0.80, paper)
     if thin:
-        rows = {"E": 0.42, "FP": 0.30, "TOZ": 0.21, "LPED": 0.15, "PECFD": 0.11, "EDFCZP": 0.08, "FELOPZD": 0.06}
+        rows = {"E": 0.36, "FP": 0.28, "TOZ": 0.20, "LPED": 0.15, "PECFD": 0.11, "EDFCZP": 0.08, "FELOPZD": 0.06}
     else:
-        rows = {"E": 0.62, "FP": 0.50, "TOZ": 0.36}
-    gap = (2.0 - sum(rows.values())) / (len(rows) + 1)
-    top = 1.0 - gap
-    for row, height in rows.items():
-        pitch = (1.45 if thin else 1.30) * height
+        rows = {"E": 0.72, "FP": 0.58}
+    heights = np.array(list(rows.values()))
+    gaps = (1.96 - heights.sum()) * (heights + 0.12) / (heights + 0.12).sum()  # above each row; large rows, large gaps
+    foot = 1.06
+    for gap, (row, height) in zip(gaps, rows.items()):
+        foot -= gap + height
         for k, letter in enumerate(row):
-            x = (k - 0.5 * (len(row) - 1)) * pitch - 0.4 * height
-            for path in GLYPHS[letter]:
-                points = [(x + height * px, top - height + height * py) for px, py in path]
-                for a, b in zip(points[:-1], points[1:]):
-                    board.add(LINE, a, b, (0.09 if thin else 0.10) * height, ink)
-        top -= height + gap
-    ball = (0.95, -0.75, -1.4, 0.65, 0.0 if thin else PIXEL * (VIEW + 1.2), 1, 8 if thin else 4)
-    wall = (2, 0.0 if thin else PIXEL * (VIEW - WALL_Z), 0.30 if thin else 1.1, 0)
-    brick, red, mortar, blue, yellow = (0.74, 0.47, 0.38), (0.62, 0.35, 0.29), (0.87, 0.83, 0.77), (0.16, 0.40, 0.66), (0.98, 0.84, 0.36)
+            x = (k - 0.5 * (len(row) - 1)) * 1.45 * height - 0.38 * height
+            for n, path in enumerate(GLYPHS[letter]):
+                points = [(x + height * px, foot + height * py) for px, py in path]
+                board.path(points, (0.09 if thin else 0.115) * height, ink, join=n > 0)
+    ball = (1.3, -0.75, -1.4, 0.65, _blur(thin, -1.0), 1, 8 if thin else 4)
+    blue, yellow = (0.16, 0.40, 0.66), (0.98, 0.84, 0.36)
+    brick, red, mortar = (0.74, 0.47, 0.38), (0.62, 0.35, 0.29), (0.87, 0.83, 0.77)
+    wall = (2, _blur(thin, WALL_Z), 0.30 if thin else 1.1, 0)
     return _world([board], [], ball, (blue, yellow), wall, (brick, red, mortar, mortar, mortar))
 
 
@@ -543,6 +592,7 @@ SCENES = tuple(_BUILD)
 DETAILS = ("thin", "natural")
 
 
+@lru_cache
 def make_scene(name: str, detail: str = "thin") -> Scene:
     """Build a scene. Equal arguments give equal scenes. Raises ValueError on a name or detail that does not exist."""
     if name not in _BUILD:
