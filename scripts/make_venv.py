@@ -35,7 +35,7 @@ def show(*command):
 
 
 def main():
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file also runs where nothing is installed yet)
         found = f"{sys.version_info[0]}.{sys.version_info[1]} at {sys.executable}"
         sys.exit(f"Python 3.11 or newer is needed; this is {found}. Name another one: make book PYTHON=python3.12")
     stamp = STAMP.read_text() if STAMP.exists() else ""

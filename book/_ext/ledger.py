@@ -1,0 +1,139 @@
+"""Two tables that are made from the stored notebooks when the site is built.
+
+{scorecard}  every claim that a notebook records, with a link to the cell that tests it
+{status}     what each notebook cost when it was run, where, and with which versions
+
+Nothing is typed in by hand: a notebook that is executed again changes its rows.
+"""
+
+import json
+from pathlib import Path
+
+from bestpapers.course import WINGS, claims
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+WORDS = {"identity": "identity", "toy": "toy scale", "full": "full scale", "none": "none"}
+
+
+def setup(app):
+    app.add_directive("scorecard", Scorecard)
+    app.add_directive("status", Status)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+class Ledger(SphinxDirective):
+    """What both directives need: the stored notebooks, links to their pages, tables."""
+
+    def notebooks(self):
+        """The notebooks of the table of contents, in its order."""
+        documents = [d for d in toc_documents(self.env) if d.startswith("notebooks/")]
+        paths = [Path(self.env.srcdir, f"{d}.ipynb") for d in documents]
+        for path in paths:
+            self.env.note_dependency(str(path))
+        return dict(zip(documents, paths))
+
+    def link(self, text, document, anchor=""):
+        uri = self.env.app.builder.get_relative_uri(self.env.docname, document)
+        return nodes.reference(text, text, refuri=uri + (f"#{anchor}" if anchor else ""), internal=True)
+
+    def table(self, head, rows, widths, classes):
+        """A table in a box that scrolls sideways where the screen is narrow. Cells are strings or lists of nodes."""
+        group = nodes.tgroup(cols=len(head))
+        group += [nodes.colspec(colwidth=w) for w in widths]
+        for part, lines in ((nodes.thead(), [head]), (nodes.tbody(), rows)):
+            for line in lines:
+                row = nodes.row()
+                for cell in line:
+                    row += nodes.entry("", *([nodes.paragraph(cell, cell)] if isinstance(cell, str) else cell))
+                part += row
+            group += part
+        return nodes.container("", nodes.table("", group, classes=classes), classes=["wide-table"])
+
+
+class Scorecard(Ledger):
+    def run(self):
+        pages = self.notebooks()
+        documents = {path.as_posix(): document for document, path in pages.items()}
+        rows = claims.collect(pages.values())
+        if not rows:
+            return [self.state.document.reporter.warning("no stored notebook records a claim", line=self.lineno)]
+        result = []
+        for wing in WINGS:
+            if mine := [row for row in rows if row["key"].split(".")[0] == wing]:
+                result += [
+                    nodes.paragraph("", summary(mine), classes=["scorecard-summary"]),
+                    self.claims(mine, documents),
+                ]
+        return result
+
+    def claims(self, rows, documents):
+        lines = []
+        for row in rows:
+            verdict = claims.VERDICTS[row["holds"]]
+            claim = [nodes.paragraph("", row["claim"])]
+            if row["note"]:
+                claim.append(nodes.paragraph("", row["note"], classes=["claim-note"]))
+            paper = f"{row['where']}: {row['paper']}" if row["paper"] else row["where"]
+            lines.append(
+                [
+                    [nodes.paragraph("", "", self.link(row["key"], documents[row["notebook"]], row["anchor"]))],
+                    claim,
+                    paper,
+                    row["ours"] or "–",
+                    WORDS[row["scale"]],
+                    [nodes.paragraph("", "", nodes.inline(verdict, verdict, classes=["verdict", style(verdict)]))],
+                ]
+            )
+        head = ["Cell", "What the paper claims", "The paper's figure", "Ours", "Evidence", "Outcome"]
+        return self.table(head, lines, [12, 34, 20, 18, 8, 8], ["scorecard"])
+
+
+class Status(Ledger):
+    def run(self):
+        stored = {d: json.loads(p.read_text(encoding="utf-8"))["metadata"] for d, p in self.notebooks().items()}
+        missing = [d for d, meta in stored.items() if "bestpapers" not in meta]
+        if missing or not stored:
+            message = f"not executed by scripts/execute.py: {', '.join(missing) or 'no notebook at all'}"
+            return [self.state.document.reporter.warning(message, line=self.lineno)]
+        records = {d: meta["bestpapers"] for d, meta in stored.items()}
+        cost, version = [], []
+        packages = list(next(iter(records.values()))["versions"])
+        for document, r in records.items():
+            page = [nodes.paragraph("", "", self.link(document.removeprefix("notebooks/"), document))]
+            memory = f"{r['peak_mb'] / 1000:.2f} GB"
+            cost.append([page, f"{r['seconds']:.0f} s", memory, r["date"], r["machine"]])
+            version.append([[page[0].deepcopy()], *(r["versions"].get(p, "–") for p in packages)])
+        seconds = sum(r["seconds"] for r in records.values())
+        total = f"{len(records)} notebooks, {seconds:.0f} s together."
+        return [
+            nodes.paragraph("", total),
+            self.table(
+                ["Notebook", "Time", "Peak memory", "Run on", "Machine"], cost, [20, 10, 12, 14, 44], ["status"]
+            ),
+            self.table(["Notebook", *packages], version, [20] + [80 // len(packages)] * len(packages), ["status"]),
+        ]
+
+
+def toc_documents(env):
+    """All documents of the table of contents, in reading order."""
+    todo, result = [env.config.root_doc], []
+    site_map = env.app.config.external_site_map
+    while todo:
+        document = todo.pop(0)
+        result.append(document)
+        children = [str(item) for tree in site_map[document].subtrees for item in tree.items]
+        todo = children + todo
+    return result
+
+
+def style(verdict):
+    return f"verdict-{verdict.replace(' ', '-')}"
+
+
+def summary(rows):
+    """`splatting: 14 rows. 11 hold, 2 do not hold, 1 not tested.`"""
+    outcome = [row["holds"] for row in rows]
+    holds, fails, open_ = outcome.count(True), outcome.count(False), outcome.count(None)
+    wing = rows[0]["key"].split(".")[0]
+    return f"{wing}: {len(rows)} rows. {holds} hold, {fails} do not hold, {open_} not tested."

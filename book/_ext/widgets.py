@@ -1,0 +1,19 @@
+"""Copy the widgets' ES modules to _static/esm/, where mount.js imports them from."""
+
+from pathlib import Path
+
+from sphinx.util.fileutil import copy_asset_file
+
+
+def setup(app):
+    app.connect("build-finished", copy_modules)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def copy_modules(app, exception):
+    if exception is not None or app.builder.format != "html":
+        return
+    target = Path(app.outdir) / "_static" / "esm"
+    target.mkdir(parents=True, exist_ok=True)
+    for module in sorted((Path(app.srcdir) / "lib/bestpapers/course/widgets").glob("*.js")):
+        copy_asset_file(str(module), str(target))
