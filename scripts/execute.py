@@ -128,10 +128,10 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
     """
     where = stored.name(path, root)
     before = path.read_text(encoding="utf-8")
+    stored.check_ids(before, where)
     nb = nbformat.reads(before, as_version=4)
     old = copy.deepcopy(nb)
     stored.put_colab_cell(nb, stored.repository(root))
-    stored.check_ids(nb, where)
     stored.clear(nb)
     signature = stored.fingerprint(nb, path, root)
     seconds, peak = run(nb, path, where, say)
@@ -222,7 +222,7 @@ def check(paths: list[Path], root: Path = ROOT) -> int:
         if stored.put_colab_cell(copy.deepcopy(nb), stored.repository(root)):
             problems.append(f"{where}: its first code cell is not the Colab cell (scripts/execute.py --colab-cell)")
         try:
-            stored.check_ids(nb, where)
+            stored.check_ids(p.read_text(encoding="utf-8"), where)
             stored.copy_alt(aligned := copy.deepcopy(nb), where)
             if aligned != nb:
                 problems.append(f"{where}: alt text in cell metadata differs from the figures'")

@@ -139,10 +139,13 @@ def put_colab_cell(nb: Any, url: str) -> bool:
     return True
 
 
-def check_ids(nb: Any, where: str) -> None:
-    """Cell ids are link targets and appear in messages: each once, in words joined by hyphens."""
+def check_ids(text: str, where: str) -> None:
+    """Cell ids are link targets and appear in messages: each once, in words joined by hyphens.
+
+    Takes the file's text, since nbformat gives repeated ids other names in silence when it reads.
+    """
     seen: set[str] = set()
-    for number, cell in enumerate(nb.cells, 1):
+    for number, cell in enumerate(json.loads(text)["cells"], 1):
         cell_id = cell.get("id", "")
         if not READABLE_ID.fullmatch(cell_id) or RANDOM_ID.fullmatch(cell_id):
             raise NotebookError(
