@@ -91,7 +91,9 @@ class Camera:
             object.__setattr__(self, name, _pixels(f"Camera.{name}", getattr(self, name)))
         R = self.viewmat[:3, :3]
         if not np.allclose(R @ R.T, np.eye(3), atol=1e-6) or np.linalg.det(R) < 0:
-            raise ValueError("Camera.viewmat: the upper left 3 x 3 block is not a rotation (scale, shear or mirror in it)")
+            raise ValueError(
+                "Camera.viewmat: the upper left 3 x 3 block is not a rotation (scale, shear or mirror in it)"
+            )
         if not np.allclose(self.viewmat[3], (0, 0, 0, 1)):
             raise ValueError(f"Camera.viewmat: the last row must be 0 0 0 1, got {self.viewmat[3]}")
         if self.K[0, 0] <= 0 or self.K[1, 1] <= 0:

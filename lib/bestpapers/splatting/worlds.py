@@ -146,14 +146,17 @@ def _wall_colour(pattern, soft, size, waves, c, x, y):
         near = -0.75 + 0.35 * math.sin(0.7 * x - 1.2)
         return _mix(colour, _rgb(c, 4), _edge(near - y, soft))
     # bricks: rows of height `size`, every other one shifted by half a brick, each brick a little different
-    row = math.floor(y / size)
-    u = x / (2.4 * size) + 0.5 * (row % 2)
-    joint = 0.05 * size
-    dy = size * (0.5 - abs(y / size - row - 0.5))  # distance to the nearest joint
-    dx = 2.4 * size * (0.5 - abs(u - math.floor(u) - 0.5))
+    row, length = math.floor(y / size), 2.4 * size
+    u = x / length + 0.5 * (row % 2)
+    half = 0.05 * size + 0.6 * soft  # of a joint; wider where the blur would thin it out
+    dy = size * (0.5 - abs(y / size - row - 0.5))  # distances to the nearest joints: between rows, in this row,
+    dx = length * (0.5 - abs(u - math.floor(u) - 0.5))
+    dx_next = 0.5 * length - dx  # and in the rows above and below, into which this one fades
+    inside = _edge(dy, soft)
+    upright = inside * _band(dx, half, soft) + (1.0 - inside) * _band(dx_next, half, soft)
+    level = _band(dy, half, soft) + _band(size - dy, half, soft)
     tone = 0.5 + 0.5 * math.sin(12.9898 * math.floor(u) + 78.233 * row) if soft == 0.0 else 0.5
-    brick = (1.0 - _band(dx, joint + 0.6 * soft, soft)) * (1.0 - _band(dy, joint + 0.6 * soft, soft))
-    return _mix(_rgb(c, 2), _mix(_rgb(c, 0), _rgb(c, 1), tone), brick)
+    return _mix(_rgb(c, 2), _mix(_rgb(c, 0), _rgb(c, 1), tone), (1.0 - upright) * (1.0 - level))
 
 
 # ---------------------------------------------------------------------------------------------------- rays, in blocks
@@ -243,9 +246,7 @@ def _meet_wall(world, eye, rays, left, met):
         if left[n] < OPAQUE or depth >= 0.0 or rays[n, 2] >= 0.0:
             continue
         t = depth / rays[n, 2]
-        r, g, b = _wall_colour(
-            pattern, soft, size, waves, colours, eye[0] + t * rays[n, 0], eye[1] + t * rays[n, 1]
-        )
+        r, g, b = _wall_colour(pattern, soft, size, waves, colours, eye[0] + t * rays[n, 0], eye[1] + t * rays[n, 1])
         met[n, 0], met[n, 1], met[n, 2], met[n, 3], met[n, 4] = r, g, b, 1.0, t
 
 
