@@ -238,8 +238,8 @@ def render_truth(scene: Scene, camera: Camera, *, supersample: int | None = None
         supersample = max(4, math.ceil(TRUTH_RAYS[scene.detail] / camera.width))
     supersample = _pixels("render_truth: supersample", supersample)
     out = np.empty((camera.height, camera.width, 3), dtype=np.float32)
-    to_world = np.ascontiguousarray(camera.viewmat[:3, :3].T)
-    render_rays(scene.world, to_world, camera.position, np.linalg.inv(camera.K), supersample, out)
+    to_ray = np.ascontiguousarray(camera.viewmat[:3, :3].T @ np.linalg.inv(camera.K))
+    render_rays(scene.world, camera.position, to_ray, supersample, out)
     return torch.from_numpy(out)
 
 
@@ -401,8 +401,8 @@ def make_dataset(
     test_widths = tuple(_pixels("make_dataset: test_sizes", s) for s in test_sizes)
     train_widths = tuple(_pixels("make_dataset: train_sizes", s) for s in (train_sizes or (size,)))
 
-    train = {w: _truth(world, n_train, n_close, "train", fov_deg, w) for w in train_widths}
-    test = {w: _truth(world, n_test, 0, "test", fov_deg, w) for w in test_widths}
+    train = _views(world, n_train, n_close, "train", fov_deg, train_widths)
+    test = _views(world, n_test, 0, "test", fov_deg, test_widths)
     # separate generators: asking for more points must not change the noise, nor the other way round
     noise, draw = (np.random.default_rng([seed, stream]) for stream in (1, 2))
     if noise_std > 0:
@@ -412,9 +412,19 @@ def make_dataset(
     return Dataset(world, train, test, points, colors)
 
 
-@lru_cache(maxsize=32)
+def _views(world: Scene, n: int, n_close: int, split: str, fov_deg: float, widths: Sequence[int]) -> dict[int, Views]:
+    """The same cameras at several sizes. What divides the largest size is its box mean; the rest is rendered."""
+    views = {}
+    for width in widths:
+        large = _truth(world, n, n_close, split, fov_deg, width if max(widths) % width else max(widths))
+        small = box_mean(large.images, large.images.shape[2] // width)
+        views[width] = Views(tuple(camera.at(width=width) for camera in large.cameras), small)
+    return views
+
+
+@lru_cache(maxsize=16)
 def _truth(world: Scene, n: int, n_close: int, split: str, fov_deg: float, width: int) -> Views:
-    """Cameras of a split and their true images; rendered once per setting. Callers must not write into the images."""
+    """Cameras of a split and their true images; rendered once per setting."""
     if split == "train":
         cameras = camera_ring(n - n_close, fov_deg=fov_deg, size=width, seed=0)
         cameras += camera_ring(n_close, distance=(1.4, 1.7), fov_deg=fov_deg, size=width, seed=1)

@@ -278,13 +278,12 @@ def _see(world, eye, rays, left, met, seen):
 
 
 @njit(parallel=True, cache=True, error_model="numpy")
-def render_rays(world, to_world, eye, K_inverse, samples, out):
+def render_rays(world, eye, to_ray, samples, out):
     """Fill out [H, W, 3] float32 with the mean colour over samples x samples rays on a regular grid in each pixel.
 
-    to_world [3, 3] turns camera axes into world axes, eye [3] is the camera centre, K_inverse [3, 3]; all float64.
+    eye [3] is the camera centre; to_ray [3, 3] turns an image position (u, v, 1) into a direction; both float64.
     """
     H, W, _ = out.shape
-    to_ray = to_world @ K_inverse  # pixel (u, v, 1) -> direction in the world
     for i in prange(H):  # a row of pixels at a time: no two threads write the same one
         N = W * samples
         rays, left, met, seen = np.empty((N, 3)), np.empty(N), np.empty((N, 5)), np.empty((N, 3))

@@ -1,0 +1,142 @@
+"""The model of the wing: a cloud of 3D Gaussians, its activations, and how it is rendered under each method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..kernels.rasterize import Rendering, rasterization
+from . import filters
+from .data import Camera, stack
+
+C0 = 0.5 / math.sqrt(math.pi)  # the constant spherical harmonic: colour = 0.5 + C0 * coefficient
+START_OPACITY = 0.1
+KNN_FLOOR = 1e-7  # floor of the mean squared neighbour distance, scene units^2 (coincident points)
+
+
+@dataclass(frozen=True)
+class GaussianConfig:
+    """What a model is, apart from its parameters.
+
+    method: a key of `filters.METHODS`; sh_degree: 0 to 3, view-dependent colour; background: RGB behind everything, [0, 1].
+    """
+
+    method: str = "mip"
+    sh_degree: int = 0
+    background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        filters.method(self.method)
+        if self.sh_degree not in (0, 1, 2, 3):
+            raise ValueError(f"GaussianConfig: sh_degree must be 0, 1, 2 or 3, got {self.sh_degree!r}")
+        if len(self.background) != 3 or not all(0 <= b <= 1 for b in self.background):
+            raise ValueError(f"GaussianConfig: background must be three numbers in [0, 1], got {self.background!r}")
+
+
+class Gaussians(nn.Module):
+    """N Gaussians. Parameters are unbounded; `scales`, `opacities` and `colors` apply the activations.
+
+    means [N, 3]           centres, scene units
+    log_scales [N, 3]      s = exp(log_scales), scene units
+    quats [N, 4]           rotation w, x, y, z, normalised when used
+    opacity_logits [N]     o = sigmoid(opacity_logits)
+    sh_dc [N, 1, 3], sh_rest [N, (degree + 1)^2 - 1, 3]   spherical harmonics
+    phi [N] (buffer)       standard deviation of the 3D smoothing filter, scene units; 0 switches it off
+    """
+
+    def __init__(self, parameters: dict[str, Tensor], config: GaussianConfig, phi: Tensor | None = None):
+        super().__init__()
+        self.config = config
+        for name, shape in self.shapes(len(parameters["means"]), config.sh_degree).items():
+            got = tuple(parameters[name].shape)
+            if got != shape:
+                raise ValueError(f"Gaussians: {name} must have shape {list(shape)}, got {list(got)}")
+            setattr(self, name, nn.Parameter(parameters[name].detach().clone()))
+        self.register_buffer("phi", torch.zeros_like(self.opacity_logits.detach()) if phi is None else phi.clone())
+        self.sh_active = config.sh_degree  # training starts at 0 and raises it
+
+    @staticmethod
+    def shapes(n: int, sh_degree: int) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the parameters of n Gaussians."""
+        rest = (sh_degree + 1) ** 2 - 1
+        return dict(
+            means=(n, 3), log_scales=(n, 3), quats=(n, 4), opacity_logits=(n,), sh_dc=(n, 1, 3), sh_rest=(n, rest, 3)
+        )
+
+    @classmethod
+    def from_points(cls, points: Tensor, colors: Tensor, config: GaussianConfig) -> Gaussians:
+        """Start as 3DGS does: one round Gaussian per point [N, 3] with its colour [N, 3] in [0, 1], opacity 0.1, as wide as
+        the root mean square distance to its three nearest neighbours."""
+        from scipy.spatial import cKDTree
+
+        n = len(points)
+        if n < 4:
+            raise ValueError(f"Gaussians.from_points: need at least 4 points to set the sizes, got {n}")
+        where = points.detach().double().cpu().numpy()
+        distance = torch.from_numpy(cKDTree(where).query(where, k=4)[0][:, 1:])  # [N, 3], itself left out
+        size = distance.square().mean(-1).clamp(min=KNN_FLOOR).sqrt().to(points)
+        parameters = dict(
+            means=points,
+            log_scales=size.log()[:, None].expand(n, 3),
+            quats=points.new_tensor([1.0, 0.0, 0.0, 0.0]).expand(n, 4),
+            opacity_logits=points.new_full((n,), math.log(START_OPACITY / (1 - START_OPACITY))),
+            sh_dc=((colors - 0.5) / C0)[:, None, :],
+            sh_rest=points.new_zeros(cls.shapes(n, config.sh_degree)["sh_rest"]),
+        )
+        return cls(parameters, config)
+
+    def __len__(self) -> int:
+        return len(self.means)
+
+    @property
+    def method(self) -> filters.Method:
+        return filters.method(self.config.method)
+
+    def scales_opacities(self) -> tuple[Tensor, Tensor]:
+        """Scales [N, 3] and opacities [N] as they are drawn: after the activations and the 3D smoothing filter."""
+        scales, opacities = self.log_scales.exp(), self.opacity_logits.sigmoid()
+        if not self.method.smooth_3d:
+            return scales, opacities
+        return filters.smooth_3d(scales, opacities, self.phi)
+
+    def update_filter(self, cameras: Sequence[Camera], rule: str = "code") -> None:
+        """Recompute the size of every 3D smoothing filter from the training cameras (section 4.1)."""
+        if self.method.smooth_3d:
+            self.phi = filters.smoothing_scale(self.means, cameras, rule)
+
+    def render(self, cameras: Sequence[Camera], *, backend: str = "auto", render_mode: str = "RGB") -> Rendering:
+        """Render into cameras of one size: colors [C, H, W, 3] and the rest of `kernels.rasterize.Rendering`."""
+        viewmats, Ks, width, height = stack(cameras, self.means.device, self.means.dtype)
+        return self.rasterize(viewmats, Ks, width, height, backend=backend, render_mode=render_mode)
+
+    def rasterize(self, viewmats: Tensor, Ks: Tensor, width: int, height: int, **options) -> Rendering:
+        """The same from tensors: viewmats [C, 4, 4], Ks [C, 3, 3]."""
+        scales, opacities = self.scales_opacities()
+        degree: int | None = self.sh_active
+        if degree == 0:  # one constant colour per Gaussian: no direction to look from
+            degree, colors = None, torch.clamp_min(0.5 + C0 * self.sh_dc[:, 0], 0.0)
+        else:
+            colors = torch.cat([self.sh_dc, self.sh_rest], dim=1)
+        background = self.means.new_tensor(self.config.background) if any(self.config.background) else None
+        return rasterization(
+            self.means, self.quats, scales, opacities, colors, viewmats, Ks, width, height, sh_degree=degree,
+            backgrounds=background, eps2d=self.method.eps2d, rasterize_mode=self.method.rasterize_mode, **options,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def fused(self) -> Gaussians:
+        """The same picture without a 3D filter: it is folded into scales and opacities (section 4.1; for export).
+
+        The fused model keeps the 2D filter of its method and renders exactly as this one. Fusing twice changes nothing, since
+        the fused model has no 3D filter left; training it on would apply the filter anew.
+        """
+        scales, opacities = self.scales_opacities()
+        parameters = {name: p.detach() for name, p in self.named_parameters()}
+        parameters |= dict(log_scales=scales.log(), opacity_logits=torch.logit(opacities))
+        fused = Gaussians(parameters, self.config)  # phi = 0
+        fused.sh_active = self.sh_active
+        return fused
