@@ -320,6 +320,8 @@ def test_a_dataset_has_the_shapes_it_says():
     # and each image belongs to its camera
     torch.testing.assert_close(render_truth(d.scene, d.test[64].cameras[1]), d.test[64].images[1])
     assert sorted(make_dataset("wheel", "thin", 32, 1, 1, n_points=1).test) == [4, 8, 16, 32]
+    odd = make_dataset("wheel", "thin", 32, 1, 1, n_points=1, test_sizes=(32, 12)).test  # 12 does not divide 32
+    torch.testing.assert_close(odd[12].images[0], render_truth(d.scene, odd[12].cameras[0]))
     assert make_dataset("wheel", "thin", 32, 1, n_test=0, n_points=1).test[8].images.shape == (0, 8, 8, 3)
 
 

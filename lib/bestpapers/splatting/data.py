@@ -4,9 +4,9 @@ Aliasing can only be measured against images that have none. Photographs cannot 
 are formulas: a ray answers exactly what it sees, and a pixel is the mean of many rays spread over its square (the box
 pixel). The same scene therefore has a correct image at 12 x 12, at 1536 x 1536, and at any focal length.
 
-Three scenes: "wheel" (a black spoked wheel, a checkered ball behind it, a far wall with a Siemens star), "foliage"
-(a leafy branch and grass, a pumpkin, more grass and a tree, hills), "text" (an eye chart on a stand, a striped ball, a
-brick wall). Each comes in two versions behind one switch, `detail`:
+Three scenes, each in three depths: "wheel" (a black spoked wheel, a checkered ball behind it, a far wall with a checker
+and a Siemens star), "foliage" (a leafy branch, grass and daisies, a pumpkin behind them, a tree and hills), "text" (an
+eye chart on a stand, a striped ball behind it, a brick wall). Each in two versions behind one switch, `detail`:
 
     "thin"     hard edges and strokes thinner than a pixel: more detail than a training image can hold
     "natural"  the same scene with every edge blurred by a Gaussian of one pixel standard deviation, as a 32-pixel
