@@ -17,9 +17,9 @@ import torch
 from torch import Tensor
 
 from ..course.progress import progress
-from . import evaluate
 from .data import Camera, Views, stack
 from .density import DensityConfig, DensityControl
+from .metrics import psnr, ssim
 from .model import Gaussians
 
 LR = dict(means=1.6e-4, log_scales=5e-3, quats=1e-3, opacity_logits=0.05, sh_dc=2.5e-3, sh_rest=1.25e-4)
@@ -65,7 +65,7 @@ def loss_fn(image: Tensor, truth: Tensor, ssim_weight: float = 0.2) -> Tensor:
     l1 = (image - truth).abs().mean()
     if ssim_weight == 0:
         return l1
-    return (1 - ssim_weight) * l1 + ssim_weight * (1 - evaluate.ssim(image, truth))
+    return (1 - ssim_weight) * l1 + ssim_weight * (1 - ssim(image, truth))
 
 
 class Trainer:
@@ -100,7 +100,7 @@ class Trainer:
         if self.checkpoint and self.checkpoint.exists():
             self.load(self.checkpoint)
 
-    def run(self, until: int | None = None, desc: str = "train") -> list[dict[str, float]]:
+    def run(self, until: int | None = None, desc: str = "train", quiet: bool = False) -> list[dict[str, float]]:
         """Train up to iteration `until` (default: the configured number). Returns the history: iteration, loss, psnr, count,
         seconds, one row every 50 iterations.
 
@@ -108,12 +108,12 @@ class Trainer:
         """
         until = until or self.config.iterations
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
-        bar = progress(range(self.iteration, until), desc=desc)
+        bar = progress(range(self.iteration, until), desc=desc, disable=quiet)
         try:
             for _ in bar:
                 loss, image, truth = self.step()
                 if self.iteration % 50 == 0 or self.iteration == until:
-                    quality = evaluate.psnr(image.detach().clamp(0, 1), truth).item()
+                    quality = psnr(image.detach().clamp(0, 1), truth).item()
                     row = dict(iteration=self.iteration, loss=loss.item(), psnr=quality, count=len(self.model))
                     self.history.append(row | dict(seconds=time.perf_counter() - start))
                     bar.set_postfix(loss=f"{row['loss']:.4f}", psnr=f"{quality:.2f} dB", count=len(self.model))

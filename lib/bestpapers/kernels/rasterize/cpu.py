@@ -35,7 +35,8 @@ SIGMA_MAX = F(80.0)  # e^-80 is still a normal float32; what lies farther out is
 
 # "numpy" division (x/0 = inf) has no error branch, which would keep loops from being vectorised. The fast-math flags let the
 # compiler fuse and reorder sums; they do not assume away NaN or infinity.
-_SERIAL = dict(cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+# nogil: while a kernel runs, another Python thread may run another one (several small models trained side by side).
+_SERIAL = dict(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 _PARALLEL = dict(_SERIAL, parallel=True)
 
 
