@@ -31,6 +31,7 @@ F = np.float32
 TILE = rules.TILE
 BLOCK = TILE * TILE
 ALPHA_MIN, ALPHA_MAX, T_MIN = F(rules.ALPHA_MIN), F(rules.ALPHA_MAX), F(rules.TRANSMITTANCE_MIN)
+LENGTH_MIN = 1e-12  # as in torch's normalize: a zero quaternion, or a Gaussian at the camera's centre, must not make NaN
 SIGMA_MAX = F(80.0)  # e^-80 is still a normal float32; what lies farther out is skipped anyway
 
 # "numpy" division (x/0 = inf) has no error branch, which would keep loops from being vectorised. The fast-math flags let the
@@ -165,7 +166,7 @@ def _pack(means2d, conics, opacities, tiles: Tiles) -> np.ndarray:
 @njit(**_SERIAL)
 def _rotation(q, R):
     """Fill R [3, 3] from the quaternion q (any length); return 1/|q|."""
-    inv = 1.0 / math.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2 + q[3] ** 2)
+    inv = 1.0 / max(math.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2 + q[3] ** 2), LENGTH_MIN)
     w, x, y, z = q[0] * inv, q[1] * inv, q[2] * inv, q[3] * inv
     R[0, 0], R[0, 1], R[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
     R[1, 0], R[1, 1], R[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
@@ -399,7 +400,7 @@ def _harmonics_forward(degree, dirs, coeffs, out):
         b = np.empty(16)
         for c in range(C):
             x, y, z = dirs[c, n]
-            inv = 1.0 / math.sqrt(x * x + y * y + z * z)
+            inv = 1.0 / max(math.sqrt(x * x + y * y + z * z), LENGTH_MIN)
             _basis(degree, x * inv, y * inv, z * inv, b)
             for d in range(D):
                 total = 0.0
@@ -415,7 +416,8 @@ def _harmonics_backward(degree, dirs, coeffs, grad, g_dirs, g_coeffs):
     for n in prange(N):
         b, gb = np.empty(16), np.empty(16)
         for c in range(C):
-            inv = 1.0 / math.sqrt(dirs[c, n, 0] ** 2 + dirs[c, n, 1] ** 2 + dirs[c, n, 2] ** 2)
+            length = math.sqrt(dirs[c, n, 0] ** 2 + dirs[c, n, 1] ** 2 + dirs[c, n, 2] ** 2)
+            inv = 1.0 / max(length, LENGTH_MIN)
             x, y, z = dirs[c, n, 0] * inv, dirs[c, n, 1] * inv, dirs[c, n, 2] * inv
             _basis(degree, x, y, z, b)
             for k in range(used):
