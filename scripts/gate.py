@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -17,7 +18,6 @@ import stored
 from execute import environment
 
 ROOT = stored.ROOT
-REPORTS = ROOT / "_build" / "reports"
 CODE = ["lib", "notebooks", "scripts", "tests", "benchmarks"]
 PY = sys.executable
 WORKERS = ["-n", "2", "--dist", "loadfile"]
@@ -26,11 +26,10 @@ NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=600", "--nbval-
 
 def phases() -> list[tuple[str, list[str]]]:
     """(heading, command) of each phase, in order."""
-    unit = [
-        str(p.relative_to(ROOT)) for p in sorted((ROOT / "tests").iterdir()) if p.is_dir() and any(p.rglob("test_*.py"))
-    ]
+    folders = [p for p in sorted((ROOT / "tests").iterdir()) if any(p.rglob("test_*.py"))]
+    unit = [str(p.relative_to(ROOT)) for p in folders]
     unit.remove("tests/book")
-    books = [str(p.relative_to(ROOT)) for p in stored.notebooks(ROOT)]
+    books = [str(p.relative_to(ROOT)) for p in stored.notebooks(ROOT)] or ["notebooks"]
     return [
         ("lint", [PY, "-m", "ruff", "check", *CODE]),
         ("format", [PY, "-m", "ruff", "format", "--check", *CODE]),
@@ -74,29 +73,29 @@ def closing_line(total: dict[str, int], seconds: float) -> str:
 
 
 def main() -> int:
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    for old in REPORTS.glob("*.xml"):
-        old.unlink()
+    with tempfile.TemporaryDirectory() as reports:
+        return run(Path(reports))
+
+
+def run(reports: Path) -> int:
     total = {"passed": 0, "failed": 0, "errors": 0, "skipped": 0}
     begin, table = time.perf_counter(), []
     for number, (heading, command) in enumerate(phases(), 1):
         print(f"\n=== {number}. {heading}\n+ {' '.join(command).replace(PY, 'python')}", flush=True)
-        is_pytest, report, start = "pytest" in command, REPORTS / f"{number}.xml", time.perf_counter()
+        is_pytest, report, start = "pytest" in command, reports / f"{number}.xml", time.perf_counter()
         command = [*command, f"--junitxml={report}"] if is_pytest else command
         code = subprocess.run(command, cwd=ROOT, env=environment()).returncode
-        if is_pytest:
-            found = counts(report)
-            total = {k: n + found[k] for k, n in total.items()}
-            if code and not found["failed"] + found["errors"]:  # collection broke, nothing was collected, a worker died
-                total["errors"] += 1
-        elif code:
-            total["errors"] += 1
-        table.append((number, heading, time.perf_counter() - start, code))
-        print(f"=== {number}. {heading}: {'ok' if code == 0 else 'FAILED'} in {table[-1][2]:.0f} s", flush=True)
+        found = counts(report) if is_pytest else dict.fromkeys(total, 0)
+        good = code == 0 and not found["failed"] + found["errors"]
+        if code and not found["failed"] + found["errors"]:  # a check failed, or pytest collected nothing or was killed
+            found["errors"] = 1
+        total = {k: n + found[k] for k, n in total.items()}
+        table.append((number, heading, time.perf_counter() - start, good))
+        print(f"=== {number}. {heading}: {'ok' if good else 'FAILED'} in {table[-1][2]:.0f} s", flush=True)
     print()
-    for number, heading, seconds, code in table:
-        print(f"{number}. {heading:40s} {seconds:6.0f} s  {'ok' if code == 0 else 'FAILED'}")
-    ok = all(code == 0 for *_, code in table)
+    for number, heading, seconds, good in table:
+        print(f"{number}. {heading:40s} {seconds:6.0f} s  {'ok' if good else 'FAILED'}")
+    ok = all(good for *_, good in table)
     if ok:
         print("Everything holds. The site is in _build/html: `make serve` opens it.")
     else:

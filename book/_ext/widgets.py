@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from bestpapers.course.widgets import modules
 from sphinx.util.fileutil import copy_asset_file
 
 
@@ -15,5 +16,5 @@ def copy_modules(app, exception):
         return
     target = Path(app.outdir) / "_static" / "esm"
     target.mkdir(parents=True, exist_ok=True)
-    for module in sorted((Path(app.srcdir) / "lib/bestpapers/course/widgets").glob("*.js")):
+    for module in modules():
         copy_asset_file(str(module), str(target))

@@ -51,18 +51,19 @@ function decode(value) {
 }
 
 async function mount(el) {
-  const model = new Model(decode(JSON.parse(el.dataset.state)));
   const module = await import(new URL(`esm/${el.dataset.module}`, import.meta.url));
   const widget = typeof module.default === "function" ? await module.default() : module.default;
+  const model = new Model(decode(JSON.parse(el.dataset.state)));
   await widget.initialize?.({ model });
   el.replaceChildren();
-  await widget.render?.({ model, el });
+  await widget.render({ model, el });
   el.dataset.mounted = "yes";
 }
 
 for (const el of document.querySelectorAll(".nbwidget")) {
+  const still = [...el.childNodes]; // what stands there without script comes back if the figure cannot start
   mount(el).catch((error) => {
-    el.textContent = `This figure could not be started: ${error.message}`;
+    el.replaceChildren(`This figure could not be started: ${error.message}`, ...still);
     console.error(`widget ${el.dataset.module}:`, error);
   });
 }

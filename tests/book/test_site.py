@@ -1,0 +1,109 @@
+"""The built site as a whole. `make test` builds it first; on its own: make book, then pytest tests/book."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import check_site
+import nbformat
+import pytest
+import stored
+from bestpapers.course import claims
+from bs4 import BeautifulSoup
+
+ROOT = stored.ROOT
+
+
+def page(site, document):
+    return BeautifulSoup((site / f"{document}.html").read_text(encoding="utf-8"), "html.parser")
+
+
+def test_nothing_is_wrong_with_the_pages(site):
+    assert check_site.problems() == []
+
+
+def test_site_is_newer_than_its_sources(site, documents):
+    """Tests of an old site would prove nothing."""
+    built = (site / "searchindex.js").stat().st_mtime
+    sources = [p for d in documents for p in (ROOT / f"{d}.md", ROOT / f"{d}.ipynb") if p.exists()]
+    sources += [
+        ROOT / "_config.yml",
+        *(p for p in (ROOT / "book").rglob("*") if p.is_file() and "__pycache__" not in p.parts),
+    ]
+    late = [p.name for p in sources if p.stat().st_mtime > built]
+    assert not late, f"the site is older than {late}: run `make book`"
+
+
+def test_every_page_has_one_title_and_a_language(site, documents):
+    for document in documents:
+        html = page(site, document)
+        assert len(html.select("article h1, main h1")) >= 1, document
+        assert html.html.get("lang") == "en", document
+
+
+def test_launch_buttons_point_at_files_of_the_repository(site):
+    url = stored.repository()
+    owner = url.removeprefix("https://github.com/")
+    for path in stored.notebooks():
+        name = path.relative_to(ROOT).as_posix()
+        links = [a["href"] for a in page(site, name.removesuffix(".ipynb")).find_all("a", href=True)]
+        binder = [x for x in links if x.startswith("https://mybinder.org/")]
+        colab = [x for x in links if x.startswith("https://colab.research.google.com/")]
+        assert len(binder) == len(colab) == 1, name
+        assert urlsplit(binder[0]).path == f"/v2/gh/{owner}/main"
+        assert parse_qs(urlsplit(binder[0]).query) == {"urlpath": [f"lab/tree/{name}"]}
+        assert urlsplit(colab[0]).path == f"/github/{owner}/blob/main/{name}"
+
+
+def test_scorecard_shows_every_stored_claim_with_its_outcome(site):
+    rows = claims.collect(stored.notebooks())
+    shown = page(site, "book/scorecard").select("table.scorecard tbody tr")
+    assert len(shown) == len(rows) > 0
+    for row, html in zip(rows, shown):
+        link = html.find("a")
+        assert link.get_text() == row["key"]
+        assert link["href"].endswith(f"#{row['anchor']}")
+        assert html.select_one(".verdict").get_text() == claims.VERDICTS[row["holds"]]
+        text = html.get_text()
+        assert all(row[field] in text for field in ("claim", "where", "paper", "ours", "note") if row[field])
+
+
+@pytest.mark.parametrize("wing", ["splatting"])
+def test_every_claim_of_the_papers_page_is_on_the_scorecard(site, wing):
+    """The list in prose and the ledger name the same claims."""
+    listed = {td.get_text(strip=True) for td in page(site, f"book/{wing}/paper").select("td:first-child")}
+    listed = {name for name in listed if re.fullmatch(r"C\d+", name)}
+    recorded = {
+        row["key"].split(".")[1] for row in claims.collect(stored.notebooks()) if row["key"].startswith(f"{wing}.")
+    }
+    assert listed == recorded
+
+
+def test_status_shows_what_was_measured(site):
+    text = page(site, "book/status").get_text()
+    for path in stored.notebooks():
+        record = nbformat.read(path, as_version=4).metadata.bestpapers
+        assert path.relative_to(ROOT / "notebooks").with_suffix("").as_posix() in text
+        assert f"{record.seconds:.0f} s" in text
+        assert all(version in text for version in record.versions.values())
+
+
+def test_figures_carry_the_alt_text_that_the_notebook_computed(site):
+    for path in stored.notebooks():
+        nb = nbformat.read(path, as_version=4)
+        html = page(site, path.relative_to(ROOT).with_suffix("").as_posix())
+        shown = [img["alt"] for img in html.select(".cell_output img:not(.nbwidget img)")]
+        meant = [
+            o.metadata["image/png"]["alt"]
+            for c in nb.cells
+            for o in c.get("outputs", [])
+            if "image/png" in o.get("data", {})
+        ]
+        assert shown == meant, path.name
+
+
+def test_the_colab_cell_is_not_on_the_page(site):
+    for path in stored.notebooks():
+        assert (
+            "google.colab"
+            not in page(site, path.relative_to(ROOT).with_suffix("").as_posix()).select_one("article").get_text()
+        )
