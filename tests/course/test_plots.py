@@ -132,16 +132,20 @@ def test_image_grid_draws_every_picture_with_its_labels():
     assert max(widths) - min(widths) < 0.1 * max(widths)
 
 
-def test_grey_pictures_use_the_whole_scale():
-    fig = plots.image_row([np.full((2, 2), 0.5), np.full((2, 2), 128, np.uint8)], ["float", "byte"])
-    assert [ax.images[0].get_clim() for ax in fig.axes] == [(0, 1), (0, 255)]
+def test_pictures_become_bytes():
+    for grey in (np.full((2, 2), 0.5), np.full((2, 2), 128, np.uint8), torch.full((2, 2), 0.5, requires_grad=True)):
+        assert plots.as_bytes(grey).tolist() == [[128, 128], [128, 128]]
+    assert plots.as_bytes(np.array([[-1.0, 2.0], [0.0, 1.0]])).tolist() == [[0, 255], [0, 255]]
+    fig = plots.image_row([np.full((2, 2), 0.5)], ["grey"])
+    assert fig.axes[0].images[0].get_clim() == (0, 255)
 
 
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((2, 2, 4)), r"row 0, 'x': an image is \[H, W\] or \[H, W, 3\], got \[2, 2, 4\]"),
-        (np.zeros((0, 2)), "an image is"),
+        (np.zeros((2, 2, 4)), r"row 0, 'x': a picture is \[H, W\] or \[H, W, 3\], got \[2, 2, 4\]"),
+        (np.zeros((0, 2)), "a picture is"),
+        (np.zeros((2, 2), np.int64), r"a picture is uint8, or floats in \[0, 1\], got int64"),
         (np.array([[0.0, np.nan]]), r"row 0, 'x': holds NaN or infinity at index \[0, 1\]"),
     ],
 )

@@ -98,18 +98,27 @@ def show(fig: Figure, *, alt: str, caption: str) -> None:
     plt.close(fig)
 
 
-def _image(value: Any, name: str) -> NDArray[np.generic]:
-    """Return an [H, W] or [H, W, 3] array: numbers in [0, 1] or uint8. Values outside [0, 1] are clipped for display."""
-    if hasattr(value, "detach"):  # a torch tensor
-        value = value.detach().cpu().numpy()
-    image = np.asarray(value)
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3) or 0 in image.shape:
-        raise ValueError(f"{name}: an image is [H, W] or [H, W, 3], got {list(image.shape)}")
-    if image.dtype == np.uint8:
-        return image
-    if not np.isfinite(image).all():
-        raise ValueError(f"{name}: holds NaN or infinity at index {np.argwhere(~np.isfinite(image))[0].tolist()}")
-    return np.clip(image, 0.0, 1.0)
+def as_bytes(image: Any, name: str = "image") -> NDArray[np.uint8]:
+    """Return a picture as uint8, [H, W] (grey) or [H, W, 3].
+
+    image  array or torch tensor of that shape: uint8, bool, or floats in [0, 1]; floats outside are clipped
+    name   what an error calls it
+
+    Raises:
+        ValueError: another shape or type, or NaN or infinity among the floats.
+    """
+    if hasattr(image, "detach"):  # a torch tensor
+        image = image.detach().cpu().numpy()
+    values = np.asarray(image)
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] != 3) or 0 in values.shape:
+        raise ValueError(f"{name}: a picture is [H, W] or [H, W, 3], got {list(values.shape)}")
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype.kind not in "bf":
+        raise ValueError(f"{name}: a picture is uint8, or floats in [0, 1], got {values.dtype}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}: holds NaN or infinity at index {np.argwhere(~np.isfinite(values))[0].tolist()}")
+    return np.rint(255 * np.clip(values, 0.0, 1.0)).astype(np.uint8)
 
 
 def image_grid(
@@ -121,7 +130,7 @@ def image_grid(
 ) -> Figure:
     """Lay out pictures in rows and columns, pixels shown as squares; every picture is drawn in the same width.
 
-    rows        [R][C] images: arrays or tensors [H, W] (shown as grey) or [H, W, 3], floats in [0, 1] or uint8
+    rows        [R][C] pictures as `as_bytes` takes them: [H, W] (shown as grey) or [H, W, 3]
     titles      [C] above the columns
     row_titles  [R] left of the rows
     notes       [R][C] a line under each picture, for example its PSNR
@@ -138,7 +147,9 @@ def image_grid(
     ]:
         if found != want:
             raise ValueError(f"{what}: want {want} entries, got {found}")
-    images = [[_image(image, f"row {r}, {title!r}") for image, title in zip(row, titles)] for r, row in enumerate(rows)]
+    images = [
+        [as_bytes(image, f"row {r}, {title!r}") for image, title in zip(row, titles)] for r, row in enumerate(rows)
+    ]
     heights = [max(image.shape[0] / image.shape[1] for image in row) for row in images]
     extra = 0.25 if notes else 0.05
     figsize = (size * count + (0.3 if row_titles else 0.0), size * sum(heights) + extra * len(rows) + 0.3)
@@ -148,8 +159,7 @@ def image_grid(
     for r, row in enumerate(images):
         for c, image in enumerate(row):
             ax: Axes = axes[r, c]
-            grey = {"cmap": "gray", "vmin": 0, "vmax": 255 if image.dtype == np.uint8 else 1} if image.ndim == 2 else {}
-            ax.imshow(image, interpolation="nearest", **grey)  # type: ignore[arg-type]
+            ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
             ax.spines[:].set_visible(False)

@@ -1,0 +1,103 @@
+"""The base of all widgets: one ES module, mounted by anywidget in JupyterLab and by book/_static/mount.js on the page."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import anywidget
+
+from ..display import required_text
+
+PACKAGE = Path(__file__).resolve().parents[2]
+
+
+def modules() -> list[Path]:
+    """Return the ES modules of all widgets, lib/bestpapers/*/widgets/*.js: the site serves them side by side in one folder.
+
+    Raises:
+        ValueError: two of them have the same file name.
+    """
+    paths = sorted(PACKAGE.glob("*/widgets/*.js"), key=lambda path: path.name)
+    for one, other in pairwise(paths):
+        if one.name == other.name:
+            raise ValueError(f"two widget modules have one name, {one.name}: {one.parent} and {other.parent}")
+    return paths
+
+
+class Widget(anywidget.AnyWidget):
+    """A figure that computes in the browser, from traits that Python has set.
+
+    A subclass names its ES module, declares its traits with `.tag(sync=True)`, and says in words what it shows:
+
+        class Wheel(Widget):
+            module = Path(__file__).with_name("wheel.js")       # export default { render({ model, el }) }
+            angle = traitlets.Float(0.0).tag(sync=True)
+
+            def describe(self):
+                return f"A wheel turned by {self.angle:g} degrees."
+
+    The module must not import anything and must not load anything: it runs as a string in JupyterLab, and as a file on a
+    page that asks no other host. It calls `model.get`, `model.set`, `model.save_changes`, `model.on` and `model.off` only,
+    gets bytes as DataView, and may return a function that undoes its `model.on`. Python callbacks may add to what it does,
+    but it must be whole without them.
+
+    A displayed widget leaves three forms of itself in the notebook: the live view; `describe()` as text/plain, which print
+    and nbval use; and a text/html twin that mount.js brings to life on the page. Until then, and where no script runs, the
+    twin shows `still()`, pictures with their alternative texts, and the description.
+    """
+
+    module: Path
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if "module" in cls.__dict__:
+            if not cls.module.is_file():
+                raise FileNotFoundError(f"{cls.__name__}.module: there is no file {cls.module}")
+            cls._esm = cls.module
+        super().__init_subclass__(**kwargs)
+
+    def describe(self) -> str:
+        """Say in words what the widget shows and what moving its controls does; the same words on each run."""
+        raise NotImplementedError(f"{type(self).__name__} needs describe()")
+
+    def still(self) -> list[tuple[bytes, str]]:
+        """Return pictures (PNG, alternative text) for places where no script runs; by default none."""
+        return []
+
+    def state(self) -> dict[str, Any]:
+        """Return the traits that the ES module reads, as JSON values, bytes as {"b64": text}."""
+        own = set(self.traits(sync=True)) - set(anywidget.AnyWidget.class_traits(sync=True))
+        return {name: _as_json(getattr(self, name)) for name in sorted(own) if not name.startswith("_")}
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        words = required_text(
+            self.describe(), f"{type(self).__name__}.describe()", "say in words what the widget shows"
+        )
+        found: Any = super()._repr_mimebundle_(**kwargs)  # a bundle, or a bundle and its metadata, as versions have it
+        bundle, metadata = found if isinstance(found, tuple) else (found, {})
+        state = json.dumps(self.state(), ensure_ascii=False, allow_nan=False, sort_keys=True)
+        twin = (
+            f'<div class="nbwidget" data-module="{self.module.name}" data-state="{html.escape(state)}">'
+            f"{''.join(map(_picture, self.still()))}<p>{html.escape(words)}</p></div>"
+        )
+        return bundle | {"text/plain": words, "text/html": twin}, metadata
+
+
+def _picture(still: tuple[bytes, str]) -> str:
+    png, alt = still
+    source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
+    return f'<img src="{source}" alt="{html.escape(alt)}" style="image-rendering:pixelated;width:10em;margin:0.2em">'
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return {"b64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, dict):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in value]
+    return value
