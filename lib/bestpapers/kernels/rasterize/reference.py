@@ -16,13 +16,10 @@ import math
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from . import rules
 
-CHUNK_PAIRS = (
-    2**22
-)  # pixel-Gaussian pairs held at a time by `composite`: about 0.3 GB of float32 with its backward pass
+CHUNK_PAIRS = 2**22  # pixel-Gaussian pairs held at a time by `composite`: 0.8 GB of float32 with its backward pass
 
 
 def rotation_matrices(quats: Tensor) -> Tensor:
@@ -121,12 +118,11 @@ def composite(
     worked off in chunks whose intermediates are computed again in the backward pass.
     """
     C, N, D = colors.shape
-    dtype, device = colors.dtype, colors.device
-    v, u = torch.meshgrid(torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij")
-    pixels = torch.stack([u, v], dim=-1).reshape(-1, 2).to(dtype) + 0.5  # [H*W, 2], pixel centres
-    step = max(1, CHUNK_PAIRS // max(N, 1))
+    v, u = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    pixels = torch.stack([u, v], dim=-1).reshape(-1, 2).to(colors) + 0.5  # [H*W, 2], pixel centres
+    colors = torch.cat([colors, torch.ones_like(colors[..., :1])], dim=-1)  # the channel of ones becomes alpha
 
-    def blend(px: Tensor, mean: Tensor, conic: Tensor, color: Tensor, opacity: Tensor) -> tuple[Tensor, Tensor]:
+    def blend(px: Tensor, mean: Tensor, conic: Tensor, color: Tensor, opacity: Tensor) -> Tensor:
         dx, dy = (px[:, None, :] - mean).unbind(-1)  # [P, N]
         sigma = 0.5 * (conic[:, 0] * dx * dx + conic[:, 2] * dy * dy) + conic[:, 1] * dx * dy
         alpha = (opacity * torch.exp(-sigma)).clamp(max=rules.ALPHA_MAX)
@@ -136,13 +132,42 @@ def composite(
         before = torch.cat([torch.ones_like(after[:, :1]), after[:, :-1]], dim=-1)
         # `after` only falls, so "stop at the first one that would leave too little" is a plain mask
         weight = torch.where(after > transmittance_min, alpha * before, 0.0)
-        return weight @ color, weight.sum(-1)
+        return weight @ color
 
-    out = []
+    images = []
     for c in range(C):
         order = torch.argsort(depths[c], stable=True)
         order = order[opacities[c, order] > 0]
-        args = (means2d[c, order], conics[c, order], colors[c, order], opacities[c, order])
-        out += [checkpoint(blend, px, *args, use_reentrant=False) for px in pixels.split(step)]
-    color, alpha = (torch.cat(part) for part in zip(*out, strict=True))
-    return color.reshape(C, height, width, D), alpha.reshape(C, height, width)
+        splats = means2d[c, order], conics[c, order], colors[c, order], opacities[c, order]
+        images.append(_Chunked.apply(blend, max(1, CHUNK_PAIRS // max(N, 1)), pixels, *splats))
+    out = torch.stack(images).reshape(C, height, width, D + 1)
+    return out[..., :D], out[..., D]
+
+
+class _Chunked(torch.autograd.Function):
+    """blend(pixels, *splats), a chunk of pixels at a time; the backward pass computes each chunk again.
+
+    `torch.utils.checkpoint` would do the same, but what it keeps of each chunk ends up between the large temporaries, so
+    that the allocator cannot use their space again and the process grows tenfold.
+    """
+
+    @staticmethod
+    def forward(ctx, blend, step, pixels, *splats):
+        ctx.blend, ctx.step = blend, step
+        ctx.save_for_backward(pixels, *splats)
+        out = pixels.new_empty(len(pixels), splats[2].shape[-1])
+        for px, part in zip(pixels.split(step), out.split(step), strict=True):
+            part.copy_(blend(px, *splats))
+        return out
+
+    @staticmethod
+    def backward(ctx, grad):
+        pixels, *splats = ctx.saved_tensors
+        leaves = [t.detach().requires_grad_() for t in splats]
+        total = [torch.zeros_like(t) for t in splats]
+        for px, g in zip(pixels.split(ctx.step), grad.split(ctx.step), strict=True):
+            with torch.enable_grad():
+                out = ctx.blend(px, *leaves)
+            for t, part in zip(total, torch.autograd.grad(out, leaves, g), strict=True):
+                t += part
+        return None, None, None, *total
