@@ -111,18 +111,65 @@ def mean_range(runs: Sequence[Run], metric: str = "psnr") -> dict[str, dict[int,
     return table
 
 
-def format_table(runs: Sequence[Run], columns: Mapping[int, str], metric: str = "psnr", digits: int = 2) -> str:
-    """The runs in the form of the paper's tables: a row per method, a column per width, mean over seeds and (range) below it.
+class Table:
+    """Runs in the form of the paper's tables: a row per method; ours as mean and range over the seeds; the paper's beside.
 
-    columns: heading of each width. The last column is the mean over all widths.
+    columns: heading of each test width. paper: {method: figures, one per column and their mean}, in columns of their own,
+    since they come from other data and a far longer training and are to be compared in order and shape only.
     """
-    lines = [f"{'':<28}" + "".join(f"{head:>14}" for head in [*columns.values(), "mean"])]
-    for method, row in mean_range(runs, metric).items():
-        cells = [row[w] for w in columns]
-        mean = sum(c[0] for c in cells) / len(cells)
-        lines.append(
-            f"{METHODS[method].label:<28}" + "".join(f"{c[0]:>14.{digits}f}" for c in cells) + f"{mean:>14.{digits}f}"
-        )
-        span = (f"{low:.{digits}f}-{high:.{digits}f}" for _, low, high in cells)
-        lines.append(f"{'':<28}" + "".join(f"{text:>14}" for text in span))
-    return "\n".join(lines)
+
+    def __init__(
+        self,
+        runs: Sequence[Run],
+        columns: Mapping[int, str],
+        paper: Mapping[str, Sequence[float]] | None = None,
+        metric: str = "psnr",
+        digits: int = 2,
+    ):
+        self.heads = [*columns.values(), "mean"]
+        self.paper = dict(paper or {})
+        self.digits = digits
+        self.rows: dict[str, list[tuple[float, float, float]]] = {}  # method -> (mean, low, high) per column
+        for method, row in mean_range(runs, metric).items():
+            each = [[run.scores[w][metric] for w in columns] for run in runs if run.method == method]
+            means = [sum(values) / len(values) for values in each]  # of one seed, over the columns
+            self.rows[method] = [row[w] for w in columns] + [(sum(means) / len(means), min(means), max(means))]
+
+    def _figure(self, value: float) -> str:
+        return f"{value:.{self.digits}f}"
+
+    def __str__(self) -> str:
+        lines = [f"{'ours':<28}" + "".join(f"{head:>8}" for head in self.heads)]
+        for method, cells in self.rows.items():
+            lines.append(f"{METHODS[method].label:<28}" + "".join(f"{self._figure(c[0]):>8}" for c in cells))
+        if self.paper:
+            lines.append(f"{'paper':<28}" + "".join(f"{head:>8}" for head in self.heads))
+        for method, figures in self.paper.items():
+            lines.append(f"{METHODS[method].label:<28}" + "".join(f"{self._figure(v):>8}" for v in figures))
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        def cell(value: tuple[float, float, float]) -> str:
+            mean, low, high = map(self._figure, value)
+            return f"<td style='text-align:right'>{mean}<br><small>{low} to {high}</small></td>"
+
+        blank = "<td style='text-align:right'>&ndash;</td>" * len(self.heads)
+        heads = "".join(f"<th scope='col' style='text-align:right'>{head}</th>" for head in self.heads)
+        groups = f"<th></th><th colspan='{len(self.heads)}' style='text-align:center'>ours, mean and range</th>"
+        if self.paper:
+            groups += f"<th colspan='{len(self.heads)}' style='text-align:center'>paper (other data)</th>"
+        body = ""
+        for method, cells in self.rows.items():
+            body += f"<tr><th scope='row' style='text-align:left'>{METHODS[method].label}</th>" + "".join(
+                map(cell, cells)
+            )
+            if self.paper:
+                printed = "".join(
+                    f"<td style='text-align:right'>{self._figure(v)}</td>" for v in self.paper.get(method, ())
+                )
+                body += printed or blank
+            body += "</tr>"
+        table = f"<tr>{groups}</tr><tr><th></th>{heads}{heads if self.paper else ''}</tr>{body}"
+        return f"<div style='overflow-x:auto'><table class='results'>{table}</table></div>"

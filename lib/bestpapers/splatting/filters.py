@@ -4,7 +4,7 @@ Two questions are asked of every Gaussian. *In 3D:* how fine may it be at all, g
 filter, once per training step). *In 2D:* how is it widened so that a pixel cannot miss it? (dilation, EWA or the Mip filter,
 at every rendering). `METHODS` lists which method answers how.
 
-Source: Yu et al. 2024, sections 4.1 (3D smoothing filter, Eq. 7 to 9) and 4.2 (2D Mip filter, Eq. 10).
+Source: Yu et al. 2024: 3D smoothing filter (Eq. 7 to 9) and 2D Mip filter.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Method:
     """One row of the paper's tables.
 
     label: as the tables print it; eps2d: variance in px^2 added to each projected Gaussian; compensate: keep the light by
-    lowering the opacity (rho of Eq. 10); smooth_3d: band-limit the Gaussians themselves (Eq. 9).
+    lowering the opacity (the factor rho); smooth_3d: band-limit the Gaussians themselves (Eq. 9).
     """
 
     label: str
@@ -67,7 +67,7 @@ def widen_2d(cov2d: Tensor, eps2d: float, compensate: bool) -> tuple[Tensor, Ten
     """Convolve projected Gaussians [..., 2, 2] (px^2) with one of variance eps2d; return them and their opacity factor [...].
 
     Without compensation the factor is 1: the Gaussian grows at full height and gains light (a dilation). With it the factor
-    is rho = sqrt(det S / det S'), which keeps the integral, as a convolution must (Eq. 10).
+    is rho = sqrt(det S / det S'), which keeps the integral, as a convolution must (2D Mip filter).
     """
     wide = cov2d + eps2d * torch.eye(2, dtype=cov2d.dtype, device=cov2d.device)
     if not compensate:

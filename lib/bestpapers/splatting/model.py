@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -104,7 +107,7 @@ class Gaussians(nn.Module):
         return filters.smooth_3d(scales, opacities, self.phi)
 
     def update_filter(self, cameras: Sequence[Camera], rule: str = "code") -> None:
-        """Recompute the size of every 3D smoothing filter from the training cameras (section 4.1)."""
+        """Recompute the size of every 3D smoothing filter from the training cameras (paper, Eq. 7 to 9)."""
         if self.method.smooth_3d:
             self.phi = filters.smoothing_scale(self.means, cameras, rule)
 
@@ -129,7 +132,7 @@ class Gaussians(nn.Module):
 
     @torch.no_grad()
     def fused(self) -> Gaussians:
-        """The same picture without a 3D filter: it is folded into scales and opacities (section 4.1; for export).
+        """The same picture without a 3D filter: it is folded into scales and opacities (paper, p. 8; for export).
 
         The fused model keeps the 2D filter of its method and renders exactly as this one. Fusing twice changes nothing, since
         the fused model has no 3D filter left; training it on would apply the filter anew.
@@ -140,3 +143,32 @@ class Gaussians(nn.Module):
         fused = Gaussians(parameters, self.config)  # phi = 0
         fused.sh_active = self.sh_active
         return fused
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to a safetensors file: its parameters, phi, and the configuration in the header."""
+        from safetensors.torch import save_file
+
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
+        header = dict(config=json.dumps(asdict(self.config)), sh_active=str(self.sh_active))
+        path = Path(path)
+        part = path.with_name(path.name + ".part")
+        save_file(tensors, part, metadata=header)
+        os.replace(part, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Gaussians:
+        """Read a file of `save`. Raises ValueError if it is not one."""
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, "pt") as file:
+                header = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dict
+            config = json.loads(header["config"])
+            config["background"] = tuple(config["background"])
+            phi = tensors.pop("phi")
+            model = cls(tensors, GaussianConfig(**config), phi)
+            model.sh_active = int(header["sh_active"])
+        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            raise ValueError(f"{path} is no model of this program, or is damaged ({error})") from error
+        return model

@@ -70,7 +70,7 @@ def rasterization(
     Args:
         eps2d: variance in px^2 added to every projected Gaussian.
         rasterize_mode: "classic" leaves the opacity as it is (a dilation); "antialiased" multiplies it by
-            rho = sqrt(det S / det(S + eps2d I)), which keeps the Gaussian's light (Mip-Splatting, Eq. 10).
+            rho = sqrt(det S / det(S + eps2d I)), which keeps the Gaussian's light (Mip-Splatting, 2D Mip filter).
             3DGS = ("classic", 0.3), 3DGS + EWA = ("antialiased", 0.3), the 2D Mip filter = ("antialiased", 0.1).
         sh_degree: evaluate `colors` as spherical harmonics of this degree (0 to 3) in the viewing direction; the result is
             max(0, 0.5 + sum).
@@ -83,7 +83,7 @@ def rasterization(
         ValueError: a shape, range or value is wrong (NaN and infinity included); the message names the argument.
         RuntimeError: the backend asked for cannot run here; the message says why.
 
-    Sources: Kerbl et al. 2023 (3DGS), Yu et al. 2024 (Mip-Splatting) Eq. 5 to 10; constants and choices in `rules.py`.
+    Sources: Kerbl et al. 2023 (3DGS), Yu et al. 2024 (Mip-Splatting); constants and choices in `rules.py`.
     """
     colors, backgrounds = _check(
         means, quats, scales, opacities, colors, viewmats, Ks, width, height,

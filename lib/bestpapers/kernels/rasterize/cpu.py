@@ -17,7 +17,7 @@ Geometry per Gaussian is computed in float64 and stored in float32: it is cheap,
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -31,14 +31,14 @@ F = np.float32
 TILE = rules.TILE
 BLOCK = TILE * TILE
 ALPHA_MIN, ALPHA_MAX, T_MIN = F(rules.ALPHA_MIN), F(rules.ALPHA_MAX), F(rules.TRANSMITTANCE_MIN)
-LENGTH_MIN = 1e-12  # as in torch's normalize: a zero quaternion, or a Gaussian at the camera's centre, must not make NaN
+LENGTH_MIN = 1e-12  # as in torch's normalize, so that a zero quaternion or direction makes no NaN
 SIGMA_MAX = F(80.0)  # e^-80 is still a normal float32; what lies farther out is skipped anyway
 
 # "numpy" division (x/0 = inf) has no error branch, which would keep loops from being vectorised. The fast-math flags let the
 # compiler fuse and reorder sums; they do not assume away NaN or infinity.
 # nogil: while a kernel runs, another Python thread may run another one (several small models trained side by side).
-_SERIAL = dict(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-_PARALLEL = dict(_SERIAL, parallel=True)
+_SERIAL: dict[str, Any] = dict(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
+_PARALLEL: dict[str, Any] = dict(_SERIAL, parallel=True)
 
 
 class Tiles(NamedTuple):

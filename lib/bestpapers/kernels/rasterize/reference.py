@@ -7,7 +7,7 @@ easy to believe.
 
 Shapes: N Gaussians, C cameras, H x W pixels, D channels. Pixel (i, j) has its centre at (i + 0.5, j + 0.5).
 Sources: EWA splatting (Zwicker et al. 2001) for the projection, 3D Gaussian Splatting (Kerbl et al. 2023) for compositing,
-Mip-Splatting (Yu et al. 2024) Eq. 10 for the compensation rho.
+Mip-Splatting (Yu et al. 2024), the 2D Mip filter, for the compensation rho.
 """
 
 from __future__ import annotations
