@@ -24,9 +24,9 @@ CONTRAST = """() => {
   };
   const worst = { ratio: 21, text: "" };
   const own = (el) => [...el.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
-  const kinds = ["p", "li", "td", "th", "a", "dt", ".verdict"].map((kind) => `article ${kind}`).join(", ");
-  for (const el of document.querySelectorAll(kinds)) {
-    if (!own(el) || !el.checkVisibility() || el.matches('.headerlink')) continue; // headerlinks show on hover
+  const skip = ".headerlink, pre *, mjx-container *, svg *, script, style"; // headerlinks show on hover, code has its own theme
+  for (const el of document.querySelectorAll("article *")) {
+    if (!own(el) || !el.checkVisibility() || el.matches(skip)) continue;
     const [a, b] = [light(parse(getComputedStyle(el).color)), light(ground(el))].sort((x, y) => y - x);
     const ratio = (a + 0.05) / (b + 0.05);
     const text = `${el.tagName} ${el.className}: ${el.textContent.trim().slice(0, 60)}`;

@@ -138,6 +138,16 @@ def test_wing_colours_are_those_of_the_figures():
     assert dict(re.findall(r"--wing-(\w+): (#\w+);", css)) == plots.WING
 
 
+def test_notation_names_what_the_code_has():
+    library = "\n".join(p.read_text() for p in (ROOT / "lib").rglob("*.py"))
+    rows = [line for line in (ROOT / "book/notation.md").read_text().splitlines() if line.startswith("|")]
+    names = {
+        word for row in rows for code in re.findall(r"`([^`]+)`", row) for word in re.findall(r"[A-Za-z_]\w+", code)
+    }
+    assert len(names) > 10
+    assert not {name for name in names if not re.search(rf"\b{name}\b", library)}
+
+
 def test_readme_pictures_exist():
     for link in re.findall(r"!\[[^\]]*\]\(([^)#]+)\)|\]\(((?!http)[^)#]+)\)", (ROOT / "README.md").read_text()):
         name = link[0] or link[1]
