@@ -101,23 +101,23 @@ def harmonics_backward(degree, dirs, coeffs, grad):
 def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
     """Sort the Gaussians by depth and deal them out to the tiles that they reach."""
     C, N = depths.shape
-    mean, conic, opacity = (a.reshape(C * N, -1) for a in _arrays(means2d, conics, opacities))
+    arrays = _arrays(means2d.reshape(C * N, 2), conics.reshape(C * N, 3), opacities.reshape(C * N, 1))
     tiles_x, tiles_y = -(-width // TILE), -(-height // TILE)
     counts, reach_y = np.zeros(C * N, np.int64), np.zeros(C * N, np.float32)
-    _count_tiles(mean, conic, opacity, width, height, counts, reach_y)
+    _count_tiles(*arrays, width, height, counts, reach_y)
     first_slot = np.zeros(C * N + 1, np.int64)
     np.cumsum(counts, out=first_slot[1:])
     order = _sort_by_depth(depths.numpy().reshape(-1).view(np.uint32), counts)
     chunks = numba.get_num_threads()  # the lists come out the same for any number
     fill = np.zeros((chunks, C * tiles_x * tiles_y), np.int64)
-    _histogram(mean, conic, opacity, reach_y, N, width, height, order, fill)
+    _histogram(*arrays, reach_y, N, width, height, order, fill)
     start = np.zeros(fill.shape[1] + 1, np.int64)
     np.cumsum(fill.sum(0), out=start[1:])
     fill[1:] = fill[:-1].cumsum(0) if chunks > 1 else 0
     fill[0] = 0
     fill += start[:-1]  # where each chunk starts writing into each tile's list
     owner, slot = np.empty(start[-1], np.int32), np.empty(start[-1], np.int32)
-    _deal(mean, conic, opacity, reach_y, N, width, height, order, first_slot, fill, owner, slot)
+    _deal(*arrays, reach_y, N, width, height, order, first_slot, fill, owner, slot)
     return Tiles(start, owner, slot, first_slot, reach_y)
 
 
