@@ -26,12 +26,9 @@ class Ledger(SphinxDirective):
     """What both directives need: the stored notebooks, links to their pages, tables."""
 
     def notebooks(self):
-        """The notebooks of the table of contents, in its order."""
-        documents = [d for d in toc_documents(self.env) if d.startswith("notebooks/")]
-        paths = [Path(self.env.srcdir, f"{d}.ipynb") for d in documents]
-        for path in paths:
-            self.env.note_dependency(str(path))
-        return dict(zip(documents, paths))
+        """The notebooks of the table of contents, in its order: document -> path. Sphinx itself warns of a missing one."""
+        paths = {d: Path(self.env.srcdir, f"{d}.ipynb") for d in toc_documents(self.env) if d.startswith("notebooks/")}
+        return {d: path for d, path in paths.items() if path.is_file()}
 
     def link(self, text, document, anchor=""):
         uri = self.env.app.builder.get_relative_uri(self.env.docname, document)
