@@ -9,9 +9,10 @@ Nothing is typed in by hand: a notebook that is executed again changes its rows.
 import json
 from pathlib import Path
 
-from bestpapers.course import WINGS, claims
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
+
+from bestpapers.course import WINGS, claims
 
 WORDS = {"identity": "identity", "toy": "toy scale", "full": "full scale", "none": "none"}
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from bestpapers.course.widgets import modules
 from sphinx.util.fileutil import copy_asset_file
+
+from bestpapers.course.widgets import modules
 
 
 def setup(app):

@@ -7,8 +7,9 @@ import check_site
 import nbformat
 import pytest
 import stored
-from bestpapers.course import claims
 from bs4 import BeautifulSoup
+
+from bestpapers.course import claims
 
 ROOT = stored.ROOT
 
