@@ -38,7 +38,7 @@ def phases() -> list[tuple[str, list[str]]]:
         ("site", [PY, "scripts/build_site.py"]),
         ("Chromium", [PY, "scripts/browser.py"]),
         ("unit tests", [PY, "-m", "pytest", *WORKERS, *unit]),
-        ("site, scripts and browser", [PY, "-m", "pytest", "tests/book"]),
+        ("site, scripts and browser", [PY, "-m", "pytest", *WORKERS, "tests/book"]),
         ("notebooks give their stored outputs", [PY, "-m", "pytest", *WORKERS, *NBVAL, *books]),
     ]
 

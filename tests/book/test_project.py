@@ -259,3 +259,22 @@ def test_without_any_chromium_the_message_says_what_to_do(monkeypatch):
     with pytest.raises(RuntimeError, match=r"BESTPAPERS_CHROMIUM.*\n.*playwright install chromium"):
         browser.ensure()
     assert len(ran) == 1  # the second step is not tried when the first one fails
+
+
+# --- what every notebook keeps to
+
+
+@pytest.mark.parametrize("path", stored.notebooks(), ids=stored.name)
+def test_notebook_keeps_to_the_limits(path):
+    nb = nbformat.read(path, as_version=4)
+    opening = nb.cells[0]
+    assert opening.cell_type == "markdown"
+    assert opening.source.startswith("# ")
+    assert stored.COST.search(opening.source), "the opening has no place for the measured cost"
+    code = [c for c in nb.cells if c.cell_type == "code"]
+    assert [c.execution_count for c in code] == list(range(1, len(code) + 1)), (
+        "outputs are not from one run, top to bottom"
+    )
+    long = {c.id: len(c.source.splitlines()) for c in code if len(c.source.splitlines()) > 30}
+    assert not long, f"code cells of more than 30 lines: {long}"
+    assert nb.metadata.bestpapers.peak_mb < 2000, "more memory than Binder gives"
