@@ -16,6 +16,7 @@ order. So two runs give the same bits, which atomic additions would not.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -34,7 +35,7 @@ VIEW_MARGIN, EXTENT_SIGMA = tl.constexpr(rules.VIEW_MARGIN), tl.constexpr(rules.
 DET_MIN, RHO2_MIN = tl.constexpr(rules.DET_MIN), tl.constexpr(rules.RHO_MIN**2)
 
 BLOCK = 128  # Gaussians or pairs per program: one per thread, in four warps
-CHANNELS = 32  # colour channels that one compositing pass holds in registers; more of them take more passes
+MAX_CHANNELS = 16  # colour channels that one compositing pass holds in registers; more of them take more passes
 CHUNK = tl.constexpr(16)  # a tile asks once in this many Gaussians whether all of its pixels are finished
 CAMERA_TERMS = 16  # gradients per camera: rotation 9, translation 3, fx fy cx cy
 GEOMETRY_TERMS = 6  # gradients per pair besides the colour's: mean 2, conic 3, opacity 1
@@ -45,14 +46,14 @@ class Tiles(NamedTuple):
 
     start [tiles + 1] int64: the list of tile t is pairs start[t] to start[t + 1]
     owner [P] int32: the Gaussian of each pair, in 0..G-1
-    slot [P] int64: the pair's place in Gaussian order; Gaussian g owns slots first[g] to first[g] + count[g]
+    slot [P] int64: the pair's place in Gaussian order; Gaussian g owns slots first[g] to first[g] + counts[g]
     """
 
     start: Tensor
     owner: Tensor
     slot: Tensor
     first: Tensor
-    count: Tensor
+    counts: Tensor
 
 
 def project_forward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane, far_plane):
@@ -61,12 +62,27 @@ def project_forward(means, quats, scales, viewmats, Ks, width, height, eps2d, ne
     means2d, depths, conics, rhos = (means.new_empty(C, N, *tail) for tail in ((2,), (), (3,), ()))
     radii = torch.empty(C, N, 2, dtype=torch.int32, device=means.device)
     inputs, settings = (means, quats, scales, viewmats, Ks), (width, height, eps2d, near_plane, far_plane)
-    _launch(_project_forward, -(-N // BLOCK), *inputs, means2d, depths, conics, rhos, radii, C, N, *settings, BLOCK=BLOCK)
+    _launch(
+        _project_forward, -(-N // BLOCK), *inputs, means2d, depths, conics, rhos, radii, C, N, *settings, BLOCK=BLOCK
+    )
     return means2d, depths, conics, rhos, radii
 
 
 def project_backward(
-    means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane, far_plane, g_means2d, g_depths, g_conics, g_rhos
+    means,
+    quats,
+    scales,
+    viewmats,
+    Ks,
+    width,
+    height,
+    eps2d,
+    near_plane,
+    far_plane,
+    g_means2d,
+    g_depths,
+    g_conics,
+    g_rhos,
 ):
     """Gradients of all five tensors, from those of means2d, depths, conics and compensations."""
     C, N = len(viewmats), len(means)
@@ -89,20 +105,20 @@ def harmonics_forward(degree, dirs, coeffs):
     """As `reference.spherical_harmonics`: dirs [C, N, 3], coeffs [N, K, D] -> [C, N, D]."""
     (C, N, _), (_, K, D) = dirs.shape, coeffs.shape
     out = dirs.new_empty(C, N, D)
-    block = _harmonics_block(D)
-    _launch(_harmonics_forward, -(-N // block["BN"]), dirs, coeffs, out, C, N, K, D, USED=(degree + 1) ** 2, **block)
+    grid = (-(-N * D // BLOCK), C)
+    _launch(_harmonics_forward, grid, dirs, coeffs, out, N, K, D=D, USED=(degree + 1) ** 2, BLOCK=BLOCK)
     return out
 
 
 def harmonics_backward(degree, dirs, coeffs, grad):
     """Gradients of dirs and coeffs."""
     (C, N, _), (_, K, D) = dirs.shape, coeffs.shape
-    used = (degree + 1) ** 2
+    used, sizes = (degree + 1) ** 2, (C, N, K)
     g_dirs = torch.empty_like(dirs)
     g_coeffs = torch.empty_like(coeffs) if used == K else torch.zeros_like(coeffs)  # unused coefficients do not matter
-    block = _harmonics_block(D)
-    programs = -(-N // block["BN"])
-    _launch(_harmonics_backward, programs, dirs, coeffs, grad, g_dirs, g_coeffs, C, N, K, D, USED=used, **block)
+    constants = dict(D=D, USED=used, BLOCK=BLOCK)
+    _launch(_harmonics_backward_dirs, (-(-N // BLOCK), C), dirs, coeffs, grad, g_dirs, N, K, **constants)
+    _launch(_harmonics_backward_coeffs, -(-N * D // BLOCK), dirs, grad, g_coeffs, *sizes, **constants)
     return g_dirs, g_coeffs
 
 
@@ -115,22 +131,22 @@ def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
     G, (C, N) = depths.numel(), depths.shape
     tiles = C * -(-width // rules.TILE) * -(-height // rules.TILE)
     splats = _pack(means2d, conics, opacities)
-    count = torch.empty(G, dtype=torch.int32, device=depths.device)
+    counts = torch.empty(G, dtype=torch.int32, device=depths.device)
     # Two kernels must find the same tiles, to the last one: without fused multiply-adds both round alike.
     exact = dict(BLOCK=BLOCK, enable_fp_fusion=False)
-    _launch(_count_tiles, -(-G // BLOCK), splats, count, G, width, height, **exact)
+    _launch(_count_tiles, -(-G // BLOCK), splats, counts, G, width, height, **exact)
 
     order = depths.flatten().argsort(stable=True)  # equal depths keep the order of the arrays
-    end = count[order].cumsum(0)
+    end = counts[order].cumsum(0)
     pairs = int(end[-1]) if G else 0  # the one place where the CPU waits for the GPU
     first = torch.empty_like(end)
-    first[order] = end - count[order]
-    owner = torch.repeat_interleave(order, count[order], output_size=pairs)  # nearest first
+    first[order] = end - counts[order]
+    owner = torch.repeat_interleave(order, counts[order], output_size=pairs)  # nearest first
     tile = torch.empty(pairs, dtype=torch.int16 if tiles < 2**15 - 1 else torch.int32, device=depths.device)
     _launch(_deal, -(-pairs // BLOCK), splats, owner, first, tile, N, pairs, width, height, **exact)
     tile, slot = tile.sort(stable=True)
     start = torch.searchsorted(tile, torch.arange(tiles + 1, dtype=tile.dtype, device=tile.device))
-    return Tiles(start, owner[slot].int(), slot, first, count)
+    return Tiles(start, owner[slot].int(), slot, first, counts)
 
 
 def composite_forward(means2d, conics, colors, opacities, tiles: Tiles, width, height):
@@ -138,9 +154,9 @@ def composite_forward(means2d, conics, colors, opacities, tiles: Tiles, width, h
     C, _, D = colors.shape
     image, alpha = colors.new_empty(C, height, width, D), colors.new_empty(C, height, width)
     splats, lists = _pack(means2d, conics, opacities), (tiles.start, tiles.owner)
-    for d in _channel_blocks(D):
+    for d, options in _passes(D, warps=2):
         arguments = (splats, colors, *lists, image, alpha, width, height, D, d)
-        _launch(_composite_forward, len(tiles.start) - 1, *arguments, **_composite_block(D))
+        _launch(_composite_forward, len(tiles.start) - 1, *arguments, **options)
     return image, alpha
 
 
@@ -154,21 +170,25 @@ def composite_backward(means2d, conics, colors, opacities, tiles: Tiles, width, 
     splats, lists = _pack(means2d, conics, opacities), (tiles.start, tiles.owner, tiles.slot)
     images = (image, alpha, g_image, g_alpha)
     geometry, g_colors = colors.new_zeros(C, N, GEOMETRY_TERMS), []
-    for d in _channel_blocks(D):
-        terms = GEOMETRY_TERMS + min(D - d, CHANNELS)
-        parts = colors.new_zeros(P, terms)  # zeros, since pairs behind an opaque front are never visited
-        arguments = (splats, colors, *lists, *images, parts, width, height, D, d, terms)
-        _launch(_composite_backward, len(tiles.start) - 1, *arguments, **_composite_block(D))
+    for d, options in _passes(D, warps=1):
+        parts = colors.new_zeros(
+            P, GEOMETRY_TERMS + options["CHANNELS"]
+        )  # pairs behind an opaque front are never visited
+        arguments = (splats, colors, *lists, *images, parts, width, height, D, d)
+        _launch(_composite_backward, len(tiles.start) - 1, *arguments, **options)
         total = _sum_slots(parts, tiles).unflatten(0, (C, N))
         geometry += total[..., :GEOMETRY_TERMS]
         g_colors.append(total[..., GEOMETRY_TERMS:])
     return geometry[..., :2], geometry[..., 2:5], torch.cat(g_colors, dim=-1), geometry[..., 5]
 
 
-def _launch(kernel, programs: int, *arguments, **options) -> None:
-    if programs:  # CUDA refuses an empty launch
+def _launch(kernel, grid, *arguments, **options):
+    """Run `kernel` on a grid of so many programs: a number, or a tuple of them."""
+    grid = grid if isinstance(grid, tuple) else (grid,)
+    options.setdefault("enable_fp_fusion", True)  # a * b + c in one instruction; from Triton 3.10 on not the default
+    if all(grid):  # CUDA refuses an empty launch
         with torch.cuda.device_of(arguments[0]):  # Triton launches on the current device, which may be another one
-            kernel[(programs,)](*arguments, **options)
+            kernel[grid](*arguments, **options)
 
 
 def _pack(means2d: Tensor, conics: Tensor, opacities: Tensor) -> Tensor:
@@ -183,29 +203,21 @@ def _sum_slots(parts: Tensor, tiles: Tiles) -> Tensor:
     BT = triton.next_power_of_2(terms)
     BG = max(1, 256 // BT)
     out = parts.new_empty(G, terms)
-    _launch(_sum_slots_kernel, -(-G // BG), parts, tiles.first, tiles.count, out, G, terms, BG=BG, BS=8, BT=BT)
+    _launch(_sum_slots_kernel, -(-G // BG), parts, tiles.first, tiles.counts, out, G, terms, BG=BG, BS=8, BT=BT)
     return out
 
 
-def _harmonics_block(D: int) -> dict:
-    """Gaussians (BN) and channels (BD) per program: few registers for any D."""
-    BD = triton.next_power_of_2(max(D, 1))
-    return dict(BN=max(16, 512 // BD), BD=BD)
+def _passes(D: int, warps: int) -> Iterator[tuple[int, dict[str, int]]]:
+    """First channel of each compositing pass, and its launch: how many channels, and how many warps of 32 threads per tile.
 
-
-def _channel_blocks(D: int) -> range:
-    return range(0, max(D, 1), CHANNELS)  # without channels there is still alpha
-
-
-def _composite_block(D: int) -> dict:
-    """Channels held at a time, and warps of 32 threads per tile.
-
-    With one warp a thread has eight pixels. The numbers of a Gaussian, which every thread needs, are then loaded once per eight
-    pixels, sums over the tile stay within a warp, and nobody ever waits at a barrier. More channels need more registers than
-    one warp has.
+    Few warps mean many pixels per thread: what every thread needs (the numbers of the Gaussian) is loaded less often, and sums
+    over the tile have less far to go. With a single warp they need no barrier at all, which is why the backward pass, with its
+    ten sums per pair, takes one; the forward pass takes two, to be through with a crowded tile sooner. More channels need more
+    registers than that many warps have.
     """
-    BD = triton.next_power_of_2(max(1, min(D, CHANNELS)))
-    return dict(BD=BD, num_warps=max(1, BD // 4))
+    for d in range(0, max(D, 1), MAX_CHANNELS):  # without channels there is still alpha
+        channels = min(D - d, MAX_CHANNELS)
+        yield d, dict(CHANNELS=channels, num_warps=max(warps, triton.next_power_of_2(-(-channels // 4))))
 
 
 # ---- projection -----------------------------------------------------------------------------------------------------------
@@ -259,7 +271,7 @@ def _load_row(VIEWS, c, i):
 @triton.jit
 def _clamped(x, z, f, c, size):
     """x pulled back to the view's margin, whether it had to be, and the limit of x / z that it was pulled to."""
-    margin = VIEW_MARGIN * 0.5 * size / f
+    margin = size * (0.5 * VIEW_MARGIN) / f
     low, high = -(c / f + margin), (size - c) / f + margin
     limit = tl.minimum(tl.maximum(x / z, low), high)
     outside = (x / z < low) | (x / z > high)
@@ -270,14 +282,15 @@ def _clamped(x, z, f, c, size):
 def _covariance(h00, h01, h02, h10, h11, h12, eps2d):
     """Covariance S = half half^T (xx, xy, yy), det S, floored det(S + eps2d I), and whether the floor left it alone.
 
-    A needle's xx yy - xy^2 is the difference of two nearly equal numbers, which float32 cannot take. But det(half half^T) is
-    also the squared cross product of the two rows, and det(S + eps I) = det S + eps trace S + eps^2 has only positive terms.
+    In float64: det S of a needle is the difference of two nearly equal products, and its conic nearly cancels along the needle.
+    A few dozen float64 operations per Gaussian are no burden, even where they are 64 times slower than float32 ones.
     """
+    h00, h01, h02 = h00.to(tl.float64), h01.to(tl.float64), h02.to(tl.float64)
+    h10, h11, h12 = h10.to(tl.float64), h11.to(tl.float64), h12.to(tl.float64)
     xx, yy = h00 * h00 + h01 * h01 + h02 * h02, h10 * h10 + h11 * h11 + h12 * h12
     xy = h00 * h10 + h01 * h11 + h02 * h12
-    n0, n1, n2 = h01 * h12 - h02 * h11, h02 * h10 - h00 * h12, h00 * h11 - h01 * h10
-    sharp = n0 * n0 + n1 * n1 + n2 * n2
-    det = sharp + eps2d * (xx + yy + eps2d)
+    sharp = xx * yy - xy * xy
+    det = (xx + eps2d) * (yy + eps2d) - xy * xy
     return xx, xy, yy, sharp, tl.maximum(det, DET_MIN), det >= DET_MIN
 
 
@@ -291,7 +304,7 @@ def _project_forward(
     live = n < N
     m0, m1, m2 = _load3(MEANS, n, live)
     s0, s1, s2 = _load3(SCALES, n, live)
-    qw, qx, qy, qz, _ = _load_quaternion(QUATS, n, live)
+    qw, qx, qy, qz, _q_inv = _load_quaternion(QUATS, n, live)
     r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(qw, qx, qy, qz)
     for c in range(C):
         v00, v01, v02, t0 = _load_row(VIEWS, c, 0)
@@ -316,19 +329,20 @@ def _project_forward(
         h01, h11 = (a0 * r01 + a1 * r11 + a2 * r21) * s1, (b0 * r01 + b1 * r11 + b2 * r21) * s1
         h02, h12 = (a0 * r02 + a1 * r12 + a2 * r22) * s2, (b0 * r02 + b1 * r12 + b2 * r22) * s2
         xx, xy, yy, sharp, det, _ = _covariance(h00, h01, h02, h10, h11, h12, eps2d)
-        xx += eps2d
-        yy += eps2d
+        inv = tl.where(inside, 1.0 / det, 0.0)
+        rho = tl.sqrt(tl.maximum((sharp * inv).to(tl.float32), RHO2_MIN))
+        conic_xx, conic_xy, conic_yy = (yy + eps2d) * inv, -xy * inv, (xx + eps2d) * inv
+        width_x, width_y = tl.sqrt((xx + eps2d).to(tl.float32)), tl.sqrt((yy + eps2d).to(tl.float32))
 
         u, v = fx * x / z + cx, fy * y / z + cy
-        rx, ry = tl.ceil(EXTENT_SIGMA * tl.sqrt(xx)), tl.ceil(EXTENT_SIGMA * tl.sqrt(yy))
+        rx, ry = tl.ceil(width_x * EXTENT_SIGMA), tl.ceil(width_y * EXTENT_SIGMA)
         on_screen = inside & (u + rx > 0) & (u - rx < width) & (v + ry > 0) & (v - ry < height)
         g = c * N + n
         tl.store(MEANS2D + g * 2, tl.where(inside, u, 0.0), mask=live)
         tl.store(MEANS2D + g * 2 + 1, tl.where(inside, v, 0.0), mask=live)
         tl.store(DEPTHS + g, tl.where(inside, z, 0.0), mask=live)
-        scale = tl.where(inside, 1.0 / det, 0.0)
-        _store3(CONICS, g, live, yy * scale, -xy * scale, xx * scale)
-        tl.store(RHOS + g, tl.where(inside, tl.sqrt(tl.maximum(sharp / det, RHO2_MIN)), 0.0), mask=live)
+        _store3(CONICS, g, live, conic_xx.to(tl.float32), conic_xy.to(tl.float32), conic_yy.to(tl.float32))
+        tl.store(RHOS + g, tl.where(inside, rho, 0.0), mask=live)
         tl.store(RADII + g * 2, tl.where(on_screen, tl.minimum(rx, 2.0**30), 0.0).to(tl.int32), mask=live)
         tl.store(RADII + g * 2 + 1, tl.where(on_screen, tl.minimum(ry, 2.0**30), 0.0).to(tl.int32), mask=live)
 
@@ -383,32 +397,41 @@ def _project_backward(
         gr = tl.load(G_RHOS + g, mask=inside, other=0.0)
 
         # The conic Q = S'^-1 = (qa, qb, qc): dL/dS = -Q G Q, with G the symmetric matrix of the gradient (gb counts for both
-        # corners). Where the determinant sits on its floor, Q is linear in S instead.
-        qa, qb, qc = (yy + eps2d) / det, -xy / det, (xx + eps2d) / det
+        # corners). Where the determinant sits on its floor, Q is linear in S instead. All of it is in float64, as S is.
+        inv = 1.0 / det
+        qa, qb, qc = (yy + eps2d) * inv, -xy * inv, (xx + eps2d) * inv
         k00, k01 = qa * ga + qb * gb * 0.5, qa * gb * 0.5 + qb * gc
         k10, k11 = qb * ga + qc * gb * 0.5, qb * gb * 0.5 + qc * gc
-        gxx = tl.where(true_det, -(k00 * qa + k01 * qb), gc / det)
-        gxy = tl.where(true_det, -2 * (k00 * qb + k01 * qc), -gb / det)
-        gyy = tl.where(true_det, -(k10 * qb + k11 * qc), ga / det)
-        # rho^2 = det S / det S', written so that nothing large cancels: 1 - rho^2 = eps (trace S + eps) / det S'
-        rho2 = sharp / det
-        gr = tl.where(rho2 >= RHO2_MIN, gr / (2 * tl.sqrt(tl.maximum(rho2, RHO2_MIN)) * det), 0.0)
-        lost = tl.where(true_det, eps2d * (xx + yy + eps2d) / det, 1.0)
-        kept = tl.where(true_det, rho2 * eps2d, 0.0)
-        gxx += gr * (lost * yy - kept)
-        gxy -= gr * (lost * xy) * 2
-        gyy += gr * (lost * xx - kept)
+        gxx = tl.where(true_det, -(k00 * qa + k01 * qb), gc * inv)
+        gxy = tl.where(true_det, -2 * (k00 * qb + k01 * qc), -gb * inv)
+        gyy = tl.where(true_det, -(k10 * qb + k11 * qc), ga * inv)
+        # rho^2 = det S / det S': its derivative is (adj S - rho^2 adj S') / det S', without the second term on the floor
+        rho2 = sharp * inv
+        gr = tl.where(rho2 >= RHO2_MIN, gr / (2 * tl.sqrt(tl.maximum(rho2.to(tl.float32), RHO2_MIN))), 0.0) * inv
+        rho2 = tl.where(true_det, rho2, 0.0)
+        gxx += gr * (yy - rho2 * (yy + eps2d))
+        gxy -= gr * (xy - rho2 * xy) * 2
+        gyy += gr * (xx - rho2 * (xx + eps2d))
 
         # S = half half^T and half = M P, with M = J V and P = R diag(s)
-        gh00, gh10 = 2 * gxx * h00 + gxy * h10, 2 * gyy * h10 + gxy * h00
-        gh01, gh11 = 2 * gxx * h01 + gxy * h11, 2 * gyy * h11 + gxy * h01
-        gh02, gh12 = 2 * gxx * h02 + gxy * h12, 2 * gyy * h12 + gxy * h02
+        gh00, gh10 = (2 * gxx * h00 + gxy * h10).to(tl.float32), (2 * gyy * h10 + gxy * h00).to(tl.float32)
+        gh01, gh11 = (2 * gxx * h01 + gxy * h11).to(tl.float32), (2 * gyy * h11 + gxy * h01).to(tl.float32)
+        gh02, gh12 = (2 * gxx * h02 + gxy * h12).to(tl.float32), (2 * gyy * h12 + gxy * h02).to(tl.float32)
         p00, p01, p02 = p00 + a0 * gh00 + b0 * gh10, p01 + a0 * gh01 + b0 * gh11, p02 + a0 * gh02 + b0 * gh12
         p10, p11, p12 = p10 + a1 * gh00 + b1 * gh10, p11 + a1 * gh01 + b1 * gh11, p12 + a1 * gh02 + b1 * gh12
         p20, p21, p22 = p20 + a2 * gh00 + b2 * gh10, p21 + a2 * gh01 + b2 * gh11, p22 + a2 * gh02 + b2 * gh12
-        ga0, gb0 = gh00 * s0 * r00 + gh01 * s1 * r01 + gh02 * s2 * r02, gh10 * s0 * r00 + gh11 * s1 * r01 + gh12 * s2 * r02
-        ga1, gb1 = gh00 * s0 * r10 + gh01 * s1 * r11 + gh02 * s2 * r12, gh10 * s0 * r10 + gh11 * s1 * r11 + gh12 * s2 * r12
-        ga2, gb2 = gh00 * s0 * r20 + gh01 * s1 * r21 + gh02 * s2 * r22, gh10 * s0 * r20 + gh11 * s1 * r21 + gh12 * s2 * r22
+        ga0, gb0 = (
+            gh00 * s0 * r00 + gh01 * s1 * r01 + gh02 * s2 * r02,
+            gh10 * s0 * r00 + gh11 * s1 * r01 + gh12 * s2 * r02,
+        )
+        ga1, gb1 = (
+            gh00 * s0 * r10 + gh01 * s1 * r11 + gh02 * s2 * r12,
+            gh10 * s0 * r10 + gh11 * s1 * r11 + gh12 * s2 * r12,
+        )
+        ga2, gb2 = (
+            gh00 * s0 * r20 + gh01 * s1 * r21 + gh02 * s2 * r22,
+            gh10 * s0 * r20 + gh11 * s1 * r21 + gh12 * s2 * r22,
+        )
 
         # J and the centre (x, y, z), through u = fx x/z + cx as well
         g00, g02 = ga0 * v00 + ga1 * v01 + ga2 * v02, ga0 * v20 + ga1 * v21 + ga2 * v22
@@ -470,47 +493,50 @@ def _project_backward(
 _C0 = tl.constexpr(0.5 / math.sqrt(math.pi))
 _C1 = tl.constexpr(math.sqrt(3 / (4 * math.pi)))
 _C20, _C21, _C22 = (tl.constexpr(math.sqrt(a / math.pi)) for a in (15 / 4, 5 / 16, 15 / 16))
-_C30, _C31, _C32, _C33, _C34 = (tl.constexpr(math.sqrt(a / math.pi)) for a in (35 / 32, 105 / 4, 21 / 32, 7 / 16, 105 / 16))
+_C30, _C31, _C32, _C33, _C34 = (
+    tl.constexpr(math.sqrt(a / math.pi)) for a in (35 / 32, 105 / 4, 21 / 32, 7 / 16, 105 / 16)
+)
 
 
 @triton.jit
 def _harmonic(k: tl.constexpr, x, y, z):
     """Basis function k in the unit direction (x, y, z), and its derivatives in x, y and z (unused ones cost nothing)."""
     xx, yy, zz, zero = x * x, y * y, z * z, x * 0.0
+    # (constants stand on the right, since the interpreter cannot multiply a compile-time constant by a vector)
     b, bx, by, bz = zero + _C0, zero, zero, zero
     if k == 1:
-        b, by = -_C1 * y, zero - _C1
+        b, by = y * -_C1, zero - _C1
     elif k == 2:
-        b, bz = _C1 * z, zero + _C1
+        b, bz = z * _C1, zero + _C1
     elif k == 3:
-        b, bx = -_C1 * x, zero - _C1
+        b, bx = x * -_C1, zero - _C1
     elif k == 4:
-        b, bx, by = _C20 * x * y, _C20 * y, _C20 * x
+        b, bx, by = x * y * _C20, y * _C20, x * _C20
     elif k == 5:
-        b, by, bz = -_C20 * y * z, -_C20 * z, -_C20 * y
+        b, by, bz = y * z * -_C20, z * -_C20, y * -_C20
     elif k == 6:
-        b, bx, by, bz = _C21 * (2 * zz - xx - yy), -2 * _C21 * x, -2 * _C21 * y, 4 * _C21 * z
+        b, bx, by, bz = (2 * zz - xx - yy) * _C21, x * (-2 * _C21), y * (-2 * _C21), z * (4 * _C21)
     elif k == 7:
-        b, bx, bz = -_C20 * x * z, -_C20 * z, -_C20 * x
+        b, bx, bz = x * z * -_C20, z * -_C20, x * -_C20
     elif k == 8:
-        b, bx, by = _C22 * (xx - yy), 2 * _C22 * x, -2 * _C22 * y
+        b, bx, by = (xx - yy) * _C22, x * (2 * _C22), y * (-2 * _C22)
     elif k == 9:
-        b, bx, by = -_C30 * y * (3 * xx - yy), -6 * _C30 * x * y, -3 * _C30 * (xx - yy)
+        b, bx, by = y * (3 * xx - yy) * -_C30, x * y * (-6 * _C30), (xx - yy) * (-3 * _C30)
     elif k == 10:
-        b, bx, by, bz = _C31 * x * y * z, _C31 * y * z, _C31 * x * z, _C31 * x * y
+        b, bx, by, bz = x * y * z * _C31, y * z * _C31, x * z * _C31, x * y * _C31
     elif k == 11:
-        b, bx = -_C32 * y * (4 * zz - xx - yy), 2 * _C32 * x * y
-        by, bz = -_C32 * (4 * zz - xx - 3 * yy), -8 * _C32 * y * z
+        b, bx = y * (4 * zz - xx - yy) * -_C32, x * y * (2 * _C32)
+        by, bz = (4 * zz - xx - 3 * yy) * -_C32, y * z * (-8 * _C32)
     elif k == 12:
-        b, bx = _C33 * z * (2 * zz - 3 * xx - 3 * yy), -6 * _C33 * x * z
-        by, bz = -6 * _C33 * y * z, 3 * _C33 * (2 * zz - xx - yy)
+        b, bx = z * (2 * zz - 3 * xx - 3 * yy) * _C33, x * z * (-6 * _C33)
+        by, bz = y * z * (-6 * _C33), (2 * zz - xx - yy) * (3 * _C33)
     elif k == 13:
-        b, bx = -_C32 * x * (4 * zz - xx - yy), -_C32 * (4 * zz - 3 * xx - yy)
-        by, bz = 2 * _C32 * x * y, -8 * _C32 * x * z
+        b, bx = x * (4 * zz - xx - yy) * -_C32, (4 * zz - 3 * xx - yy) * -_C32
+        by, bz = x * y * (2 * _C32), x * z * (-8 * _C32)
     elif k == 14:
-        b, bx, by, bz = _C34 * z * (xx - yy), 2 * _C34 * x * z, -2 * _C34 * y * z, _C34 * (xx - yy)
+        b, bx, by, bz = z * (xx - yy) * _C34, x * z * (2 * _C34), y * z * (-2 * _C34), (xx - yy) * _C34
     elif k == 15:
-        b, bx, by = -_C30 * x * (xx - 3 * yy), -3 * _C30 * (xx - yy), 6 * _C30 * x * y
+        b, bx, by = x * (xx - 3 * yy) * -_C30, (xx - yy) * (-3 * _C30), x * y * (6 * _C30)
     return b, bx, by, bz
 
 
@@ -523,50 +549,57 @@ def _load_direction(DIRS, g, live):
 
 
 @triton.jit
-def _harmonics_forward(DIRS, COEFFS, OUT, C, N, K, D, USED: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr):
-    """A program per block of Gaussians, [BN, BD] = Gaussians x channels as the vector.
+def _harmonics_forward(
+    DIRS, COEFFS, OUT, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """A lane per Gaussian and channel, so that neighbouring lanes read neighbouring coefficients; a row of programs per camera.
 
     static_range unrolls the loop over the basis functions, so that k is known when the kernel is compiled and each turn
     contains its one polynomial and no branch.
     """
-    n = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)  # [BN]
-    d = tl.arange(0, BD)
-    live, cell = n < N, (n < N)[:, None] & (d < D)[None, :]
-    for c in range(C):
-        x, y, z, _ = _load_direction(DIRS, c * N + n, live)
-        out = tl.zeros([BN, BD], tl.float32)
-        for k in tl.static_range(USED):
-            b, _, _, _ = _harmonic(k, x, y, z)
-            out += b[:, None] * tl.load(COEFFS + (n[:, None] * K + k) * D + d[None, :], mask=cell, other=0.0)
-        tl.store(OUT + (c * N + n[:, None]) * D + d[None, :], out, mask=cell)
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
+    n, d, c, live = i // D, i % D, tl.program_id(1).to(tl.int64), i // D < N
+    x, y, z, _ = _load_direction(DIRS, c * N + n, live)
+    out = tl.zeros([BLOCK], tl.float32)
+    for k in tl.static_range(USED):
+        b, _, _, _ = _harmonic(k, x, y, z)
+        out += b * tl.load(COEFFS + (n * K + k) * D + d, mask=live, other=0.0)
+    tl.store(OUT + (c * N + n) * D + d, out, mask=live)
 
 
 @triton.jit
-def _harmonics_backward(
-    DIRS, COEFFS, GRAD, G_DIRS, G_COEFFS, C, N, K, D, USED: tl.constexpr, BN: tl.constexpr, BD: tl.constexpr
-):
-    """Laid out as the forward pass. A direction collects over the coefficients, a coefficient over the cameras."""
-    n = tl.program_id(0).to(tl.int64) * BN + tl.arange(0, BN)  # [BN]
-    d = tl.arange(0, BD)
-    live, cell = n < N, (n < N)[:, None] & (d < D)[None, :]
-    for c in range(C):
-        x, y, z, inv = _load_direction(DIRS, c * N + n, live)
-        grad = tl.load(GRAD + (c * N + n[:, None]) * D + d[None, :], mask=cell, other=0.0)
-        gx, gy, gz = tl.zeros([BN], tl.float32), tl.zeros([BN], tl.float32), tl.zeros([BN], tl.float32)
+def _harmonics_backward_dirs(
+    DIRS, COEFFS, GRAD, G_DIRS, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """A lane per Gaussian, a row of programs per camera: a direction collects over all coefficients and channels."""
+    n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
+    live, g = n < N, tl.program_id(1).to(tl.int64) * N + n
+    x, y, z, inv = _load_direction(DIRS, g, live)
+    gx, gy, gz = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
+    for d in range(D):
+        grad = tl.load(GRAD + g * D + d, mask=live, other=0.0)
         for k in tl.static_range(1, USED):
             _, bx, by, bz = _harmonic(k, x, y, z)
-            coeff = tl.load(COEFFS + (n[:, None] * K + k) * D + d[None, :], mask=cell, other=0.0)
-            gb = tl.sum(coeff * grad, 1)
+            gb = grad * tl.load(COEFFS + (n * K + k) * D + d, mask=live, other=0.0)
             gx, gy, gz = gx + gb * bx, gy + gb * by, gz + gb * bz
-        along = gx * x + gy * y + gz * z  # the length of the direction does not matter
-        _store3(G_DIRS, c * N + n, live, (gx - along * x) * inv, (gy - along * y) * inv, (gz - along * z) * inv)
+    along = gx * x + gy * y + gz * z  # the length of the direction does not matter
+    _store3(G_DIRS, g, live, (gx - along * x) * inv, (gy - along * y) * inv, (gz - along * z) * inv)
+
+
+@triton.jit
+def _harmonics_backward_coeffs(
+    DIRS, GRAD, G_COEFFS, C, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
+):  # fmt: skip
+    """A lane per Gaussian and channel, as in the forward pass: a coefficient collects over the cameras."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
+    n, d, live = i // D, i % D, i // D < N
     for k in tl.static_range(USED):
-        total = tl.zeros([BN, BD], tl.float32)
+        total = tl.zeros([BLOCK], tl.float32)
         for c in range(C):
             x, y, z, _ = _load_direction(DIRS, c * N + n, live)
             b, _, _, _ = _harmonic(k, x, y, z)
-            total += b[:, None] * tl.load(GRAD + (c * N + n[:, None]) * D + d[None, :], mask=cell, other=0.0)
-        tl.store(G_COEFFS + (n[:, None] * K + k) * D + d[None, :], total, mask=cell)
+            total += b * tl.load(GRAD + (c * N + n) * D + d, mask=live, other=0.0)
+        tl.store(G_COEFFS + (n * K + k) * D + d, total, mask=live)
 
 
 # ---- binning --------------------------------------------------------------------------------------------------------------
@@ -679,10 +712,34 @@ def _pixels(width, height):
     return tile // (tiles_x * tiles_y), x, y, (x < width) & (y < height)
 
 
+# An image in registers is a tuple of vectors, one per channel. The compiler unrolls loops over `channels`, which it knows, and
+# can take a tuple apart and put it together, but not change it in place.
+
+
 @triton.jit
-def _load_color(COLORS, g, D, d, live):
-    """Channels d of Gaussian g (a number), zeros unless live."""
-    return tl.load(COLORS + g.to(tl.int64) * D + d, mask=d < tl.where(live, D, 0), other=0.0)
+def _zeros(channels):
+    out = ()
+    for _ in tl.static_range(channels):
+        out = out + (tl.zeros([PIXELS], tl.float32),)  # noqa: RUF005 (Triton knows no starred expression)
+    return out
+
+
+@triton.jit
+def _load_channels(P, first, live, channels):
+    """Numbers (or vectors of them) that lie side by side, from `first` on; zeros where not live."""
+    out = ()
+    for d in tl.static_range(channels):
+        out = out + (tl.load(P + first + d, mask=live, other=0.0),)  # noqa: RUF005
+    return out
+
+
+@triton.jit
+def _add_scaled(image, weight, color, channels):
+    """image + weight * color, channel by channel."""
+    out = ()
+    for d in tl.static_range(channels):
+        out = out + (image[d] + weight * color[d],)  # noqa: RUF005
+    return out
 
 
 @triton.jit
@@ -692,95 +749,100 @@ def _blend(px, py, T, mx, my, A, B, C, o):
     A finished pixel is marked by a minus sign on its T: nothing more is drawn there.
     """
     dx, dy = px - mx, py - my
-    sigma = 0.5 * (A * dx * dx + C * dy * dy) + B * dx * dy
+    sigma = (0.5 * A * dx + B * dy) * dx + 0.5 * C * dy * dy
     raw = o * tl.exp(-sigma)
     alpha = tl.where((raw >= ALPHA_MIN) & (sigma >= 0.0), tl.minimum(raw, ALPHA_MAX), 0.0)
     before = tl.maximum(T, 0.0)
-    full = before * (1.0 - alpha) <= TRANSMITTANCE_MIN  # it would use up the light: finished before this Gaussian
+    after = before - before * alpha
+    full = after <= TRANSMITTANCE_MIN  # it would use up the light: the pixel is finished before this Gaussian
     alpha = tl.where(full, 0.0, alpha)
-    return dx, dy, alpha, raw > ALPHA_MAX, before * alpha, tl.where(full, -tl.abs(T), before * (1.0 - alpha))
+    return dx, dy, alpha, raw > ALPHA_MAX, before * alpha, tl.where(full, -tl.abs(T), after)
 
 
 @triton.jit
 def _composite_forward(
-    SPLATS, COLORS, START, OWNER, IMAGE, ALPHA, width, height, D, first_channel, BD: tl.constexpr
+    SPLATS, COLORS, START, OWNER, IMAGE, ALPHA, width, height, D, first_channel, CHANNELS: tl.constexpr
 ):  # fmt: skip
-    """A program per tile; [256] pixels and [256, BD] pixels x channels as the vectors.
+    """A program per tile, the tile's pixels [256] as the vector; an image is a tuple of such vectors, one per channel.
 
     Memory is slow to answer, so the loop asks ahead: while a Gaussian is drawn, the numbers of the next one are on their way,
     and so is the index of the one after that.
     """
     camera, x, y, inside = _pixels(width, height)
-    d = first_channel + tl.arange(0, BD)
     px, py = x + 0.5, y + 0.5
     T = tl.where(inside, 1.0, 0.0)
     seen = tl.zeros([PIXELS], tl.float32)  # 1 - T, but exact to the last bit where it is small
-    image = tl.zeros([PIXELS, BD], tl.float32)
+    image = _zeros(CHANNELS)
     p, end = tl.load(START + tl.program_id(0)), tl.load(START + tl.program_id(0) + 1)
 
-    g = tl.load(OWNER + p, mask=p < end, other=0)
+    COLORS += first_channel
+    g = tl.load(OWNER + p, mask=p < end, other=0).to(tl.int64)
     mx, my, A, B, C, o = _load_splat(SPLATS, g, p < end)
-    color = _load_color(COLORS, g, D, d, p < end)
-    g = tl.load(OWNER + p + 1, mask=p + 1 < end, other=0)
+    color = _load_channels(COLORS, g * D, p < end, CHANNELS)
+    g = tl.load(OWNER + p + 1, mask=p + 1 < end, other=0).to(tl.int64)
     while (p < end) & (tl.max(T, 0) > 0.0):
         stop = tl.minimum(p + CHUNK, end)
         while p < stop:
-            more = p + 1 < end
-            next_mx, next_my, next_A, next_B, next_C, next_o = _load_splat(SPLATS, g, more)
-            next_color = _load_color(COLORS, g, D, d, more)
-            g = tl.load(OWNER + p + 2, mask=p + 2 < end, other=0)
+            next_mx, next_my, next_A, next_B, next_C, next_o = _load_splat(SPLATS, g, p + 1 < end)
+            next_color = _load_channels(COLORS, g * D, p + 1 < end, CHANNELS)
+            g = tl.load(OWNER + p + 2, mask=p + 2 < end, other=0).to(tl.int64)
+
             _, _, _, _, weight, T = _blend(px, py, T, mx, my, A, B, C, o)
             seen += weight
-            image += weight[:, None] * color[None, :]
+            image = _add_scaled(image, weight, color, CHANNELS)
             mx, my, A, B, C, o, color = next_mx, next_my, next_A, next_B, next_C, next_o, next_color
             p += 1
 
     pixel = (camera.to(tl.int64) * height + y) * width + x
     tl.store(ALPHA + pixel, seen, mask=inside)
-    tl.store(IMAGE + pixel[:, None] * D + d[None, :], image, mask=inside[:, None] & (d < D)[None, :])
+    for d in tl.static_range(CHANNELS):
+        tl.store(IMAGE + pixel * D + first_channel + d, image[d], mask=inside)
 
 
 @triton.jit
 def _composite_backward(
     SPLATS, COLORS, START, OWNER, SLOT, IMAGE, ALPHA, G_IMAGE, G_ALPHA, PARTS,
-    width, height, D, first_channel, terms, BD: tl.constexpr,
+    width, height, D, first_channel, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """The forward loop once more, front to back, which ends as early. A row of PARTS [P, terms] per pair: mean 2, conic 3,
-    opacity 1, colour.
+    """The forward loop once more, front to back, which ends as early. A row of PARTS [P, 6 + CHANNELS] per pair: mean 2,
+    conic 3, opacity 1, colour.
 
     q = g . c is what this Gaussian's colour is worth to the loss at each pixel, and `rest` what everything not yet drawn adds
     to it. A larger alpha trades one for the other: dL/dalpha = T q - rest / (1 - alpha), rest without this Gaussian.
     """
     camera, x, y, inside = _pixels(width, height)
-    d = first_channel + tl.arange(0, BD)
     px, py = x + 0.5, y + 0.5
     T = tl.where(inside, 1.0, 0.0)
     pixel = (camera.to(tl.int64) * height + y) * width + x
-    cell, at = inside[:, None] & (d < D)[None, :], pixel[:, None] * D + d[None, :]
-    gc = tl.load(G_IMAGE + at, mask=cell, other=0.0)  # [256, BD]
-    with_alpha = inside & (first_channel == 0)  # only one of several passes over the channels carries alpha's share
-    ga = tl.load(G_ALPHA + pixel, mask=with_alpha, other=0.0)  # [256]
-    rest = ga * tl.load(ALPHA + pixel, mask=with_alpha, other=0.0)
-    rest += tl.sum(gc * tl.load(IMAGE + at, mask=cell, other=0.0), 1)
+    ga = tl.load(G_ALPHA + pixel, mask=inside, other=0.0)
+    ga = tl.where(first_channel == 0, ga, 0.0)  # of several passes over the channels only one carries alpha's share
+    gc = _load_channels(G_IMAGE, pixel * D + first_channel, inside, CHANNELS)
+    image = _load_channels(IMAGE, pixel * D + first_channel, inside, CHANNELS)
+    rest = ga * tl.load(ALPHA + pixel, mask=inside, other=0.0)
+    for d in tl.static_range(CHANNELS):
+        rest += gc[d] * image[d]
     p, end = tl.load(START + tl.program_id(0)), tl.load(START + tl.program_id(0) + 1)
 
-    g = tl.load(OWNER + p, mask=p < end, other=0)
+    COLORS += first_channel
+    g = tl.load(OWNER + p, mask=p < end, other=0).to(tl.int64)
     mx, my, A, B, C, o = _load_splat(SPLATS, g, p < end)
-    color = _load_color(COLORS, g, D, d, p < end)
-    g = tl.load(OWNER + p + 1, mask=p + 1 < end, other=0)
+    color = _load_channels(COLORS, g * D, p < end, CHANNELS)
+    g = tl.load(OWNER + p + 1, mask=p + 1 < end, other=0).to(tl.int64)
     while (p < end) & (tl.max(T, 0) > 0.0):
         stop = tl.minimum(p + CHUNK, end)
         while p < stop:
-            more = p + 1 < end
-            next_mx, next_my, next_A, next_B, next_C, next_o = _load_splat(SPLATS, g, more)
-            next_color = _load_color(COLORS, g, D, d, more)
-            g = tl.load(OWNER + p + 2, mask=p + 2 < end, other=0)
-            part = PARTS + tl.load(SLOT + p) * terms
+            next_mx, next_my, next_A, next_B, next_C, next_o = _load_splat(SPLATS, g, p + 1 < end)
+            next_color = _load_channels(COLORS, g * D, p + 1 < end, CHANNELS)
+            g = tl.load(OWNER + p + 2, mask=p + 2 < end, other=0).to(tl.int64)
+            part = PARTS + tl.load(SLOT + p) * (6 + CHANNELS)
 
             dx, dy, alpha, clamped, weight, T = _blend(px, py, T, mx, my, A, B, C, o)
-            own = weight * (ga + tl.sum(gc * color[None, :], 1))
-            rest -= own
-            slope = tl.where(clamped, 0.0, own - rest * alpha / (1.0 - alpha))  # dL / d log alpha
+            q = ga
+            for d in tl.static_range(CHANNELS):
+                q += gc[d] * color[d]
+                tl.store(part + 6 + d, tl.sum(weight * gc[d], 0))
+            rest -= weight * q
+            slope = tl.where(clamped, 0.0, weight * q - rest * alpha / (1.0 - alpha))  # dL / d log alpha
             sx, sy = tl.sum(slope * dx, 0), tl.sum(slope * dy, 0)
             tl.store(part, A * sx + B * sy)
             tl.store(part + 1, B * sx + C * sy)
@@ -788,7 +850,6 @@ def _composite_backward(
             tl.store(part + 3, -tl.sum(slope * dx * dy, 0))
             tl.store(part + 4, tl.sum(slope * dy * dy, 0) * -0.5)
             tl.store(part + 5, tl.sum(slope, 0) / o)
-            tl.store(part + 6 + tl.arange(0, BD), tl.sum(weight[:, None] * gc, 0), mask=d < D)
             mx, my, A, B, C, o, color = next_mx, next_my, next_A, next_B, next_C, next_o, next_color
             p += 1
 
