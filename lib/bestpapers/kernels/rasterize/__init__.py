@@ -176,9 +176,9 @@ def _check(
         rasterize_mode in ("classic", "antialiased"),
         f'rasterize_mode must be "classic" or "antialiased", got {rasterize_mode!r}',
     )
-    # one look at all of them (a single wait for the device); only a failure pays for finding out where.
-    # x - x is 0 for every finite x and NaN for the others, and its sum cannot overflow
-    if torch.stack([(t.detach() - t.detach()).sum() for t in tensors.values()]).sum().isnan():
+    # one look at all of them (a single wait for the device): a NaN or infinity anywhere shows in the sum. Finite values
+    # could overflow it too, so only the search that follows decides
+    if not torch.stack([t.detach().sum() for t in tensors.values()]).sum().isfinite():
         for name, t in tensors.items():
             bad = torch.nonzero(~torch.isfinite(t.detach()))
             if len(bad):
