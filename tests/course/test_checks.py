@@ -2,9 +2,10 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from bestpapers.course.checks import Checker, CheckFailed, close, describe, true, verify
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from bestpapers.course.checks import Checker, CheckFailed, close, describe, true, verify
 
 
 def low_pass(cov, s):

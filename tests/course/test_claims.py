@@ -6,8 +6,9 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from bestpapers.course import claims
 from nbclient import NotebookClient
+
+from bestpapers.course import claims
 
 GOOD = {
     "key": "splatting.C1",

@@ -14,6 +14,7 @@ from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from bestpapers.course import data
 
 CONTENT = bytes(i * 7 % 251 for i in range(100_000))

@@ -7,9 +7,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from bestpapers.course import WINGS, plots
 from matplotlib.colors import to_rgb
 from PIL import Image
+
+from bestpapers.course import WINGS, plots
 
 # Machado, Oliveira and Fernandes 2009, full dichromacy, on linear RGB
 VISION = {

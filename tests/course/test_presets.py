@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import torch
+
 from bestpapers.course import presets
 from bestpapers.course.progress import progress
 

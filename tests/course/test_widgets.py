@@ -13,11 +13,12 @@ import nbformat
 import numpy as np
 import pytest
 import traitlets
+from nbclient import NotebookClient
+from PIL import Image
+
 from bestpapers.course import widgets
 from bestpapers.course.widgets import Strip, Widget, base
 from bestpapers.splatting.widgets import Splat1D
-from nbclient import NotebookClient
-from PIL import Image
 
 STATIC = Path(__file__).parents[2] / "book" / "_static"
 LABELS = ["1/4 ×", "1/2 ×", "1 ×"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+
 from bestpapers.kernels.rasterize import Rendering, rasterization
 
 DIFFERENTIABLE = ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "backgrounds")

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+
 from bestpapers.kernels import dispatch
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+
 from bestpapers.splatting import data, worlds
 from bestpapers.splatting.data import Camera, camera_ring, look_at, make_dataset, make_scene, render_truth
 

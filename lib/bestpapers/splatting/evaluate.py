@@ -98,7 +98,7 @@ def _workers(device: torch.device) -> int:
     rasterization(
         zero, torch.ones(1, 4), zero + 1, one, zero, torch.eye(4)[None], torch.eye(3)[None], 1, 1, backend="numba"
     )
-    return numba.config.NUMBA_NUM_THREADS if numba.threading_layer() in ("omp", "tbb") else 1
+    return numba.get_num_threads() if numba.threading_layer() in ("omp", "tbb") else 1
 
 
 def mean_range(runs: Sequence[Run], metric: str = "psnr") -> dict[str, dict[int, tuple[float, float, float]]]:

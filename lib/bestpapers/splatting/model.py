@@ -51,6 +51,14 @@ class Gaussians(nn.Module):
     phi [N] (buffer)       standard deviation of the 3D smoothing filter, scene units; 0 switches it off
     """
 
+    means: nn.Parameter
+    log_scales: nn.Parameter
+    quats: nn.Parameter
+    opacity_logits: nn.Parameter
+    sh_dc: nn.Parameter
+    sh_rest: nn.Parameter
+    phi: Tensor
+
     def __init__(self, parameters: dict[str, Tensor], config: GaussianConfig, phi: Tensor | None = None):
         super().__init__()
         self.config = config
