@@ -2,8 +2,6 @@
 
 Two kinds. `random_scene` keeps away from the places where the definition jumps, so that a float32 backend can be compared
 with the float64 reference closely. `EDGE_CASES` go exactly there, one hard thing at a time.
-
-`evaluate` renders such a dict with one backend and pulls one fixed random gradient back through it.
 """
 
 from __future__ import annotations
@@ -153,20 +151,3 @@ def faint() -> dict:
 EDGE_CASES = {
     f.__name__: f for f in (empty, culled, behind, near, wide, needles, huge, tiny, ties, opaque, faint)
 }  # fmt: skip
-
-
-def evaluate(scene: dict, backend: str, dtype=torch.float32, device="cpu", **options) -> tuple[Rendering, dict]:
-    """Render `scene` and differentiate a fixed random sum over everything that came out.
-
-    Returns the rendering and {name: gradient} for the tensors in DIFFERENTIABLE, all in float64 on the CPU.
-    """
-    args = {k: v.detach().to(device, dtype) if isinstance(v, torch.Tensor) else v for k, v in scene.items()}
-    inputs = {k: args[k].requires_grad_() for k in DIFFERENTIABLE if k in args}
-    out = rasterization(**args, backend=backend, **options)
-    images = [t for t in out[:3] if t is not None]
-    g = torch.Generator().manual_seed(1)
-    loss = sum((t * torch.randn(t.shape, generator=g, dtype=torch.float64).to(t)).sum() for t in images)
-    grads = torch.autograd.grad(loss, list(inputs.values()), allow_unused=True, materialize_grads=True)
-    colors, alphas, depths = (None if t is None else t.detach().double().cpu() for t in out[:3])
-    meta = {k: v.detach().cpu() if isinstance(v, torch.Tensor) else v for k, v in out.meta.items()}
-    return Rendering(colors, alphas, depths, meta), {k: v.double().cpu() for k, v in zip(inputs, grads)}

@@ -75,7 +75,7 @@ def test_the_reference_runs_everywhere():
 
 def test_report_is_one_line():
     line = dispatch.report("cpu")
-    assert line == "kernels on cpu: numba · reference: ok · triton: triton needs CUDA tensors, got cpu"
+    assert line == "kernels on cpu: numba · reference: ok · triton: needs CUDA tensors, got cpu"
 
 
 IMPORTS = """

@@ -82,5 +82,6 @@ def report(device: str | torch.device = "cpu") -> str:
 
     dev = torch.device(device)
     chosen = choose("report", "auto", dev, torch.float32)
-    others = [f"{b}: {unavailable(b, dev) or 'ok'}" for b in reversed(BACKENDS) if b != chosen]
+    why = {b: (unavailable(b, dev) or "ok").removeprefix(f"{b} ") for b in reversed(BACKENDS) if b != chosen}
+    others = [f"{b}: {reason}" for b, reason in why.items()]
     return f"kernels on {dev.type}: {chosen} · " + " · ".join(others)
