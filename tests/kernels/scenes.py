@@ -10,8 +10,6 @@ import math
 
 import torch
 
-from bestpapers.kernels.rasterize import Rendering, rasterization
-
 DIFFERENTIABLE = ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "backgrounds")
 
 
