@@ -115,14 +115,14 @@ class Table:
     """Runs in the form of the paper's tables: a row per method; ours as mean and range over the seeds; the paper's beside.
 
     columns: heading of each test width. paper: {method: figures, one per column and their mean}, in columns of their own,
-    since they come from other data and a far longer training and are to be compared in order and shape only.
+    since they come from other data and a far longer training and are to be compared in order and shape only; None: not printed.
     """
 
     def __init__(
         self,
         runs: Sequence[Run],
         columns: Mapping[int, str],
-        paper: Mapping[str, Sequence[float]] | None = None,
+        paper: Mapping[str, Sequence[float | None]] | None = None,
         metric: str = "psnr",
         digits: int = 2,
     ):
@@ -135,8 +135,8 @@ class Table:
             means = [sum(values) / len(values) for values in each]  # of one seed, over the columns
             self.rows[method] = [row[w] for w in columns] + [(sum(means) / len(means), min(means), max(means))]
 
-    def _figure(self, value: float) -> str:
-        return f"{value:.{self.digits}f}"
+    def _figure(self, value: float | None) -> str:
+        return "\N{EN DASH}" if value is None else f"{value:.{self.digits}f}"
 
     def __str__(self) -> str:
         lines = [f"{'ours':<28}" + "".join(f"{head:>8}" for head in self.heads)]
@@ -155,7 +155,7 @@ class Table:
             mean, low, high = map(self._figure, value)
             return f"<td style='text-align:right'>{mean}<br><small>{low} to {high}</small></td>"
 
-        blank = "<td style='text-align:right'>&ndash;</td>" * len(self.heads)
+        blank = [None] * len(self.heads)
         heads = "".join(f"<th scope='col' style='text-align:right'>{head}</th>" for head in self.heads)
         groups = f"<th></th><th colspan='{len(self.heads)}' style='text-align:center'>ours, mean and range</th>"
         if self.paper:
@@ -166,10 +166,8 @@ class Table:
                 map(cell, cells)
             )
             if self.paper:
-                printed = "".join(
-                    f"<td style='text-align:right'>{self._figure(v)}</td>" for v in self.paper.get(method, ())
-                )
-                body += printed or blank
+                printed = self.paper.get(method, blank)
+                body += "".join(f"<td style='text-align:right'>{self._figure(value)}</td>" for value in printed)
             body += "</tr>"
         table = f"<tr>{groups}</tr><tr><th></th>{heads}{heads if self.paper else ''}</tr>{body}"
         return f"<div style='overflow-x:auto'><table class='results'>{table}</table></div>"
