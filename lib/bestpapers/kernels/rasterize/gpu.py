@@ -62,36 +62,20 @@ def project_forward(means, quats, scales, viewmats, Ks, width, height, eps2d, ne
     means2d, depths, conics, rhos = (means.new_empty(C, N, *tail) for tail in ((2,), (), (3,), ()))
     radii = torch.empty(C, N, 2, dtype=torch.int32, device=means.device)
     inputs, settings = (means, quats, scales, viewmats, Ks), (width, height, eps2d, near_plane, far_plane)
-    _launch(
-        _project_forward, -(-N // BLOCK), *inputs, means2d, depths, conics, rhos, radii, C, N, *settings, BLOCK=BLOCK
-    )
+    arguments = (*inputs, means2d, depths, conics, rhos, radii)
+    _launch(_project_forward, -(-N // BLOCK), *arguments, C, N, *settings, BLOCK=BLOCK)
     return means2d, depths, conics, rhos, radii
 
 
-def project_backward(
-    means,
-    quats,
-    scales,
-    viewmats,
-    Ks,
-    width,
-    height,
-    eps2d,
-    near_plane,
-    far_plane,
-    g_means2d,
-    g_depths,
-    g_conics,
-    g_rhos,
-):
+def project_backward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane, far_plane, *upstream):
     """Gradients of all five tensors, from those of means2d, depths, conics and compensations."""
     C, N = len(viewmats), len(means)
     g_means, g_quats, g_scales = (torch.empty_like(t) for t in (means, quats, scales))
     programs = -(-N // BLOCK)
     parts = means.new_empty(programs, C, CAMERA_TERMS)
     inputs, settings = (means, quats, scales, viewmats, Ks), (width, height, eps2d, near_plane, far_plane)
-    upstream, out = (g_means2d, g_depths, g_conics, g_rhos), (g_means, g_quats, g_scales, parts)
-    _launch(_project_backward, programs, *inputs, *upstream, *out, C, N, *settings, BLOCK=BLOCK)
+    arguments = (*inputs, *upstream, g_means, g_quats, g_scales, parts)
+    _launch(_project_backward, programs, *arguments, C, N, *settings, BLOCK=BLOCK)
     g_cameras = parts.sum(0, dtype=torch.float64).float()
     g_viewmats, g_Ks = torch.zeros_like(viewmats), torch.zeros_like(Ks)
     g_viewmats[:, :3, :3] = g_cameras[:, :9].unflatten(-1, (3, 3))
@@ -137,11 +121,12 @@ def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
     _launch(_count_tiles, -(-G // BLOCK), splats, counts, G, width, height, **exact)
 
     order = depths.flatten().argsort(stable=True)  # equal depths keep the order of the arrays
-    end = counts[order].cumsum(0)
+    each = counts[order]
+    end = each.cumsum(0)
     pairs = int(end[-1]) if G else 0  # the one place where the CPU waits for the GPU
     first = torch.empty_like(end)
-    first[order] = end - counts[order]
-    owner = torch.repeat_interleave(order, counts[order], output_size=pairs)  # nearest first
+    first[order] = end - each
+    owner = torch.repeat_interleave(order, each, output_size=pairs)  # nearest first
     tile = torch.empty(pairs, dtype=torch.int16 if tiles < 2**15 - 1 else torch.int32, device=depths.device)
     _launch(_deal, -(-pairs // BLOCK), splats, owner, first, tile, N, pairs, width, height, **exact)
     tile, slot = tile.sort(stable=True)
@@ -171,9 +156,8 @@ def composite_backward(means2d, conics, colors, opacities, tiles: Tiles, width, 
     images = (image, alpha, g_image, g_alpha)
     geometry, g_colors = colors.new_zeros(C, N, GEOMETRY_TERMS), []
     for d, options in _passes(D, warps=1):
-        parts = colors.new_zeros(
-            P, GEOMETRY_TERMS + options["CHANNELS"]
-        )  # pairs behind an opaque front are never visited
+        # zeros, since pairs behind an opaque front are never visited
+        parts = colors.new_zeros(P, GEOMETRY_TERMS + options["CHANNELS"])
         arguments = (splats, colors, *lists, *images, parts, width, height, D, d)
         _launch(_composite_backward, len(tiles.start) - 1, *arguments, **options)
         total = _sum_slots(parts, tiles).unflatten(0, (C, N))
@@ -241,6 +225,13 @@ def _store3(P, n, live, a, b, c):
 
 
 @triton.jit
+def _store_sums(P, vectors, n):
+    """The sum of each of n vectors, side by side."""
+    for i in tl.static_range(n):
+        tl.store(P + i, tl.sum(vectors[i], 0))
+
+
+@triton.jit
 def _load_quaternion(QUATS, n, live):
     """The unit quaternion, and what the raw one was multiplied with."""
     w = tl.load(QUATS + n * 4, mask=live, other=1.0)
@@ -262,10 +253,16 @@ def _rotation(w, x, y, z):
 
 
 @triton.jit
-def _load_row(VIEWS, c, i):
-    """Row i of the view matrix of camera c."""
-    row = VIEWS + c * 16 + i * 4
-    return tl.load(row), tl.load(row + 1), tl.load(row + 2), tl.load(row + 3)
+def _load_camera(VIEWS, KS, c):
+    """Rotation of camera c (9 numbers, row by row), translation (3), and fx, fy, cx, cy."""
+    v, k = VIEWS + c * 16, KS + c * 9
+    return (
+        (tl.load(v), tl.load(v + 1), tl.load(v + 2),
+         tl.load(v + 4), tl.load(v + 5), tl.load(v + 6),
+         tl.load(v + 8), tl.load(v + 9), tl.load(v + 10)),
+        (tl.load(v + 3), tl.load(v + 7), tl.load(v + 11)),
+        (tl.load(k), tl.load(k + 4), tl.load(k + 2), tl.load(k + 5)),
+    )  # fmt: skip
 
 
 @triton.jit
@@ -279,14 +276,46 @@ def _clamped(x, z, f, c, size):
 
 
 @triton.jit
-def _covariance(h00, h01, h02, h10, h11, h12, eps2d):
+def _half(mean, scale, R, V, t, K, width, height, near, far):
+    """The steps that forward and backward share: a block of Gaussians meets one camera. Returns
+
+    center: x, y, z in the camera, with z = 1 for those not between the planes, which must not divide by zero
+    inside: whether they are between the planes
+    x_clamp, y_clamp: as `_clamped`
+    J: j00, j02, j11, j12, the entries of the projection's slope [[j00, 0, j02], [0, j11, j12]] that are not 0
+    M: J V, row by row
+    half: M R diag(scale), row by row, so that the covariance is S = half half^T
+    """
+    m0, m1, m2 = mean
+    s0, s1, s2 = scale
+    fx, fy, cx, cy = K
+    r00, r01, r02, r10, r11, r12, r20, r21, r22 = R
+    v00, v01, v02, v10, v11, v12, v20, v21, v22 = V
+    x = v00 * m0 + v01 * m1 + v02 * m2 + t[0]
+    y = v10 * m0 + v11 * m1 + v12 * m2 + t[1]
+    z = v20 * m0 + v21 * m1 + v22 * m2 + t[2]
+    inside = (z > near) & (z < far)
+    z = tl.where(inside, z, 1.0)
+    x_clamp, y_clamp = _clamped(x, z, fx, cx, width), _clamped(y, z, fy, cy, height)
+    j00, j02, j11, j12 = fx / z, -fx * x_clamp[0] / (z * z), fy / z, -fy * y_clamp[0] / (z * z)
+    a0, a1, a2 = j00 * v00 + j02 * v20, j00 * v01 + j02 * v21, j00 * v02 + j02 * v22
+    b0, b1, b2 = j11 * v10 + j12 * v20, j11 * v11 + j12 * v21, j11 * v12 + j12 * v22
+    h00, h10 = (a0 * r00 + a1 * r10 + a2 * r20) * s0, (b0 * r00 + b1 * r10 + b2 * r20) * s0
+    h01, h11 = (a0 * r01 + a1 * r11 + a2 * r21) * s1, (b0 * r01 + b1 * r11 + b2 * r21) * s1
+    h02, h12 = (a0 * r02 + a1 * r12 + a2 * r22) * s2, (b0 * r02 + b1 * r12 + b2 * r22) * s2
+    J, M, half = (j00, j02, j11, j12), (a0, a1, a2, b0, b1, b2), (h00, h01, h02, h10, h11, h12)
+    return (x, y, z), inside, x_clamp, y_clamp, J, M, half
+
+
+@triton.jit
+def _covariance(half, eps2d):
     """Covariance S = half half^T (xx, xy, yy), det S, floored det(S + eps2d I), and whether the floor left it alone.
 
     In float64: det S of a needle is the difference of two nearly equal products, and its conic nearly cancels along the needle.
     A few dozen float64 operations per Gaussian are no burden, even where they are 64 times slower than float32 ones.
     """
-    h00, h01, h02 = h00.to(tl.float64), h01.to(tl.float64), h02.to(tl.float64)
-    h10, h11, h12 = h10.to(tl.float64), h11.to(tl.float64), h12.to(tl.float64)
+    h00, h01, h02 = half[0].to(tl.float64), half[1].to(tl.float64), half[2].to(tl.float64)
+    h10, h11, h12 = half[3].to(tl.float64), half[4].to(tl.float64), half[5].to(tl.float64)
     xx, yy = h00 * h00 + h01 * h01 + h02 * h02, h10 * h10 + h11 * h11 + h12 * h12
     xy = h00 * h10 + h01 * h11 + h02 * h12
     sharp = xx * yy - xy * xy
@@ -302,38 +331,20 @@ def _project_forward(
     """A program per block of Gaussians; a loop over the cameras, so that each Gaussian is loaded and rotated once."""
     n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     live = n < N
-    m0, m1, m2 = _load3(MEANS, n, live)
-    s0, s1, s2 = _load3(SCALES, n, live)
+    mean, scale = _load3(MEANS, n, live), _load3(SCALES, n, live)
     qw, qx, qy, qz, _q_inv = _load_quaternion(QUATS, n, live)
-    r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(qw, qx, qy, qz)
+    R = _rotation(qw, qx, qy, qz)
     for c in range(C):
-        v00, v01, v02, t0 = _load_row(VIEWS, c, 0)
-        v10, v11, v12, t1 = _load_row(VIEWS, c, 1)
-        v20, v21, v22, t2 = _load_row(VIEWS, c, 2)
-        fx, cx = tl.load(KS + c * 9), tl.load(KS + c * 9 + 2)
-        fy, cy = tl.load(KS + c * 9 + 4), tl.load(KS + c * 9 + 5)
-        x = v00 * m0 + v01 * m1 + v02 * m2 + t0
-        y = v10 * m0 + v11 * m1 + v12 * m2 + t1
-        depth = v20 * m0 + v21 * m1 + v22 * m2 + t2
-        inside = (depth > near) & (depth < far)
-        z = tl.where(inside, depth, 1.0)  # culled ones must not divide by zero
-        xc, _, _ = _clamped(x, z, fx, cx, width)
-        yc, _, _ = _clamped(y, z, fy, cy, height)
-
-        # J = [[j00, 0, j02], [0, j11, j12]], and M = J V, with V the view's rotation
-        j00, j02, j11, j12 = fx / z, -fx * xc / (z * z), fy / z, -fy * yc / (z * z)
-        a0, a1, a2 = j00 * v00 + j02 * v20, j00 * v01 + j02 * v21, j00 * v02 + j02 * v22
-        b0, b1, b2 = j11 * v10 + j12 * v20, j11 * v11 + j12 * v21, j11 * v12 + j12 * v22
-        # half = M R diag(s) [2, 3]
-        h00, h10 = (a0 * r00 + a1 * r10 + a2 * r20) * s0, (b0 * r00 + b1 * r10 + b2 * r20) * s0
-        h01, h11 = (a0 * r01 + a1 * r11 + a2 * r21) * s1, (b0 * r01 + b1 * r11 + b2 * r21) * s1
-        h02, h12 = (a0 * r02 + a1 * r12 + a2 * r22) * s2, (b0 * r02 + b1 * r12 + b2 * r22) * s2
-        xx, xy, yy, sharp, det, _ = _covariance(h00, h01, h02, h10, h11, h12, eps2d)
+        V, t, K = _load_camera(VIEWS, KS, c)
+        center, inside, _, _, _, _, half = _half(mean, scale, R, V, t, K, width, height, near, far)
+        xx, xy, yy, sharp, det, _ = _covariance(half, eps2d)
         inv = tl.where(inside, 1.0 / det, 0.0)
         rho = tl.sqrt(tl.maximum((sharp * inv).to(tl.float32), RHO2_MIN))
         conic_xx, conic_xy, conic_yy = (yy + eps2d) * inv, -xy * inv, (xx + eps2d) * inv
         width_x, width_y = tl.sqrt((xx + eps2d).to(tl.float32)), tl.sqrt((yy + eps2d).to(tl.float32))
 
+        x, y, z = center
+        fx, fy, cx, cy = K
         u, v = fx * x / z + cx, fy * y / z + cy
         rx, ry = tl.ceil(width_x * EXTENT_SIGMA), tl.ceil(width_y * EXTENT_SIGMA)
         on_screen = inside & (u + rx > 0) & (u - rx < width) & (v + ry > 0) & (v - ry < height)
@@ -359,34 +370,29 @@ def _project_backward(
     """
     n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     live = n < N
-    m0, m1, m2 = _load3(MEANS, n, live)
-    s0, s1, s2 = _load3(SCALES, n, live)
+    mean, scale = _load3(MEANS, n, live), _load3(SCALES, n, live)
     qw, qx, qy, qz, q_inv = _load_quaternion(QUATS, n, live)
-    r00, r01, r02, r10, r11, r12, r20, r21, r22 = _rotation(qw, qx, qy, qz)
+    R = _rotation(qw, qx, qy, qz)
+    m0, m1, m2 = mean
+    s0, s1, s2 = scale
+    r00, r01, r02, r10, r11, r12, r20, r21, r22 = R
     zero = tl.zeros([BLOCK], tl.float32)
     gm0, gm1, gm2 = zero, zero, zero  # of the mean
     p00, p01, p02, p10, p11, p12, p20, p21, p22 = zero, zero, zero, zero, zero, zero, zero, zero, zero  # of R diag(s)
     for c in range(C):
-        v00, v01, v02, t0 = _load_row(VIEWS, c, 0)
-        v10, v11, v12, t1 = _load_row(VIEWS, c, 1)
-        v20, v21, v22, t2 = _load_row(VIEWS, c, 2)
-        fx, cx = tl.load(KS + c * 9), tl.load(KS + c * 9 + 2)
-        fy, cy = tl.load(KS + c * 9 + 4), tl.load(KS + c * 9 + 5)
-        x = v00 * m0 + v01 * m1 + v02 * m2 + t0
-        y = v10 * m0 + v11 * m1 + v12 * m2 + t1
-        depth = v20 * m0 + v21 * m1 + v22 * m2 + t2
-        inside = (depth > near) & (depth < far) & live
-        z = tl.where(inside, depth, 1.0)
-        xc, x_clamped, x_limit = _clamped(x, z, fx, cx, width)
-        yc, y_clamped, y_limit = _clamped(y, z, fy, cy, height)
-        j00, j02, j11, j12 = fx / z, -fx * xc / (z * z), fy / z, -fy * yc / (z * z)
-        a0, a1, a2 = j00 * v00 + j02 * v20, j00 * v01 + j02 * v21, j00 * v02 + j02 * v22
-        b0, b1, b2 = j11 * v10 + j12 * v20, j11 * v11 + j12 * v21, j11 * v12 + j12 * v22
-        h00, h10 = (a0 * r00 + a1 * r10 + a2 * r20) * s0, (b0 * r00 + b1 * r10 + b2 * r20) * s0
-        h01, h11 = (a0 * r01 + a1 * r11 + a2 * r21) * s1, (b0 * r01 + b1 * r11 + b2 * r21) * s1
-        h02, h12 = (a0 * r02 + a1 * r12 + a2 * r22) * s2, (b0 * r02 + b1 * r12 + b2 * r22) * s2
-        xx, xy, yy, sharp, det, true_det = _covariance(h00, h01, h02, h10, h11, h12, eps2d)
+        V, t, K = _load_camera(VIEWS, KS, c)
+        center, inside, x_clamp, y_clamp, J, M, half = _half(mean, scale, R, V, t, K, width, height, near, far)
+        x, y, z = center
+        fx, fy, _, _ = K
+        v00, v01, v02, v10, v11, v12, v20, v21, v22 = V
+        xc, x_clamped, x_limit = x_clamp
+        yc, y_clamped, y_limit = y_clamp
+        j00, j02, j11, j12 = J
+        a0, a1, a2, b0, b1, b2 = M
+        h00, h01, h02, h10, h11, h12 = half
+        xx, xy, yy, sharp, det, true_det = _covariance(half, eps2d)
 
+        inside = inside & live
         g = c * N + n
         gu = tl.load(G_MEANS2D + g * 2, mask=inside, other=0.0)
         gv = tl.load(G_MEANS2D + g * 2 + 1, mask=inside, other=0.0)
@@ -420,18 +426,11 @@ def _project_backward(
         p00, p01, p02 = p00 + a0 * gh00 + b0 * gh10, p01 + a0 * gh01 + b0 * gh11, p02 + a0 * gh02 + b0 * gh12
         p10, p11, p12 = p10 + a1 * gh00 + b1 * gh10, p11 + a1 * gh01 + b1 * gh11, p12 + a1 * gh02 + b1 * gh12
         p20, p21, p22 = p20 + a2 * gh00 + b2 * gh10, p21 + a2 * gh01 + b2 * gh11, p22 + a2 * gh02 + b2 * gh12
-        ga0, gb0 = (
-            gh00 * s0 * r00 + gh01 * s1 * r01 + gh02 * s2 * r02,
-            gh10 * s0 * r00 + gh11 * s1 * r01 + gh12 * s2 * r02,
-        )
-        ga1, gb1 = (
-            gh00 * s0 * r10 + gh01 * s1 * r11 + gh02 * s2 * r12,
-            gh10 * s0 * r10 + gh11 * s1 * r11 + gh12 * s2 * r12,
-        )
-        ga2, gb2 = (
-            gh00 * s0 * r20 + gh01 * s1 * r21 + gh02 * s2 * r22,
-            gh10 * s0 * r20 + gh11 * s1 * r21 + gh12 * s2 * r22,
-        )
+        e00, e01, e02 = gh00 * s0, gh01 * s1, gh02 * s2
+        e10, e11, e12 = gh10 * s0, gh11 * s1, gh12 * s2
+        ga0, gb0 = e00 * r00 + e01 * r01 + e02 * r02, e10 * r00 + e11 * r01 + e12 * r02
+        ga1, gb1 = e00 * r10 + e01 * r11 + e02 * r12, e10 * r10 + e11 * r11 + e12 * r12
+        ga2, gb2 = e00 * r20 + e01 * r21 + e02 * r22, e10 * r20 + e11 * r21 + e12 * r22
 
         # J and the centre (x, y, z), through u = fx x/z + cx as well
         g00, g02 = ga0 * v00 + ga1 * v01 + ga2 * v02, ga0 * v20 + ga1 * v21 + ga2 * v22
@@ -454,22 +453,13 @@ def _project_backward(
         gm1 += gx * v01 + gy * v11 + gz * v21
         gm2 += gx * v02 + gy * v12 + gz * v22
         part = PARTS + (tl.program_id(0).to(tl.int64) * C + c) * 16
-        tl.store(part, tl.sum(ga0 * j00 + gx * m0, 0))
-        tl.store(part + 1, tl.sum(ga1 * j00 + gx * m1, 0))
-        tl.store(part + 2, tl.sum(ga2 * j00 + gx * m2, 0))
-        tl.store(part + 3, tl.sum(gb0 * j11 + gy * m0, 0))
-        tl.store(part + 4, tl.sum(gb1 * j11 + gy * m1, 0))
-        tl.store(part + 5, tl.sum(gb2 * j11 + gy * m2, 0))
-        tl.store(part + 6, tl.sum(ga0 * j02 + gb0 * j12 + gz * m0, 0))
-        tl.store(part + 7, tl.sum(ga1 * j02 + gb1 * j12 + gz * m1, 0))
-        tl.store(part + 8, tl.sum(ga2 * j02 + gb2 * j12 + gz * m2, 0))
-        tl.store(part + 9, tl.sum(gx, 0))
-        tl.store(part + 10, tl.sum(gy, 0))
-        tl.store(part + 11, tl.sum(gz, 0))
-        tl.store(part + 12, tl.sum(g_fx, 0))
-        tl.store(part + 13, tl.sum(g_fy, 0))
-        tl.store(part + 14, tl.sum(g_cx, 0))
-        tl.store(part + 15, tl.sum(g_cy, 0))
+        g_rotation = (
+            ga0 * j00 + gx * m0, ga1 * j00 + gx * m1, ga2 * j00 + gx * m2,
+            gb0 * j11 + gy * m0, gb1 * j11 + gy * m1, gb2 * j11 + gy * m2,
+            ga0 * j02 + gb0 * j12 + gz * m0, ga1 * j02 + gb1 * j12 + gz * m1, ga2 * j02 + gb2 * j12 + gz * m2,
+        )  # fmt: skip
+        _store_sums(part, g_rotation, 9)
+        _store_sums(part + 9, (gx, gy, gz, g_fx, g_fy, g_cx, g_cy), 7)
 
     _store3(G_MEANS, n, live, gm0, gm1, gm2)
     gs0, gs1 = p00 * r00 + p10 * r10 + p20 * r20, p01 * r01 + p11 * r11 + p21 * r21
@@ -840,7 +830,6 @@ def _composite_backward(
             q = ga
             for d in tl.static_range(CHANNELS):
                 q += gc[d] * color[d]
-                tl.store(part + 6 + d, tl.sum(weight * gc[d], 0))
             rest -= weight * q
             slope = tl.where(clamped, 0.0, weight * q - rest * alpha / (1.0 - alpha))  # dL / d log alpha
             sx, sy = tl.sum(slope * dx, 0), tl.sum(slope * dy, 0)
@@ -850,6 +839,8 @@ def _composite_backward(
             tl.store(part + 3, -tl.sum(slope * dx * dy, 0))
             tl.store(part + 4, tl.sum(slope * dy * dy, 0) * -0.5)
             tl.store(part + 5, tl.sum(slope, 0) / o)
+            for d in tl.static_range(CHANNELS):
+                tl.store(part + 6 + d, tl.sum(weight * gc[d], 0))
             mx, my, A, B, C, o, color = next_mx, next_my, next_A, next_B, next_C, next_o, next_color
             p += 1
 
