@@ -633,8 +633,8 @@ def _tile_span(mx, my, A, B, C, level, det, first, last, row, width):
     farthest point is the top, if the band holds it, or else the band's edge nearest to it. The left edge is its mirror image
     through the centre.
     """
-    low = tl.maximum(first, row * 16.0) + 0.5 - my
-    high = tl.minimum(last, row * 16.0 + 15.0) + 0.5 - my
+    low = tl.maximum(first, row * TILE) + 0.5 - my
+    high = tl.minimum(last, row * TILE + (TILE - 1)) + 0.5 - my
     bounded, safe = det > 0.0, tl.where(det > 0.0, det, 1.0)
     a, c = tl.where(bounded, A, 1.0), tl.where(bounded, C, 1.0)
     top = -B / c * tl.sqrt(2 * level * c / safe)
@@ -644,8 +644,8 @@ def _tile_span(mx, my, A, B, C, level, det, first, last, row, width):
     left = (-B * y - tl.sqrt(tl.maximum(2 * level * a - safe * y * y, 0.0))) / a
     left = tl.where(bounded, tl.maximum(tl.ceil(mx + left - 0.5), 0.0), 0.0)
     right = tl.where(bounded, tl.minimum(tl.floor(mx + right - 0.5), width - 1.0), width - 1.0)
-    column = (tl.minimum(left, width - 1.0) / 16.0).to(tl.int32)
-    count = (tl.maximum(right, 0.0) / 16.0).to(tl.int32) - column + 1
+    column = tl.minimum(left, width - 1.0).to(tl.int32) // TILE
+    count = tl.maximum(right, 0.0).to(tl.int32) // TILE - column + 1
     return column, tl.where((left <= right) & (low <= high), count, 0)
 
 
@@ -655,8 +655,8 @@ def _count_tiles(SPLATS, COUNT, G, width, height, BLOCK: tl.constexpr):
     g = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     mx, my, A, B, C, o = _load_splat(SPLATS, g, g < G)
     level, det, first, last = _reach(my, A, B, C, o, height)
-    row = (tl.minimum(first, height - 1.0) / 16.0).to(tl.int32)
-    rows = tl.where(first <= last, (tl.maximum(last, 0.0) / 16.0).to(tl.int32) - row + 1, 0)
+    row = tl.minimum(first, height - 1.0).to(tl.int32) // TILE
+    rows = tl.where(first <= last, tl.maximum(last, 0.0).to(tl.int32) // TILE - row + 1, 0)
     count = tl.zeros([BLOCK], tl.int32)
     for i in range(tl.max(rows, 0)):
         _, tiles = _tile_span(mx, my, A, B, C, level, det, first, last, row + i, width)
@@ -676,9 +676,9 @@ def _deal(SPLATS, OWNER, FIRST, TILES, N, P, width, height, BLOCK: tl.constexpr)
     k = (p - tl.load(FIRST + g, mask=live, other=0)).to(tl.int32)  # tiles of this Gaussian that come before
     mx, my, A, B, C, o = _load_splat(SPLATS, g, live)
     level, det, first, last = _reach(my, A, B, C, o, height)
-    row = (tl.minimum(first, height - 1.0) / 16.0).to(tl.int32)
-    rows = tl.where((first <= last) & live, (tl.maximum(last, 0.0) / 16.0).to(tl.int32) - row + 1, 0)
-    tiles_x, tiles_y = (width + 15) // 16, (height + 15) // 16
+    row = tl.minimum(first, height - 1.0).to(tl.int32) // TILE
+    rows = tl.where((first <= last) & live, tl.maximum(last, 0.0).to(tl.int32) // TILE - row + 1, 0)
+    tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
     camera = (g // N).to(tl.int32)
     tile = tl.zeros([BLOCK], tl.int32)
     for i in range(tl.max(rows, 0)):
@@ -761,7 +761,7 @@ def _composite_forward(
     camera, x, y, inside = _pixels(width, height)
     px, py = x + 0.5, y + 0.5
     T = tl.where(inside, 1.0, 0.0)
-    seen = tl.zeros([PIXELS], tl.float32)  # 1 - T, but exact to the last bit where it is small
+    seen = tl.zeros([PIXELS], tl.float32)  # equals 1 - T, but keeps its digits where it is small
     image = _zeros(CHANNELS)
     p, end = tl.load(START + tl.program_id(0)), tl.load(START + tl.program_id(0) + 1)
 
