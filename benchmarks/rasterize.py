@@ -10,8 +10,8 @@ does hits them alike: trust the ratios within one run before the times.
 
 The scene: N Gaussians in the view of one pinhole camera (f = 0.8 x width), uniform over the picture and 5 % beyond it, depths
 uniform in 2..6. Standard deviations log-normal (sigma 0.5) around width / sqrt(N) pixels along each axis, random rotations;
-opacity sigmoid(1.5 x normal); colours uniform. eps2d 0.3, "antialiased". That makes some four tiles per Gaussian and pixels that
-are 99 % opaque, as in a trained scene. The number of (tile, Gaussian) pairs of each shape is in the results.
+opacity sigmoid(1.5 x normal); colours uniform. eps2d 0.3, "antialiased". That makes some four tiles per Gaussian and pixels
+that are 99 % opaque, as in a trained scene. The number of (tile, Gaussian) pairs of each shape is in the results.
 
 Threads that wait, sleep (OMP_WAIT_POLICY=passive, unless you set it): torch and Numba have a pool of threads each, and the one
 whose turn it is not would otherwise keep the cores busy with waiting.
@@ -46,10 +46,16 @@ from bestpapers.splatting.train import loss_fn
 
 SHAPES = [(1_000, 128), (2_000, 96), (20_000, 256), (100_000, 800), (200_000, 1024)]  # Gaussians, pixels per side
 TRAINING_SHAPE = (2_000, 96)
+GROWTH = [
+    (6_250, 200),
+    (25_000, 400),
+    (100_000, 800),
+    (156_250, 1000),
+]  # equally dense: only the picture grows
 QUICK = [(300, 40), (500, 64)]
 BACKENDS = dict(cpu=("reference", "textbook", "numba"), cuda=("reference", "triton", "gsplat"))
 INPUTS = ("means", "quats", "scales", "opacities", "colors")
-SECONDS, REPEATS = 25.0, (3, 21)  # per shape and device: stop after so long, but not before 3 rounds nor after 21
+SECONDS, REPEATS = 20.0, (5, 21)  # per shape and device: stop after so long, but not before 5 rounds nor after 21
 # pixels x Gaussians that the reference still does in a minute; on one core it takes about 80 ns for each, with its backward
 REFERENCE_LIMIT = dict(cpu=2e8, cuda=2e10)
 SETTINGS = dict(eps2d=0.3, rasterize_mode="antialiased", render_mode="RGB")
@@ -282,6 +288,25 @@ def measure(shapes: list[tuple[int, int]], training_shape: tuple[int, int], seco
     return rows
 
 
+def growth(shapes: list[tuple[int, int]], seconds: float) -> dict:
+    """Numba's time over the number of pairs, with the same density of Gaussians in pictures of growing size.
+
+    `exponent` is the slope in log-log axes: 1 if time grows as the pairs do.
+    """
+    scenes = {shape: make_scene(*shape, "cpu") for shape in shapes}
+    runs = {(shape, name): run for shape, scene in scenes.items() for name, run in passes("numba", scene).items()}
+    times = take_turns(runs, "cpu", seconds)
+    rows, out = [], {}
+    for (n, size), scene in scenes.items():
+        row: dict = dict(gaussians=n, size=size, pairs=count_pairs(scene))
+        rows.append(row | {name: times[(n, size), name] for name in ("forward", "training")})
+    x = torch.tensor([r["pairs"] for r in rows]).double().log()
+    for name in ("forward", "training"):
+        y = torch.tensor([r[name]["ms"] for r in rows]).double().log()
+        out[name] = (((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum()).item()
+    return dict(rows=rows, exponent=out)
+
+
 # ---- report ---------------------------------------------------------------------------------------------------------------
 
 
@@ -298,7 +323,7 @@ def line(row: dict) -> str:
     return name + ", ".join(parts) + memory + f", pixel error {row['pixel_error']:.0e}"
 
 
-def _ms(rows: list[dict], shape, backend: str, name: str) -> float | None:
+def _ms(rows: list[dict], shape: tuple[int, int], backend: str, name: str) -> float | None:
     for row in rows:
         if (row["gaussians"], row["size"]) == shape and row["backend"] == backend and row["device"] == "cpu":
             return row.get(name, {}).get("ms")
@@ -319,15 +344,6 @@ def ratios(rows: list[dict]) -> list[dict]:
             text = f"{what} at ({shape[0]:,}, {shape[1]} x {shape[1]})"
             out.append(dict(what=text, factor=slow / fast, asked=at_least))
     return out
-
-
-def growth(rows: list[dict]) -> list[dict]:
-    """Numba's time per pair at each shape: it must not rise with the number of pairs."""
-    mine = [r for r in rows if r["backend"] == "numba" and "forward" in r]
-    return [
-        dict(pairs=r["pairs"], **{f"{name}_ns": 1e6 * r[name]["ms"] / r["pairs"] for name in ("forward", "training")})
-        for r in sorted(mine, key=lambda r: r["pairs"])
-    ]
 
 
 def machine() -> dict:
@@ -366,13 +382,17 @@ def main() -> None:
     )
     rows = measure(shapes, training_shape, 0.0 if options.quick else SECONDS)
 
-    result = dict(machine=about, settings=SETTINGS, tile=rules.TILE, rows=rows, growth=growth(rows))
-    result["ratios"] = ratios(rows)
-    print("\nNumba, time per pair of tile and Gaussian")
-    for g in result["growth"]:
-        print(
-            f"  {g['pairs']:>9,} pairs: forward {g['forward_ns']:7.0f} ns, forward and backward {g['training_ns']:7.0f} ns"
+    grown = growth(QUICK if options.quick else GROWTH, 0.0 if options.quick else SECONDS)
+    result = dict(machine=about, settings=SETTINGS, tile=rules.TILE, rows=rows, growth=grown, ratios=ratios(rows))
+    print("\nNumba, time per pair of tile and Gaussian, at one density of Gaussians")
+    for g in grown["rows"]:
+        forward, training = (1e6 * g[name]["ms"] / g["pairs"] for name in ("forward", "training"))
+        print(f"  {g['pairs']:>9,} pairs: forward {forward:7.0f} ns, forward and backward {training:7.0f} ns")
+    print(
+        "Time grows as pairs^{forward:.2f} forward, pairs^{training:.2f} forward and backward.".format(
+            **grown["exponent"]
         )
+    )
     for r in result["ratios"]:
         verdict = "reached" if r["factor"] >= r["asked"] else "missed"
         print(f"{r['what']}: {r['factor']:.1f} x faster (asked: {r['asked']} x, {verdict})")
