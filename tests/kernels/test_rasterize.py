@@ -369,7 +369,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_numba_equals_reference(case):
-    """Float32 against float64. The measured values are the worst of these cases with Numba 0.66 on x86; the bounds lie five or
+    """Float32 against float64. The measured values are the worst of these cases with Numba 0.68 on x86; the bounds lie five or
     more times higher, for machines that fuse and order sums otherwise. The reference itself, in float32, is off by as much."""
     kind = dict(CASES[case])
     options = dict(rasterize_mode=kind.pop("mode", "classic"), eps2d=kind.pop("eps2d", 0.3))
