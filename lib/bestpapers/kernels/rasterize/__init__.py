@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from .. import dispatch
 from . import reference, rules
@@ -168,9 +169,9 @@ def _check(
         shape("backgrounds", (colors.shape[-1],), (C, colors.shape[-1]))
         backgrounds = backgrounds.expand(C, colors.shape[-1])
     for name, size in (("width", width), ("height", height)):
-        need(isinstance(size, int) and size > 0, f"{name} must be a whole number of pixels > 0, got {size!r}")
+        need(type(size) is int and size > 0, f"{name} must be a whole number of pixels > 0, got {size!r}")
     need(0 < near_plane < far_plane, f"need 0 < near_plane < far_plane, got {near_plane} and {far_plane}")
-    need(eps2d >= 0, f"eps2d is a variance in px^2 and must be >= 0, got {eps2d}")
+    need(0 <= eps2d < float("inf"), f"eps2d is a variance in px^2, finite and >= 0, got {eps2d}")
     need(render_mode in ("RGB", "RGB+ED"), f'render_mode must be "RGB" or "RGB+ED", got {render_mode!r}')
     need(
         rasterize_mode in ("classic", "antialiased"),
@@ -236,6 +237,7 @@ class _Project(torch.autograd.Function):
         return out
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, *grads):
         grads = [g.contiguous() for g in grads[:4]]
         return None, *ctx.module.project_backward(*ctx.saved_tensors, *ctx.settings, *grads), *([None] * 5)
@@ -250,6 +252,7 @@ class _Harmonics(torch.autograd.Function):
         return module.harmonics_forward(degree, dirs, coeffs)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         return None, None, *ctx.module.harmonics_backward(ctx.degree, *ctx.saved_tensors, grad.contiguous())
 
@@ -265,6 +268,7 @@ class _Composite(torch.autograd.Function):
         return image, alpha
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_image, grad_alpha):
         *inputs, image, alpha = ctx.saved_tensors
         grads = ctx.module.composite_backward(

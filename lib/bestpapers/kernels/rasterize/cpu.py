@@ -2,10 +2,10 @@
 
 Four ideas carry it; `gpu.py` has the same ones, so reading one teaches the other:
 
-1. *Tiles.* The image is cut into 16 x 16 tiles, and each tile gets the list of Gaussians that reach at least one of its pixel
-   centres, found exactly from the ellipse alpha = 1/255. What a tile skips, the definition would have skipped too.
+1. *Tiles.* The image is cut into 16 x 16 tiles, and each tile gets the list of Gaussians whose ellipse alpha = 1/255 reaches
+   the rectangle of its pixel centres, computed exactly. What a tile skips, the definition would have skipped too.
 2. *Sort once.* Gaussians are radix-sorted by depth, then dealt out to the tiles in that order: every list is born sorted.
-3. *A program per tile, a loop over its Gaussians, a row of 16 pixels as the vector.* The innermost loops have no branches, only
+3. *A program per tile, a loop over its Gaussians, the rows of pixels that they reach as the vector.* The innermost loops have no branches, only
    selections, so that the compiler turns them into vector instructions.
 4. *No shared sums.* The backward pass writes one row of partial gradients per (Gaussian, tile) pair, into slots ordered by
    Gaussian, and adds the slots up afterwards. Threads never write to the same place, and the order of additions, so the
@@ -31,7 +31,7 @@ F = np.float32
 TILE = rules.TILE
 BLOCK = TILE * TILE
 ALPHA_MIN, ALPHA_MAX, T_MIN = F(rules.ALPHA_MIN), F(rules.ALPHA_MAX), F(rules.TRANSMITTANCE_MIN)
-LENGTH_MIN = 1e-12  # as in torch's normalize, so that a zero quaternion or direction makes no NaN
+LENGTH_MIN = rules.LENGTH_MIN
 SIGMA_MAX = F(80.0)  # e^-80 is still a normal float32; what lies farther out is skipped anyway
 
 # "numpy" division (x/0 = inf) has no error branch, which would keep loops from being vectorised. The fast-math flags let the

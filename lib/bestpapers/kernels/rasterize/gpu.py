@@ -33,6 +33,7 @@ ALPHA_MIN, ALPHA_MAX = tl.constexpr(rules.ALPHA_MIN), tl.constexpr(rules.ALPHA_M
 TRANSMITTANCE_MIN = tl.constexpr(rules.TRANSMITTANCE_MIN)
 VIEW_MARGIN, EXTENT_SIGMA = tl.constexpr(rules.VIEW_MARGIN), tl.constexpr(rules.EXTENT_SIGMA)
 DET_MIN, RHO2_MIN = tl.constexpr(rules.DET_MIN), tl.constexpr(rules.RHO_MIN**2)
+LENGTH_MIN = tl.constexpr(rules.LENGTH_MIN)
 
 BLOCK = 128  # Gaussians or pairs per program: one per thread, in four warps
 MAX_CHANNELS = 16  # colour channels that one compositing pass holds in registers; more of them take more passes
@@ -238,7 +239,7 @@ def _load_quaternion(QUATS, n, live):
     x = tl.load(QUATS + n * 4 + 1, mask=live, other=1.0)
     y = tl.load(QUATS + n * 4 + 2, mask=live, other=1.0)
     z = tl.load(QUATS + n * 4 + 3, mask=live, other=1.0)
-    inv = 1.0 / tl.sqrt(w * w + x * x + y * y + z * z)
+    inv = 1.0 / tl.maximum(tl.sqrt(w * w + x * x + y * y + z * z), LENGTH_MIN)
     return w * inv, x * inv, y * inv, z * inv, inv
 
 
@@ -534,7 +535,7 @@ def _harmonic(k: tl.constexpr, x, y, z):
 def _load_direction(DIRS, g, live):
     """The unit direction, and what the raw one was multiplied with."""
     x, y, z = _load3(DIRS, g, live)
-    inv = 1.0 / tl.sqrt(x * x + y * y + z * z)
+    inv = 1.0 / tl.maximum(tl.sqrt(x * x + y * y + z * z), LENGTH_MIN)
     return x * inv, y * inv, z * inv, inv
 
 

@@ -21,3 +21,5 @@ DET_MIN = 1e-10  # px^4: floor of det S' before it divides; official code drops 
 RHO_MIN = 0.005  # floor of the opacity compensation rho = sqrt(det S / det S'); gsplat 1.5.3: 0; official code: 0.001
 
 EXTENT_SIGMA = 3.33  # reported radii are this many standard deviations: there an opaque Gaussian has faded to 1/255
+
+LENGTH_MIN = 1e-12  # floor of a quaternion's or direction's length, as in torch's normalize: a zero one makes no NaN
