@@ -5,8 +5,8 @@ Four ideas carry it; `gpu.py` has the same ones, so reading one teaches the othe
 1. *Tiles.* The image is cut into 16 x 16 tiles, and each tile gets the list of Gaussians whose ellipse alpha = 1/255 reaches
    the rectangle of its pixel centres, computed exactly. What a tile skips, the definition would have skipped too.
 2. *Sort once.* Gaussians are radix-sorted by depth, then dealt out to the tiles in that order: every list is born sorted.
-3. *A program per tile, a loop over its Gaussians, the rows of pixels that they reach as the vector.* The innermost loops have no branches, only
-   selections, so that the compiler turns them into vector instructions.
+3. *A program per tile, a loop over its Gaussians, the rows of pixels that they reach as the vector.* The innermost loops have
+   no branches, only selections, so that the compiler turns them into vector instructions.
 4. *No shared sums.* The backward pass writes one row of partial gradients per (Gaussian, tile) pair, into slots ordered by
    Gaussian, and adds the slots up afterwards. Threads never write to the same place, and the order of additions, so the
    result, does not depend on their number.
