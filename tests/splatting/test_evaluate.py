@@ -1,0 +1,77 @@
+"""Scores and experiment arms."""
+
+import pytest
+import torch
+
+from bestpapers.splatting import evaluate
+from bestpapers.splatting.data import make_dataset
+from bestpapers.splatting.metrics import psnr, to_8bit
+from bestpapers.splatting.model import GaussianConfig, Gaussians
+from bestpapers.splatting.train import TrainConfig
+
+CONFIG = TrainConfig(iterations=15, density=None)
+
+
+def make(seed):
+    return make_dataset("wheel", "thin", 16, n_points=60, n_train=4, n_test=2, seed=seed, test_sizes=(16, 8))
+
+
+def as_numbers(runs):
+    return {(r.method, r.seed): r.scores for r in runs}
+
+
+def test_scores_are_means_over_views():
+    data = make(0)
+    model = Gaussians.from_points(data.points, data.colors, GaussianConfig("ewa"))
+    table = evaluate.evaluate(model, data.test)
+    assert list(table) == [16, 8]
+    with torch.no_grad():
+        images = model.render(data.test[8].cameras).colors
+    want = torch.stack([psnr(to_8bit(a), to_8bit(b)) for a, b in zip(images, data.test[8].images, strict=True)]).mean()
+    assert table[8]["psnr"] == pytest.approx(want.item(), abs=1e-4)
+
+
+def test_side_by_side_equals_one_after_the_other(monkeypatch):
+    many = evaluate.compare(make, ["3dgs", "mip"], [0, 1], CONFIG)
+    monkeypatch.setattr(evaluate, "_workers", lambda device: 1)
+    one = evaluate.compare(make, ["mip", "3dgs"], [1, 0], CONFIG)
+    assert as_numbers(many) == as_numbers(one)
+    assert [(r.method, r.seed) for r in many] == [("3dgs", 0), ("mip", 0), ("3dgs", 1), ("mip", 1)]
+    assert len({str(s) for s in as_numbers(many).values()}) == 4  # methods and seeds do differ
+
+
+def test_one_run_to_a_core():
+    assert evaluate._workers(torch.device("cuda")) == 1
+    assert evaluate._workers(torch.device("cpu")) >= 1
+
+
+def test_an_error_in_one_run_is_passed_on(monkeypatch):
+    def broken(*_):
+        raise KeyboardInterrupt
+
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(evaluate, "evaluate", broken)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate.compare(make, ["3dgs", "mip"], [0, 1], CONFIG)
+    assert torch.get_num_threads() == threads
+
+
+def runs():
+    model = None
+    rows = [("3dgs", 0, 20.0, 10.0), ("3dgs", 1, 22.0, 14.0), ("mip", 0, 30.0, 28.0), ("mip", 1, 31.0, 30.0)]
+    return [evaluate.Run(m, s, {16: {"psnr": a}, 8: {"psnr": b}}, model, 0.0) for m, s, a, b in rows]
+
+
+def test_mean_and_range():
+    table = evaluate.mean_range(runs())
+    assert table["3dgs"] == {16: (21.0, 20.0, 22.0), 8: (12.0, 10.0, 14.0)}
+
+
+def test_table():
+    table = evaluate.Table(runs(), {16: "1", 8: "1/2"}, {"mip": (33.36, 34.00, None)})
+    assert table.rows["mip"] == [(30.5, 30.0, 31.0), (29.0, 28.0, 30.0), (29.75, 29.0, 30.5)]
+    text, page = str(table), table._repr_html_()
+    assert "Mip-Splatting" in text
+    assert "33.36" in text
+    assert "21.00<br><small>20.00 to 22.00</small>" in page
+    assert page.count("\N{EN DASH}") == 1 + 3  # one open figure, and 3DGS, of which nothing is printed

@@ -1,0 +1,175 @@
+"""The training loop: it learns, resumes exactly, and never leaves half a file."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from bestpapers.splatting import train
+from bestpapers.splatting.data import make_dataset
+from bestpapers.splatting.density import DensityConfig
+from bestpapers.splatting.model import GaussianConfig, Gaussians
+from bestpapers.splatting.train import TrainConfig, Trainer, loss_fn, scene_extent
+
+CONFIG = TrainConfig(iterations=60, density=None, checkpoint_every=1000)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_dataset("wheel", "thin", 24, n_points=150, n_train=8, test_sizes=(24,), train_sizes=(24, 12, 6))
+
+
+def trainer(data, config=CONFIG, checkpoint=None, method="mip", sh_degree=0):
+    model = Gaussians.from_points(data.points, data.colors, GaussianConfig(method, sh_degree))
+    return Trainer(model, data.train, config, checkpoint)
+
+
+def test_it_learns(data):
+    rows = trainer(data, replace(CONFIG, iterations=200)).run(quiet=True)
+    assert [row["iteration"] for row in rows] == [50, 100, 150, 200]
+    assert rows[-1]["psnr"] > rows[0]["psnr"] + 3
+    assert set(rows[0]) == {"iteration", "loss", "psnr", "count", "seconds"}
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path):
+    """Bit for bit, with everything on: density control, opacity reset, colour by direction, several sizes."""
+    density = DensityConfig(start=10, every=10, stop=50, reset_every=35, gradient=1e-4)
+    config = TrainConfig(iterations=60, density=density, sh_every=15, filter_every=20)
+    whole = trainer(data, config, sh_degree=1)
+    whole.run(quiet=True)
+    first = trainer(data, config, tmp_path / "run.safetensors", sh_degree=1)
+    first.run(until=37, quiet=True)
+    second = trainer(data, config, tmp_path / "run.safetensors", sh_degree=1)
+    assert second.iteration == 37
+    second.run(quiet=True)
+    assert len(second.model) == len(whole.model) > 150
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, second.model.state_dict()[name]), name
+    assert whole.history[-1]["loss"] == second.history[-1]["loss"]
+    assert second.model.sh_active == 1
+
+
+def test_interruption_leaves_a_checkpoint(data, tmp_path, monkeypatch):
+    path = tmp_path / "deep" / "run.safetensors"
+    run = trainer(data, checkpoint=path)
+    step = run.step
+
+    def interrupted():
+        if run.iteration == 12:
+            raise KeyboardInterrupt
+        return step()
+
+    monkeypatch.setattr(run, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(quiet=True)
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+    again = trainer(data, checkpoint=path)
+    assert again.iteration == 12
+    assert torch.equal(again.model.means, run.model.means)
+
+
+def test_a_failed_write_keeps_the_old_checkpoint(data, tmp_path, monkeypatch):
+    import safetensors.torch
+
+    path = tmp_path / "run.safetensors"
+    run = trainer(data, checkpoint=path)
+    run.run(until=5, quiet=True)
+    old = path.read_bytes()
+
+    def full_disk(tensors, target, **_):
+        target.write_bytes(b"half")
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        run.run(until=10, quiet=True)
+    assert path.read_bytes() == old
+
+
+def test_other_settings_are_refused(data, tmp_path):
+    path = tmp_path / "run.safetensors"
+    trainer(data, checkpoint=path).run(until=3, quiet=True)
+    with pytest.raises(ValueError, match="trained with seed = 0, this run has 1"):
+        trainer(data, replace(CONFIG, seed=1), path)
+    with pytest.raises(ValueError, match="trained with method = mip, this run has ewa"):
+        trainer(data, CONFIG, path, method="ewa")
+    trainer(data, replace(CONFIG, checkpoint_every=7), path)  # how often it is saved does not matter
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "foreign", "cut"])
+def test_a_damaged_checkpoint_is_refused(data, tmp_path, kind):
+    path = tmp_path / "run.safetensors"
+    trainer(data, checkpoint=path).run(until=2, quiet=True)
+    whole = path.read_bytes()
+    if kind == "foreign":
+        save_file({"weight": torch.zeros(3)}, path)
+    else:
+        path.write_bytes({"text": b"hello " * 50, "empty": b"", "cut": whole[: len(whole) // 3]}[kind])
+    with pytest.raises(ValueError, match="no checkpoint of this program, or is damaged"):
+        trainer(data, checkpoint=path)
+
+
+def test_the_header_is_plain_json(data, tmp_path):
+    path = tmp_path / "run.safetensors"
+    trainer(data, checkpoint=path).run(until=2, quiet=True)
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        state = json.loads(file.metadata()["bestpapers"])
+    assert state["iteration"] == 2
+
+
+def test_sizes_and_views_are_drawn_as_configured(data):
+    run = trainer(data, replace(CONFIG, seed=3))
+    drawn = [run._next_view() for _ in range(4000)]
+    share = [sum(scale == s for scale, _ in drawn) / len(drawn) for s in range(3)]
+    assert share == pytest.approx([0.4, 0.3, 0.3], abs=0.03)
+    for s in range(3):  # without replacement within a pass
+        views = [v for scale, v in drawn if scale == s]
+        assert all(sorted(views[k : k + 8]) == list(range(8)) for k in range(0, len(views) - 8, 8))
+
+
+def test_learning_rate_of_the_means(data):
+    run = trainer(data)
+    rates = []
+    for _ in range(CONFIG.iterations):
+        run.step()
+        rates.append(run.optimizer.param_groups[0]["lr"])
+    extent = scene_extent(run.cameras)
+    assert rates[-1] == pytest.approx(1.6e-6 * extent)
+    assert rates[0] == pytest.approx(1.6e-4 * extent, rel=0.1)
+    steps = [b / a for a, b in zip(rates, rates[1:], strict=False)]
+    assert max(steps) == pytest.approx(min(steps))  # log-linear
+    assert run.optimizer.param_groups[0]["name"] == "means"
+
+
+def test_extent(data):
+    eyes = torch.tensor([c.position.tolist() for c in data.train[24].cameras])
+    assert scene_extent(data.train[24].cameras) == pytest.approx(1.1 * (eyes - eyes.mean(0)).norm(dim=-1).max().item())
+
+
+def test_loss():
+    a, b = torch.zeros(16, 16, 3), torch.full((16, 16, 3), 0.25)
+    assert loss_fn(a, b, 0).item() == pytest.approx(0.25)
+    assert loss_fn(b, b).item() == pytest.approx(0, abs=1e-6)
+    assert loss_fn(a, b, 1).item() == pytest.approx(1 - train.ssim(a, b).item())
+
+
+def test_compiled_kernel_and_reference_train_alike(data):
+    """Thirty steps with each: the loss curves agree to 1e-4, the parameters to a small share of what they moved."""
+    runs = {b: trainer(data, replace(CONFIG, iterations=30, backend=b)) for b in ("numba", "reference")}
+    start = trainer(data).model
+    losses = {b: torch.stack([run.step()[0] for _ in range(30)]) for b, run in runs.items()}
+    torch.testing.assert_close(losses["numba"], losses["reference"], rtol=0, atol=1e-4)
+    for name, p in runs["numba"].model.named_parameters():
+        if p.numel():
+            moved = (p - start.get_parameter(name)).norm()
+            assert (p - runs["reference"].model.get_parameter(name)).norm() < 0.05 * moved, name
+
+
+@pytest.mark.parametrize("bad", [dict(iterations=0), dict(ssim_weight=1.5), dict(full_share=-0.1), dict(lr_scale=0.0)])
+def test_bad_settings(bad):
+    with pytest.raises(ValueError, match="TrainConfig"):
+        TrainConfig(**bad)
