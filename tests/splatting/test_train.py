@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 from bestpapers.splatting import train
 from bestpapers.splatting.data import make_dataset
 from bestpapers.splatting.density import DensityConfig
+from bestpapers.splatting.evaluate import evaluate
 from bestpapers.splatting.model import GaussianConfig, Gaussians
 from bestpapers.splatting.train import TrainConfig, Trainer, loss_fn, scene_extent
 
@@ -27,9 +29,11 @@ def trainer(data, config=CONFIG, checkpoint=None, method="mip", sh_degree=0):
 
 
 def test_it_learns(data):
-    rows = trainer(data, replace(CONFIG, iterations=200)).run(quiet=True)
+    run = trainer(data, replace(CONFIG, iterations=200))
+    before = evaluate(run.model, data.test)[24]["psnr"]
+    rows = run.run(quiet=True)
     assert [row["iteration"] for row in rows] == [50, 100, 150, 200]
-    assert rows[-1]["psnr"] > rows[0]["psnr"] + 3
+    assert evaluate(run.model, data.test)[24]["psnr"] > before + 5  # dB
     assert set(rows[0]) == {"iteration", "loss", "psnr", "count", "seconds"}
 
 
@@ -140,7 +144,7 @@ def test_learning_rate_of_the_means(data):
     extent = scene_extent(run.cameras)
     assert rates[-1] == pytest.approx(1.6e-6 * extent)
     assert rates[0] == pytest.approx(1.6e-4 * extent, rel=0.1)
-    steps = [b / a for a, b in zip(rates, rates[1:], strict=False)]
+    steps = [b / a for a, b in pairwise(rates)]
     assert max(steps) == pytest.approx(min(steps))  # log-linear
     assert run.optimizer.param_groups[0]["name"] == "means"
 
@@ -163,10 +167,10 @@ def test_compiled_kernel_and_reference_train_alike(data):
     start = trainer(data).model
     losses = {b: torch.stack([run.step()[0] for _ in range(30)]) for b, run in runs.items()}
     torch.testing.assert_close(losses["numba"], losses["reference"], rtol=0, atol=1e-4)
-    for name, p in runs["numba"].model.named_parameters():
-        if p.numel():
-            moved = (p - start.get_parameter(name)).norm()
-            assert (p - runs["reference"].model.get_parameter(name)).norm() < 0.05 * moved, name
+    # not the quaternions: round Gaussians have no rotation to learn, and Adam blows their rounding errors up to full steps
+    for name in ("means", "log_scales", "opacity_logits", "sh_dc"):
+        ours, theirs = (runs[b].model.get_parameter(name) for b in ("numba", "reference"))
+        assert (ours - theirs).norm() < 0.05 * (ours - start.get_parameter(name)).norm(), name
 
 
 @pytest.mark.parametrize("bad", [dict(iterations=0), dict(ssim_weight=1.5), dict(full_share=-0.1), dict(lr_scale=0.0)])
