@@ -6,6 +6,7 @@ kernels-tiles.png  which tiles a Gaussian is drawn in, from the library's own ti
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def tiles() -> Figure:
     for g in range(3):
         size = (reach * axes[g]).tolist()
         ellipse = Ellipse(
-            means[0, g].tolist(), *size, angle=float(np.degrees(angles[g])), fill=False, lw=2, ec=plots.PALETTE[g]
+            means[0, g].tolist(), *size, angle=math.degrees(angles[g]), fill=False, lw=2, ec=plots.PALETTE[g]
         )
         ax.add_patch(ellipse)
     ticks = range(0, width + 1, rules.TILE)

@@ -73,5 +73,5 @@ def test_table():
     text, page = str(table), table._repr_html_()
     assert "Mip-Splatting" in text
     assert "33.36" in text
-    assert "21.00<br><small>20.00 to 22.00</small>" in page
-    assert page.count("\N{EN DASH}") == 1 + 3  # one open figure, and 3DGS, of which nothing is printed
+    assert "21.00<br><small>20.0\N{EN DASH}22.0</small>" in page
+    assert page.count(">\N{EN DASH}</td>") == 1 + 3  # one open figure, and 3DGS, of which nothing is printed

@@ -151,12 +151,15 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
+        right = "style='text-align:right;white-space:nowrap;padding:0.2em 0.4em'"
+
         def cell(value: tuple[float, float, float]) -> str:
-            mean, low, high = map(self._figure, value)
-            return f"<td style='text-align:right'>{mean}<br><small>{low} to {high}</small></td>"
+            short = max(0, self.digits - 1)  # of a range, one digit less is enough
+            span = f"{value[1]:.{short}f}\N{EN DASH}{value[2]:.{short}f}"
+            return f"<td {right}>{self._figure(value[0])}<br><small>{span}</small></td>"
 
         blank = [None] * len(self.heads)
-        heads = "".join(f"<th scope='col' style='text-align:right'>{head}</th>" for head in self.heads)
+        heads = "".join(f"<th scope='col' {right}>{head}</th>" for head in self.heads)
         groups = f"<th></th><th colspan='{len(self.heads)}' style='text-align:center'>ours, mean and range</th>"
         if self.paper:
             groups += f"<th colspan='{len(self.heads)}' style='text-align:center'>paper (other data)</th>"
@@ -167,7 +170,7 @@ class Table:
             )
             if self.paper:
                 printed = self.paper.get(method, blank)
-                body += "".join(f"<td style='text-align:right'>{self._figure(value)}</td>" for value in printed)
+                body += "".join(f"<td {right}>{self._figure(value)}</td>" for value in printed)
             body += "</tr>"
         table = f"<tr>{groups}</tr><tr><th></th>{heads}{heads if self.paper else ''}</tr>{body}"
         return f"<div style='overflow-x:auto'><table class='results'>{table}</table></div>"
