@@ -299,7 +299,9 @@ def test_ctrl_c_leaves_what_the_next_call_goes_on_with(server, tmp_path):
     stall = threading.Event()
     server.files["/a"] = {"content": CONTENT, "etag": '"v1"', "cuts": [60_000], "stall": stall}
     file = declare(server)
-    code = f"from bestpapers.course.data import *\nfetch({file!r})"
+    # a shell that starts the tests in the background makes its children deaf to Ctrl-C
+    hear = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code = f"{hear}\nfrom bestpapers.course.data import *\nfetch({file!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, env=dict(os.environ), text=True)
     part = data.cache_dir() / f"scene/a.bin.{file.sha256[:8]}.part"
     deadline = time.monotonic() + 30
