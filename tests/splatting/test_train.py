@@ -1,6 +1,8 @@
 """The training loop: it learns, resumes exactly, and never leaves half a file."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 from itertools import pairwise
 
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from bestpapers.splatting import train
-from bestpapers.splatting.data import make_dataset
+from bestpapers.splatting.data import Camera, Views, make_dataset
 from bestpapers.splatting.density import DensityConfig
 from bestpapers.splatting.evaluate import evaluate
 from bestpapers.splatting.model import GaussianConfig, Gaussians
@@ -55,23 +57,65 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path):
     assert second.model.sh_active == 1
 
 
-def test_interruption_leaves_a_checkpoint(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_in_the_middle_of_a_step_loses_nothing(data, tmp_path, monkeypatch, number):
     path = tmp_path / "deep" / "run.safetensors"
+    whole = trainer(data)
+    whole.run(quiet=True)
     run = trainer(data, checkpoint=path)
-    step = run.step
+    loss = train.loss_fn
 
-    def interrupted():
+    def interrupted(*args):
         if run.iteration == 12:
-            raise KeyboardInterrupt
-        return step()
+            os.kill(os.getpid(), number)  # rendered, not yet learned from
+        return loss(*args)
 
-    monkeypatch.setattr(run, "step", interrupted)
+    monkeypatch.setattr(train, "loss_fn", interrupted)
+    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(KeyboardInterrupt):
         run.run(quiet=True)
+    monkeypatch.undo()
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert [p.name for p in path.parent.iterdir()] == [path.name]
     again = trainer(data, checkpoint=path)
     assert again.iteration == 12
     assert torch.equal(again.model.means, run.model.means)
+    again.run(quiet=True)
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, again.model.state_dict()[name]), name
+
+
+def test_a_second_ctrl_c_stops_at_once(data, tmp_path, monkeypatch):
+    path = tmp_path / "run.safetensors"
+    run = trainer(data, checkpoint=path)
+
+    def twice(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(train, "loss_fn", twice)
+    with pytest.raises(KeyboardInterrupt):
+        run.run(quiet=True)
+    assert not path.exists()
+
+
+def test_photographs_of_several_sizes_as_bytes(data):
+    """Upright and across in one capture, uint8: every step gets the float image of its own view."""
+    bytes_ = (data.train[24].images * 255).round().to(torch.uint8)
+    cameras, images = list(data.train[24].cameras), list(bytes_)
+    for i in range(0, 8, 2):  # every other one loses its lowest six rows
+        c = cameras[i]
+        cameras[i], images[i] = Camera(c.viewmat, c.K, 24, 18), images[i][:18]
+    views = Views(tuple(cameras), tuple(images))
+    model = Gaussians.from_points(data.points, data.colors, GaussianConfig("mip"))
+    run = Trainer(model, {24: views}, replace(CONFIG, iterations=200))
+    before = evaluate(model, {24: views})[24]["psnr"]
+    shapes = {tuple(run.step()[2].shape) for _ in range(8)}
+    assert shapes == {(24, 24, 3), (18, 24, 3)}
+    run.run(quiet=True)
+    assert evaluate(model, {24: views})[24]["psnr"] > before + 5
+    torch.testing.assert_close(views.image(1), bytes_[1] / 255)
 
 
 def test_a_failed_write_keeps_the_old_checkpoint(data, tmp_path, monkeypatch):
@@ -97,6 +141,8 @@ def test_other_settings_are_refused(data, tmp_path):
     trainer(data, checkpoint=path).run(until=3, quiet=True)
     with pytest.raises(ValueError, match="trained with seed = 0, this run has 1"):
         trainer(data, replace(CONFIG, seed=1), path)
+    with pytest.raises(ValueError, match="trained on other images"):
+        trainer(replace(data, train={24: data.train[24]}), checkpoint=path)
     with pytest.raises(ValueError, match="trained with method = mip, this run has ewa"):
         trainer(data, CONFIG, path, method="ewa")
     trainer(data, replace(CONFIG, checkpoint_every=7), path)  # how often it is saved does not matter

@@ -25,6 +25,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -323,13 +324,29 @@ def surface_points(
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """V cameras of one size and their images [V, height, width, 3] float32."""
+    """V cameras and their images.
+
+    cameras  [V]
+    images   [V, height, width, 3], or a tuple of V images [height, width, 3] where the sizes differ; float32, or uint8 as
+             photographs are, which takes a quarter of the memory. `image(i)` gives either as float32 in [0, 1]
+    """
 
     cameras: tuple[Camera, ...]
-    images: Tensor
+    images: Any
 
     def __len__(self) -> int:
         return len(self.cameras)
+
+    def image(self, i: int) -> Tensor:
+        """Image i as [height, width, 3] float32."""
+        image = self.images[i]
+        return image if image.is_floating_point() else image.float() / 255
+
+    def to(self, device: torch.device | str) -> Views:
+        """The same views with their images on another device."""
+        if isinstance(self.images, Tensor):
+            return Views(self.cameras, self.images.to(device))
+        return Views(self.cameras, tuple(image.to(device) for image in self.images))
 
     def stack(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, int, int]:
         """viewmats [V, 4, 4], Ks [V, 3, 3], width, height."""

@@ -6,10 +6,14 @@ reset, 3D filter, Adam step.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -71,8 +75,9 @@ def loss_fn(image: Tensor, truth: Tensor, ssim_weight: float = 0.2) -> Tensor:
 class Trainer:
     """One training run: the model, the images, and everything that a resumed run needs to go on as if never interrupted.
 
-    views: training images by width, the full size first or largest, as `data.Dataset.train`. checkpoint: a file to write to
-    every `checkpoint_every` iterations and when interrupted; if it exists, the run goes on from there.
+    views: training images by width, as `data.Dataset.train`; the largest is the full size. Images of one entry may differ in
+    size (photographs upright and across). checkpoint: a file to write to every `checkpoint_every` iterations, when interrupted,
+    and at the end; if it exists, the run goes on from there.
     """
 
     def __init__(
@@ -80,10 +85,9 @@ class Trainer:
     ):
         self.model, self.config = model, config
         device = model.means.device
-        self.scales = [
-            (v.images.to(device), *stack(v.cameras, device)) for _, v in sorted(views.items(), key=lambda kv: -kv[0])
-        ]
-        self.cameras = views[max(views)].cameras
+        ordered = [views[width] for width in sorted(views, reverse=True)]
+        self.scales = [(v.to(device), [stack([camera], device) for camera in v.cameras]) for v in ordered]
+        self.cameras = ordered[0].cameras
         self.extent = scene_extent(self.cameras)
         # one group per parameter, so that density control can replace tensors one by one; fused: one call instead of dozens
         groups = [dict(params=[p], lr=LR[name] * config.lr_scale, name=name) for name, p in model.named_parameters()]
@@ -97,19 +101,27 @@ class Trainer:
         model.sh_active = 0
         model.update_filter(self.cameras)
         self.checkpoint = Path(checkpoint) if checkpoint else None
+        self.data = _digest(ordered) if checkpoint else ""
         if self.checkpoint and self.checkpoint.exists():
             self.load(self.checkpoint)
 
-    def run(self, until: int | None = None, desc: str = "train", quiet: bool = False) -> list[dict[str, float]]:
+    def run(
+        self,
+        until: int | None = None,
+        desc: str = "train",
+        quiet: bool = False,
+        after: Callable[[Trainer], None] | None = None,
+    ) -> list[dict[str, float]]:
         """Train up to iteration `until` (default: the configured number). Returns the history: iteration, loss, psnr, count,
-        seconds, one row every 50 iterations.
+        seconds, one row every 50 iterations. `after` is called at the end of each iteration, to show a preview for example.
 
-        A keyboard interrupt saves the checkpoint, if there is one, and is passed on; the model stays usable.
+        Ctrl-C lets the iteration end, saves the checkpoint, if there is one, and raises KeyboardInterrupt; the model stays
+        usable. A second Ctrl-C stops at once, without saving.
         """
         until = until or self.config.iterations
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
         bar = progress(range(self.iteration, until), desc=desc, disable=quiet)
-        try:
+        with _interrupts_wait() as interrupted:
             for _ in bar:
                 loss, image, truth = self.step()
                 if self.iteration % 50 == 0 or self.iteration == until:
@@ -117,14 +129,16 @@ class Trainer:
                     row = dict(iteration=self.iteration, loss=loss.item(), psnr=quality, count=len(self.model))
                     self.history.append(row | dict(seconds=time.perf_counter() - start))
                     bar.set_postfix(loss=f"{row['loss']:.4f}", psnr=f"{quality:.2f} dB", count=len(self.model))
+                if after:
+                    after(self)
+                if interrupted():
+                    break
                 if self.checkpoint and self.iteration % self.config.checkpoint_every == 0:
                     self.save(self.checkpoint)
-        except KeyboardInterrupt:
             if self.checkpoint:
                 self.save(self.checkpoint)
-            raise
-        if self.checkpoint:
-            self.save(self.checkpoint)
+        if interrupted():
+            raise KeyboardInterrupt
         return self.history
 
     def step(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -137,11 +151,10 @@ class Trainer:
             model.sh_active = min(model.sh_active + 1, model.config.sh_degree)
 
         scale, view = self._next_view()
-        images, viewmats, Ks, width, height = self.scales[scale]
-        out = model.rasterize(
-            viewmats[view, None], Ks[view, None], width, height, backend=config.backend, render_mode="RGB"
-        )
-        image, truth = out.colors[0], images[view]
+        views, cameras = self.scales[scale]
+        viewmat, K, width, height = cameras[view]
+        out = model.rasterize(viewmat, K, width, height, backend=config.backend, render_mode="RGB")
+        image, truth = out.colors[0], views.image(view)
         loss = loss_fn(image, truth, config.ssim_weight)
         if self.density:
             out.meta["means2d"].retain_grad()
@@ -189,7 +202,7 @@ class Trainer:
             tensors |= {"density.gradient": self.density.gradient, "density.seen": self.density.seen}
         state = dict(
             iteration=self.iteration, history=self.history, queues=self.queues, sh_active=self.model.sh_active,
-            model=asdict(self.model.config), train=_settings(self.config),
+            model=asdict(self.model.config), train=_settings(self.config), data=self.data,
         )  # fmt: skip
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -219,6 +232,8 @@ class Trainer:
                     raise ValueError(
                         f"{path} was trained with {name} = {was}, this run has {value}; use another checkpoint file"
                     )
+        if state.get("data") != self.data:
+            raise ValueError(f"{path} was trained on other images or cameras; use another checkpoint file")
         parameters = {name: tensors[name].to(self.model.means) for name, _ in self.model.named_parameters()}
         for group in self.optimizer.param_groups:
             name = group["name"]
@@ -235,6 +250,43 @@ class Trainer:
             self.density.gradient = tensors["density.gradient"].to(self.model.means)
             self.density.seen = tensors["density.seen"].to(self.model.means)
         self.iteration, self.history, self.queues = state["iteration"], state["history"], state["queues"]
+
+
+def _digest(views: Sequence[Views]) -> str:
+    """A fingerprint of the training data: cameras and images."""
+    digest = hashlib.sha256()
+    for v in views:
+        for i, camera in enumerate(v.cameras):
+            image = v.images[i].cpu().contiguous()
+            digest.update(camera.viewmat.tobytes() + camera.K.tobytes() + repr(tuple(image.shape)).encode())
+            digest.update(image.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[Callable[[], bool]]:
+    """Hold back the first Ctrl-C (or a polite request to end, SIGTERM); the function given says whether one came.
+
+    An iteration cut in its middle could not be resumed as if nothing had happened. Only the main thread gets signals; in
+    others nothing changes.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came = False
+
+    def first(number: int, frame: object) -> None:
+        nonlocal came
+        if came:
+            raise KeyboardInterrupt
+        came = True
+
+    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _settings(config: TrainConfig) -> dict:
