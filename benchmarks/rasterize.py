@@ -23,21 +23,17 @@ import argparse
 import ctypes
 import gc
 import importlib.util
-import json
 import math
 import os
-import platform
 import re
-import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the libraries below are loaded
 
-import numba
 import torch
+from _results import machine, write
 from textbook import rasterization as textbook
 
 from bestpapers.kernels import dispatch
@@ -163,25 +159,33 @@ def is_right(e: dict) -> bool:
 
 def peak_memory(run, device: str) -> float | None:
     """What one run needs at its peak beyond what was there before, in MB (None where the system does not tell)."""
+    before = start_peak(device)
+    run()
+    if device == "cuda":
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() / 1e6 - before
+    return None if before is None else max(0.0, status_mb("VmHWM") - before)
+
+
+def start_peak(device: str) -> float | None:
+    """Begin to watch the peak anew; returns what is held now, in MB (None where the system does not tell)."""
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        run()
-        torch.cuda.synchronize()
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
+        return torch.cuda.memory_allocated() / 1e6
     try:
         gc.collect()
         ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later would hide what the run takes
-        Path("/proc/self/clear_refs").write_text("5")  # Linux: start the peak anew
-        before = _status("VmRSS")
-        run()
-        return max(0.0, _status("VmHWM") - before)
+        Path("/proc/self/clear_refs").write_text("5")  # Linux
     except (OSError, AttributeError):
         return None
+    return status_mb("VmRSS")
 
 
-def _status(key: str) -> float:
-    return int(re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024 / 1e6
+def status_mb(key: str) -> float | None:
+    """A line of /proc/self/status in MB: VmRSS, what the process holds now; VmHWM, the most since the last start."""
+    status = Path("/proc/self/status")
+    found = re.search(rf"{key}:\s+(\d+)", status.read_text()) if status.exists() else None
+    return int(found[1]) * 1024 / 1e6 if found else None
 
 
 def take_turns(runs: dict, device: str, seconds: float = SECONDS) -> dict:
@@ -346,28 +350,6 @@ def ratios(rows: list[dict]) -> list[dict]:
     return out
 
 
-def machine() -> dict:
-    """What the numbers depend on."""
-    here = Path(__file__).resolve().parent
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
-    git = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return dict(
-        cpu=(names or [platform.processor() or platform.machine()])[0].strip(),
-        cores=os.cpu_count(),
-        threads=dict(torch=torch.get_num_threads(), numba=numba.get_num_threads()),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        system=platform.system(),
-        python=platform.python_version(),
-        torch=torch.__version__,
-        numba=numba.__version__,
-        wait_policy=os.environ["OMP_WAIT_POLICY"],
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
-        commit=git.stdout.strip() or "unknown",
-        load=os.getloadavg()[0] if hasattr(os, "getloadavg") else None,  # above 0 at the start: others were at work
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two small shapes, three runs each")
@@ -383,7 +365,7 @@ def main() -> None:
     rows = measure(shapes, training_shape, 0.0 if options.quick else SECONDS)
 
     grown = growth(QUICK if options.quick else GROWTH, 0.0 if options.quick else SECONDS)
-    result = dict(machine=about, settings=SETTINGS, tile=rules.TILE, rows=rows, growth=grown, ratios=ratios(rows))
+    result = dict(settings=SETTINGS, tile=rules.TILE, rows=rows, growth=grown, ratios=ratios(rows))
     print("\nNumba, time per pair of tile and Gaussian, at one density of Gaussians")
     for g in grown["rows"]:
         forward, training = (1e6 * g[name]["ms"] / g["pairs"] for name in ("forward", "training"))
@@ -397,13 +379,7 @@ def main() -> None:
         verdict = "reached" if r["factor"] >= r["asked"] else "missed"
         print(f"{r['what']}: {r['factor']:.1f} x faster (asked: {r['asked']} x, {verdict})")
 
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{about['gpu'] or about['cpu']} {about['cores']} cores".lower()).strip("-")
-    out = options.out or Path(__file__).resolve().parent / "results" / f"rasterize-{slug}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    os.replace(part, out)
-    print(f"\nThe results are in {out}.")
+    write("rasterize", about, result, options.out)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,15 @@ the file that this writes.
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import time
-from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import numba
 import numpy as np
+from _results import machine, write
 from numba import njit
-from rasterize import machine
 
 from bestpapers.kernels.rasterize.cpu import _exp_neg
 
@@ -127,14 +124,7 @@ def main() -> None:
     figures["rows_of_one_array"] = bench(good, shared=True)
     for name, ns in figures.items():
         print(f"{name:22s}{ns:7.2f} ns per pixel, {ns / figures['good']:5.1f} x")
-    info = machine()
-    short = f"{info['cpu']}-{info['cores']}-cores".lower().replace(" ", "-")
-    out = Path(__file__).parent / "results" / f"vectorise-{short}.json"
-    out.parent.mkdir(exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(dict(machine=info, numba=numba.__version__, ns_per_pixel=figures), indent=1) + "\n")
-    os.replace(part, out)
-    print(f"The results are in {out}.")
+    write("vectorise", machine(), dict(ns_per_pixel=figures))
 
 
 if __name__ == "__main__":

@@ -44,8 +44,10 @@ __all__ = [
     "band_limit",
     "camera_ring",
     "look_at",
+    "make_capture",
     "make_dataset",
     "make_scene",
+    "points_on_rays",
     "render_truth",
     "stack",
     "surface_points",
@@ -319,6 +321,35 @@ def surface_points(
     return torch.from_numpy(points).float(), torch.from_numpy(colours).float()
 
 
+def points_on_rays(views: Views, n: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Points to start from when nothing is known of the surfaces: points [n, 3], colours [n, 3] in [0, 1], float32.
+
+    Each lies on the ray of a random pixel, whose colour it takes, at 0.6 to 1.4 times the camera's distance from the place
+    that all cameras look at (the point nearest to their optical axes; where these are parallel, three times the cameras'
+    spread ahead of them).
+    """
+    n = _pixels("points_on_rays: n", n)
+    eyes = np.stack([camera.position for camera in views.cameras])
+    axes = np.stack([camera.viewmat[2, :3] for camera in views.cameras])
+    across = np.eye(3) - axes[:, :, None] * axes[:, None, :]  # distance to an axis: what lies across it
+    system = across.sum(0)
+    if np.linalg.cond(system) < 1e4:
+        focus = np.linalg.solve(system, (across @ eyes[:, :, None]).sum(0))[:, 0]
+    else:
+        focus = eyes.mean(0) + 3 * np.linalg.norm(eyes - eyes.mean(0), axis=1).max() * axes.mean(0)
+    which = generator.integers(len(eyes), size=n)
+    position, depth = generator.uniform(size=(n, 2)), generator.uniform(0.6, 1.4, size=n)
+    points, colors = np.empty((n, 3)), np.empty((n, 3))
+    for i, camera in enumerate(views.cameras):
+        mine = which == i
+        uv = position[mine] * (camera.width, camera.height)
+        origins, directions = camera.rays(uv)
+        points[mine] = origins + directions * (depth[mine] * np.linalg.norm(focus - eyes[i]))[:, None]
+        column, row = np.minimum(uv, (camera.width - 1, camera.height - 1)).astype(int).T
+        colors[mine] = views.image(i).cpu().numpy()[row, column]
+    return torch.from_numpy(points).float(), torch.from_numpy(colors).float()
+
+
 # ------------------------------------------------------------------------------------------------------------ data sets
 
 
@@ -427,6 +458,42 @@ def make_dataset(
     cameras = train[train_widths[0]].cameras
     points, colors = surface_points(world, n_points, draw, cameras=cameras)
     return Dataset(world, train, test, points, colors)
+
+
+def make_capture(
+    scene: str = "foliage",
+    n: int = 50,
+    *,
+    width: int = 480,
+    height: int = 270,
+    noise_std: float = 0.01,
+    n_points: int = 3000,
+    seed: int = 0,
+) -> tuple[Views, Tensor, Tensor]:
+    """Photographs as one takes them by hand, with the points that structure from motion would find.
+
+    `n` cameras walk round the scene ("thin" detail) in three loops at tilts of 4 to 32 degrees and distances of 2.6 to 4.2
+    scene units; none looks exactly at the middle. Full angle of view 60 degrees across. Noise of `noise_std` (share of full
+    scale) is added before rounding to 8 bits.
+
+    Returns (views with uint8 images [n, height, width, 3], points [n_points, 3], colors [n_points, 3]). The seed decides
+    all. `io.write_colmap` stores the three in COLMAP's format.
+    """
+    n, width, height = (_pixels(f"make_capture: {k}", v) for k, v in dict(n=n, width=width, height=height).items())
+    world, rng = make_scene(scene, "thin"), np.random.default_rng(seed)
+    f = 0.5 * width / math.tan(math.radians(60.0) / 2)
+    K = np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]])
+    cameras = []
+    for i in range(n):
+        around, tilt = 3 * 2 * np.pi * (i + rng.uniform()) / n, np.radians(4 + 28 * i / n)
+        toward = np.array([np.sin(tilt) * np.cos(around), np.sin(tilt) * np.sin(around), np.cos(tilt)])
+        target = rng.uniform(-0.2, 0.2, 3)
+        viewmat = look_at(target + rng.uniform(2.6, 4.2) * toward, target).viewmat
+        cameras.append(Camera(viewmat, K, width, height))
+    truth = torch.stack([render_truth(world, camera) for camera in cameras])
+    noisy = _add_noise(truth, noise_std, rng) if noise_std > 0 else truth
+    points, colors = surface_points(world, n_points, rng, cameras=cameras)
+    return Views(tuple(cameras), (noisy.clamp(0, 1) * 255).round().to(torch.uint8)), points, colors
 
 
 def _views(world: Scene, n: int, n_close: int, split: str, fov_deg: float, widths: Sequence[int]) -> dict[int, Views]:

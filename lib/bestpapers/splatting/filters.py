@@ -125,5 +125,5 @@ def smooth_3d(scales: Tensor, opacities: Tensor, phi: Tensor) -> tuple[Tensor, T
     scales [N, 3], opacities [N], phi [N] -> scales' = sqrt(s^2 + phi^2) and opacities' = o sqrt(det S / det S'). The filter
     is isotropic, so the rotation stays as it is. phi carries no gradient.
     """
-    wide = torch.sqrt(scales**2 + phi[:, None] ** 2)
+    wide = torch.hypot(scales, phi[:, None])  # sqrt(s^2 + phi^2) that neither over- nor underflows
     return wide, opacities * (scales / wide).prod(-1)

@@ -147,7 +147,8 @@ class Gaussians(nn.Module):
         """
         scales, opacities = self.scales_opacities()
         parameters = {name: p.detach() for name, p in self.named_parameters()}
-        parameters |= dict(log_scales=scales.log(), opacity_logits=torch.logit(opacities))
+        # an opacity so near to 0 or 1 that float32 rounds it has no finite logit
+        parameters |= dict(log_scales=scales.log(), opacity_logits=torch.logit(opacities).clamp(-100, 100))
         fused = Gaussians(parameters, self.config)  # phi = 0
         fused.sh_active = self.sh_active
         return fused

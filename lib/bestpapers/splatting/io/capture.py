@@ -1,0 +1,373 @@
+"""A capture: photographs, their cameras and lenses, and points; with the checks that need all of these together."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...course.progress import progress
+from ..data import Camera, Views
+from .checks import Array, FormatError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # of images, as Pillow names them
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's names of 8 bits or fewer per channel
+MAX_SIDE = 32_766  # pixels; OpenCV straightens nothing larger
+MAX_PIXELS = 89_478_485  # per image; from here on Pillow too suspects a decompression bomb
+FOCAL = (0.01, 1000.0)  # focal length over image width: beyond these a unit is wrong, not the lens
+AXES = {"OpenCV": "x right, y down, z forward", "OpenGL": "x right, y up, z backward"}
+
+Images = Sequence[Tensor] | Tensor  # [H, W, C] each
+
+
+@dataclass(frozen=True, eq=False)
+class Lens:
+    """What bends straight lines in a photograph (Brown's model, as OpenCV and COLMAP write it).
+
+    K             [3, 3] intrinsics of the photograph, in pixels; pixel centres at i + 0.5
+    coefficients  k1 k2 p1 p2 k3 k4 k5 k6; with r^2 = x^2 + y^2 a ray (x, y, 1) lands where (x', y', 1) would:
+        x' = x (1 + k1 r^2 + k2 r^4 + k3 r^6) / (1 + k4 r^2 + k5 r^4 + k6 r^6) + 2 p1 x y + p2 (r^2 + 2 x^2)
+        y' the same with x and y, p1 and p2 exchanged
+    """
+
+    K: Array
+    coefficients: tuple[float, ...]
+
+    def project(self, xy: Array) -> Array:
+        """Rays (x, y, 1) [..., 2] -> where they land in the photograph, in pixels [..., 2]."""
+        k1, k2, p1, p2, k3, k4, k5, k6 = self.coefficients
+        x, y = xy[..., 0], xy[..., 1]
+        r2 = x * x + y * y
+        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
+        v = y * radial + 2 * p2 * x * y + p1 * (r2 + 2 * y * y)
+        return np.stack([u, v], -1) * self.K[[0, 1], [0, 1]] + self.K[:2, 2]
+
+    def shows(self, K: Array, width: int, height: int) -> bool:
+        """Whether each pixel of a straight image with intrinsics K lies in the photograph, and none lies there twice."""
+        u, v = (np.linspace(0.5, n - 0.5, 33) for n in (width, height))  # a grid over the pixel centres
+        grid = np.stack(np.meshgrid(u, v), -1)
+        with np.errstate(all="ignore"):
+            seen = self.project((grid - K[:2, 2]) / K[[0, 1], [0, 1]])
+        last = np.array([width, height]) - 0.5
+        if not ((seen > 0.5 - 1e-6) & (seen < last + 1e-6)).all():  # NaN fails too
+            return False
+        right, down = np.diff(seen, axis=1)[:-1], np.diff(seen, axis=0)[:, :-1]
+        # the map turns a cell over where the model folds back on itself
+        return bool((right[..., 0] * down[..., 1] > right[..., 1] * down[..., 0]).all())
+
+    def straight(self, width: int, height: int) -> Array | None:
+        """Intrinsics for the straightened image: the same centre and the shortest focal length at which `shows` holds.
+
+        None if there is none between a quarter and four times the photograph's focal length.
+        """
+        low, high = 0.25, 4.0
+        if not self.shows(self.K @ np.diag((high, high, 1.0)), width, height):
+            return None
+        for _ in range(24):  # a smaller field of view lies within a larger one, so bisection finds the edge
+            zoom = (low + high) / 2
+            low, high = (low, zoom) if self.shows(self.K @ np.diag((zoom, zoom, 1.0)), width, height) else (zoom, high)
+        return self.K @ np.diag((high, high, 1.0))
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """A camera as a file records it, in pixels; coefficients as in `Lens`. All numbers are finite and the focal lengths
+    positive."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    width: int
+    height: int
+    coefficients: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """Photographs and the cameras that took them.
+
+    cameras  [V] pinhole cameras at the size of the image files; where a lens bends, after it has been straightened
+    images   [V] image files
+    names    [V] their names in the capture, all different
+    lenses   [V] what `views` has to straighten, None where the photograph is straight
+    points   [N, 3] float32 in scene units, or None if the capture has none
+    colors   [N, 3] float32 in [0, 1], or None
+    """
+
+    cameras: tuple[Camera, ...]
+    images: tuple[Path, ...]
+    names: tuple[str, ...]
+    lenses: tuple[Lens | None, ...]
+    points: Tensor | None = None
+    colors: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def subset(self, indices: Iterable[int]) -> Capture:
+        """The views of these indices, with all points."""
+        indices = tuple(indices)
+
+        def pick(items: tuple[Any, ...]) -> tuple[Any, ...]:
+            return tuple(items[i] for i in indices)
+
+        lists = pick(self.cameras), pick(self.images), pick(self.names), pick(self.lenses)
+        return Capture(*lists, self.points, self.colors)
+
+    def views(self, downscale: int = 1, background: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Views:
+        """Load the photographs: straightened, over `background` where they are transparent, `downscale` times smaller.
+
+        A small pixel is the mean of the area it covers. Colour is weighted with opacity before that: averaging the two on
+        their own, as the authors' conversion script does, gives transparent pixels a say in the colour of edges.
+
+        Returns uint8 images [V, H, W, 3], or a tuple of V images [H, W, 3] where their sizes differ, with the cameras of
+        that size. Raises FormatError if an image is damaged or is not what it was when the capture was read.
+        """
+        if isinstance(downscale, bool) or not isinstance(downscale, int) or downscale < 1:
+            raise ValueError(f"Capture.views: downscale must be a whole number, at least 1, got {downscale!r}")
+        if len(background) != 3 or not all(0 <= b <= 1 for b in background):
+            raise ValueError(f"Capture.views: background must be three numbers in [0, 1], got {background!r}")
+        cameras = tuple(c.at(width=max(1, round(c.width / downscale))) for c in self.cameras)
+        sizes = [(c.height, c.width, 3) for c in cameras]
+        same = len(set(sizes)) <= 1
+        shape = (len(self), *(sizes[0] if sizes else (0, 0, 3)))
+        out: Any = np.empty(shape, np.uint8) if same else [np.empty(size, np.uint8) for size in sizes]
+        last: Lens | None = None
+        for i in progress(range(len(self)), "photographs", unit="image"):
+            full, lens = self.cameras[i], self.lenses[i]
+            pixels = _over(_decode(self.images[i], (full.width, full.height)), background)
+            if lens is not None:
+                if lens is not last:  # photographs of one lens mostly follow each other
+                    maps, last = _straightening(lens, full), lens
+                pixels = _remap(pixels, maps)
+            if downscale > 1:
+                pixels = _shrink(pixels, cameras[i])
+            out[i][:] = pixels if pixels.dtype == np.uint8 else np.rint(pixels)
+        return Views(cameras, torch.from_numpy(out) if same else tuple(torch.from_numpy(image) for image in out))
+
+
+# -------------------------------------------------------------------------------------------------------------- images
+
+
+class _File(io.FileIO):
+    """A file that is never asked for more than it holds.
+
+    Python makes room for as many bytes as `read` asks for, and a damaged PNG can ask for 2 GB.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An image file, its header checked and nothing decoded. Whatever Pillow raises inside becomes a FormatError."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with _File(path) as file, Image.open(file, formats=FORMATS) as image:
+            width, height = image.size
+            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+                expected = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS:,} in all"
+                raise FormatError(path, "size", expected, f"{width} x {height}", "shrink the image")
+            if image.mode not in MODES:
+                raise FormatError(path, "image", "8 bits per channel", f"Pillow's mode {image.mode}")
+            yield image
+    except FormatError:
+        raise
+    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+        found = "something else" if isinstance(error, UnidentifiedImageError) else f"damage ({str(error)[:200]})"
+        raise FormatError(path, "image", f"a whole image ({', '.join(FORMATS)})", found) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, from the header alone."""
+    with _opened(path) as image:
+        return image.size
+
+
+def _decode(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """[H, W, 3] or, with transparency, [H, W, 4]."""
+    with _opened(path) as image:
+        if image.size != size:
+            raise FormatError(path, "size", f"{size[0]} x {size[1]} pixels", f"{image.size[0]} x {image.size[1]}")
+        return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+
+
+def _over(pixels: NDArray[np.uint8], background: Sequence[float]) -> NDArray[Any]:
+    """RGBA over a colour: float32 in [0, 255], not rounded. Opaque images stay bytes."""
+    if pixels.shape[2] == 3:
+        return pixels
+    alpha = pixels[..., 3:].astype(np.float32) / 255
+    return pixels[..., :3] * alpha + (1 - alpha) * (255 * np.array(background, np.float32))
+
+
+def _straightening(lens: Lens, camera: Camera) -> tuple[NDArray[Any], NDArray[Any]]:
+    """For each pixel of the straight image where it lies in the photograph."""
+    import cv2
+
+    half = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])  # OpenCV counts pixels from the centre of the first one
+    size = (camera.width, camera.height)
+    coefficients = np.array(lens.coefficients)
+    return cv2.initUndistortRectifyMap(lens.K - half, coefficients, np.eye(3), camera.K - half, size, cv2.CV_32FC1)
+
+
+def _remap(pixels: NDArray[Any], maps: tuple[NDArray[Any], NDArray[Any]]) -> NDArray[Any]:
+    import cv2
+
+    return cv2.remap(pixels, *maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _shrink(pixels: NDArray[Any], camera: Camera) -> NDArray[Any]:
+    import cv2
+
+    size = (camera.width, camera.height)
+    return cv2.resize(pixels.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+
+
+def png(image: Tensor) -> bytes:
+    """[H, W, 3 or 4], uint8 or float in [0, 1] (clipped) -> a PNG file."""
+    from PIL import Image
+
+    if image.ndim != 3 or image.shape[2] not in (3, 4):
+        raise ValueError(f"an image must be [height, width, 3 or 4], got {list(image.shape)}")
+    if image.is_floating_point():
+        if not image.isfinite().all():
+            raise ValueError("an image holds NaN or infinity")
+        image = (image.clamp(0, 1) * 255).round()
+    elif image.dtype != torch.uint8:
+        raise ValueError(f"an image must be uint8 or float, got {image.dtype}")
+    file = io.BytesIO()
+    Image.fromarray(image.detach().cpu().numpy().astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def check_sizes(cameras: Sequence[Camera], images: Images) -> None:
+    """Raise ValueError unless there is one image of the right size for each camera, and at least one."""
+    if len(cameras) == 0 or len(cameras) != len(images):
+        raise ValueError(f"need one image per camera and at least one, got {len(images)} for {len(cameras)} cameras")
+    for i, (camera, image) in enumerate(zip(cameras, images)):
+        if tuple(image.shape[:2]) != (camera.height, camera.width):
+            found = " x ".join(map(str, image.shape[:2]))
+            raise ValueError(f"image {i} is {found}, its camera {camera.height} x {camera.width} (height x width)")
+
+
+# ------------------------------------------------------------------------------------------------------------- cameras
+
+
+def fit_camera(
+    viewmat: Array, intrinsics: Intrinsics, size: tuple[int, int], path: Path, field: str
+) -> tuple[Camera, Lens | None]:
+    """The pinhole camera for an image file of this size, and the lens to straighten.
+
+    The file may be a shrunk copy (images_2, images_4, ...) of what `intrinsics` describe, its sides rounded.
+    """
+    shrink = max(1, round(intrinsics.width / size[0]))
+    if shrink > 1:
+        fits = all(abs(n - full / shrink) <= 1 for n, full in zip(size, (intrinsics.width, intrinsics.height)))
+    else:
+        fits = size == (intrinsics.width, intrinsics.height)
+    if not fits:
+        expected = f"{intrinsics.width} x {intrinsics.height} pixels as the camera has, or a whole fraction of it"
+        on_its_side = size == (intrinsics.height, intrinsics.width)
+        advice = "a photograph stored on its side (EXIF) must be turned for good" if on_its_side else ""
+        raise FormatError(path, f"{field}: size of the image", expected, f"{size[0]} x {size[1]}", advice)
+    K, lens = _straight(intrinsics, size)
+    if K is None:
+        expected = "a distortion that straightens within the image"
+        raise FormatError(path, f"{field}: distortion", expected, str(intrinsics.coefficients), "check the calibration")
+    return Camera(viewmat, K, *size), lens
+
+
+@lru_cache(maxsize=4096)
+def _straight(intrinsics: Intrinsics, size: tuple[int, int]) -> tuple[Array | None, Lens | None]:
+    """K of the straight image (None: there is none) and the lens; equal cameras share one lens."""
+    i = intrinsics
+    scale = np.diag((size[0] / i.width, size[1] / i.height, 1.0))
+    K = scale @ np.array([[i.fx, 0, i.cx], [0, i.fy, i.cy], [0, 0, 1]])
+    if not any(i.coefficients):
+        return K, None
+    lens = Lens(K, i.coefficients)
+    return lens.straight(*size), lens
+
+
+def build(path: Path, views: Sequence[tuple[Camera, Path, str, Lens | None]], points: Any, *, poses: str) -> Capture:
+    """Put a capture together and check what only the whole can tell.
+
+    views: (camera, file, name, lens) each; points: (points, colors) or None; poses: whose axes the file's poses must have.
+    """
+    cameras, files, names, lenses = zip(*views)
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise FormatError(path, "image names", "every image once", f"{name!r} twice")
+        seen.add(name)
+    found = points if points is not None else (None, None)
+    if found[0] is not None and len(found[0]):
+        _check_axes(path, cameras, found[0].double().numpy(), poses)
+    else:
+        _warn_axes(path, cameras, poses)
+    return Capture(cameras, files, names, lenses, *found)
+
+
+def _check_axes(path: Path, cameras: Sequence[Camera], points: Array, poses: str) -> None:
+    """Refuse poses under which nearly no point is in view, while with y and z turned round the points are.
+
+    That is what a camera with OpenGL's axes gives when it is read as one with OpenCV's, and the other way round.
+    """
+    cameras = cameras[:: -(-len(cameras) // 64)]  # a sample is enough
+    points = points[:: -(-len(points) // 1000)]
+    as_read = turned = 0
+    for camera in cameras:
+        cam = points @ camera.viewmat[:3, :3].T + camera.viewmat[:3, 3]
+        as_read += _in_view(cam, camera)
+        turned += _in_view(cam * (1, -1, -1), camera)
+    if as_read < 0.01 * turned:
+        other = "OpenGL" if poses == "OpenCV" else "OpenCV"
+        raise FormatError(
+            path,
+            "poses",
+            f"camera axes as in {poses} ({AXES[poses]}), with the points in front of the cameras",
+            f"{as_read} points in view, and {turned} with y and z turned round (all cameras together, of a sample)",
+            f"the poses look like {other}'s ({AXES[other]}): negate the second and third axis of each camera",
+        )
+
+
+def _in_view(cam: Array, camera: Camera) -> int:
+    with np.errstate(all="ignore"):
+        uvw = cam @ camera.K.T
+        u, v = uvw[:, 0] / uvw[:, 2], uvw[:, 1] / uvw[:, 2]
+    return int(((cam[:, 2] > 0) & (u > 0) & (u < camera.width) & (v > 0) & (v < camera.height)).sum())
+
+
+def _warn_axes(path: Path, cameras: Sequence[Camera], poses: str) -> None:
+    """Without points, the place that all cameras look at tells; but cameras may look outwards on purpose, so only warn."""
+    centres = np.stack([c.position for c in cameras])
+    forward = np.stack([c.viewmat[2, :3] for c in cameras])
+    across = np.eye(3) - forward[:, :, None] * forward[:, None, :]  # projects away from each line of sight
+    total = across.sum(0)
+    if len(cameras) < 3 or np.linalg.eigvalsh(total)[0] < 1e-3 * len(cameras):
+        return  # (nearly) parallel: no such place
+    place = np.linalg.solve(total, (across @ centres[:, :, None]).sum(0))[:, 0]  # closest to all lines of sight
+    ahead = ((place - centres) * forward).sum(1) > 0
+    if ahead.mean() < 0.1:
+        other = "OpenGL" if poses == "OpenCV" else "OpenCV"
+        warnings.warn(
+            f"{path}: poses: the lines of sight meet behind {(~ahead).sum()} of {len(cameras)} cameras. Unless the cameras "
+            f"look outwards on purpose, their axes are {other}'s ({AXES[other]}), but this format means {poses}'s.",
+            stacklevel=5,  # whoever called the reader
+        )
