@@ -19,7 +19,7 @@ import numpy as np
 from _results import machine, write
 from numba import njit
 
-from bestpapers.kernels.rasterize.cpu import _exp_neg
+from bestpapers.kernels.loops import exp_neg
 
 F = np.float32
 FAST = dict(error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
@@ -34,7 +34,7 @@ def good(px, py, T, weight, first, last):
     for k in range(len(px)):
         before = T[k]
         s = F(0.05) * (px[k] * px[k] + py[k] * py[k])
-        a = F(0.02) * _exp_neg(min(s, F(80.0)))
+        a = F(0.02) * exp_neg(min(s, F(80.0)))
         a = a if a >= F(0.004) else F(0.0)
         weight[k] = a * before
         T[k] = before * (F(1.0) - a)
@@ -46,7 +46,7 @@ def may_be_negative(px, py, T, weight, first, last):
     for k in range(first, last):
         before = T[k]
         s = F(0.05) * (px[k] * px[k] + py[k] * py[k])
-        a = F(0.02) * _exp_neg(min(s, F(80.0)))
+        a = F(0.02) * exp_neg(min(s, F(80.0)))
         a = a if a >= F(0.004) else F(0.0)
         weight[k] = a * before
         T[k] = before * (F(1.0) - a)
@@ -58,7 +58,7 @@ def load_under_condition(px, py, T, weight, first, last):
     px, py, T, weight = px[first:last], py[first:last], T[first:last], weight[first:last]
     for k in range(len(px)):
         s = F(0.05) * (px[k] * px[k] + py[k] * py[k])
-        a = F(0.02) * _exp_neg(min(s, F(80.0)))
+        a = F(0.02) * exp_neg(min(s, F(80.0)))
         if a >= F(0.004):
             weight[k] = a * T[k]
             T[k] = T[k] * (F(1.0) - a)

@@ -101,6 +101,7 @@ def run(nb: Any, path: Path, where: str, say: Any, timeout: int = CELL_TIMEOUT) 
         timeout=timeout,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # what a cell prints is one output, however slowly it comes
         resources={"metadata": {"path": str(path.parent)}},
         on_notebook_start=notebook_start,
         on_cell_execute=cell_start,

@@ -87,7 +87,8 @@ def fingerprint(nb: Any, path: Path, root: Path = ROOT) -> dict[str, str]:
     """What the outputs of a notebook depend on, one sha256 (its first 32 hex digits) for each part.
 
     cells: source and tags of its code cells, in order (prose and the Colab cell change no output)
-    package, kernels, course, <wing>: files of lib/bestpapers, weights included; other wings are left out
+    package, course, <wing>: files of lib/bestpapers, weights included; other wings are left out
+    kernels: what all operations share, and those operations that the wing or the notebook imports
     lock: requirements.lock
     """
     relative = path.resolve().relative_to((root / "notebooks").resolve())
@@ -98,11 +99,23 @@ def fingerprint(nb: Any, path: Path, root: Path = ROOT) -> dict[str, str]:
     return {
         "cells": _digest([json.dumps([c.source, sorted(c.metadata.get("tags", []))]).encode() for c in code]),
         "package": _folder(library, "*"),
-        "kernels": _folder(library / "kernels", "**/*"),
+        "kernels": _digest(
+            [_folder(library / "kernels", p).encode() for p in ("*", *_operations(library, wing, code))]
+        ),
         "course": _folder(library / "course", "**/*"),
         wing: _folder(library / wing, "**/*"),
         "lock": _digest([(root / "requirements.lock").read_bytes()]),
     }
+
+
+def _operations(library: Path, wing: str, code: list[Any]) -> list[str]:
+    """Patterns of the folders in kernels/ that the wing's modules or the cells import."""
+    text = "\n".join(
+        [*(c.source for c in code), *(p.read_text(encoding="utf-8") for p in (library / wing).rglob("*.py"))]
+    )
+    folders = sorted(p.name for p in (library / "kernels").glob("*/") if p.name != "__pycache__")
+    used = [n for n in folders if re.search(rf"\bkernels\.{n}\b|\bkernels import [^\n]*\b{n}\b", text)]
+    return [f"{n}/**/*" for n in used]
 
 
 def why_stale(nb: Any, path: Path, root: Path = ROOT) -> list[str]:

@@ -1,15 +1,24 @@
-"""Copy the widgets' ES modules to _static/esm/, where mount.js imports them from."""
+"""Copy mount.js to _static/ and the widgets' ES modules to _static/esm/, where it imports them from."""
 
 from pathlib import Path
 
 from sphinx.util.fileutil import copy_asset_file
 
 from bestpapers.course.widgets import modules
+from bestpapers.course.widgets.base import MOUNT
 
 
 def setup(app):
+    app.connect("builder-inited", copy_mount)
     app.connect("build-finished", copy_modules)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def copy_mount(app):
+    if app.builder.format == "html":  # before the pages are written: Sphinx puts a hash of the file into its address
+        target = Path(app.outdir) / "_static"
+        target.mkdir(parents=True, exist_ok=True)
+        copy_asset_file(str(MOUNT), str(target))
 
 
 def copy_modules(app, exception):

@@ -45,6 +45,19 @@ def test_a_change_of_what_it_stands_on_makes_it_stale(project, file, reason):
     assert stored.why_stale(nb, path, project.root) == [reason]
 
 
+@pytest.mark.parametrize("where", ["a cell", "a module of the wing", "nobody"])
+def test_only_operations_in_use_count(project, where):
+    project.write("lib/bestpapers/kernels/blur/cpu.py", "# as it was\n")
+    if where == "a module of the wing":
+        project.write("lib/bestpapers/splatting/train.py", "from ..kernels.blur import blur\n")
+    use = "from bestpapers.kernels import blur, dispatch" if where == "a cell" else "1 + 1"
+    path = project.notebook(("title", "# A question"), ("sum-up", use))
+    nb = signed(project, path)
+    project.write("lib/bestpapers/kernels/blur/cpu.py", "# changed\n")
+    want = [] if where == "nobody" else ["lib/bestpapers/kernels/ changed"]
+    assert stored.why_stale(nb, path, project.root) == want
+
+
 @pytest.mark.parametrize(
     "file",
     [

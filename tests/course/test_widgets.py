@@ -6,7 +6,6 @@ import json
 import shutil
 import threading
 from html.parser import HTMLParser
-from pathlib import Path
 
 import browser
 import nbformat
@@ -20,7 +19,6 @@ from bestpapers.course import widgets
 from bestpapers.course.widgets import Strip, Widget, base
 from bestpapers.splatting.widgets import Splat1D
 
-STATIC = Path(__file__).parents[2] / "book" / "_static"
 LABELS = ["1/4 ×", "1/2 ×", "1 ×"]
 READOUTS = ["20.1 dB", "22.2 dB", "24.3 dB"]
 
@@ -215,7 +213,7 @@ def chromium():
 def open_page(chromium, tmp_path):
     """Open a page with the given widgets; at the end, its console must be clean and it must have asked no other host."""
     (tmp_path / "esm").mkdir()
-    shutil.copy(STATIC / "mount.js", tmp_path)
+    shutil.copy(base.MOUNT, tmp_path)
     for module in widgets.modules():
         shutil.copy(module, tmp_path / "esm")
     faults, pages = [], []

@@ -432,3 +432,23 @@ def test_points_from_a_camera_that_looks_away_are_refused():
     away = look_at((0, 0, 3), (0, 0, 9))
     with pytest.raises(ValueError, match="point them towards -z"):
         data.surface_points(make_scene("wheel"), 5, np.random.default_rng(0), cameras=[away])
+
+
+def test_a_capture_is_photographs_as_a_camera_gives_them():
+    views, points, colors = data.make_capture("wheel", 6, width=48, height=27, n_points=200, seed=3)
+    again = data.make_capture("wheel", 6, width=48, height=27, n_points=200, seed=3)
+    assert torch.equal(views.images, again[0].images)
+    assert torch.equal(points, again[1])
+    assert (views.images.dtype, tuple(views.images.shape)) == (torch.uint8, (6, 27, 48, 3))
+    assert (tuple(points.shape), tuple(colors.shape)) == ((200, 3), (200, 3))
+    truth = data.render_truth(data.make_scene("wheel", "thin"), views.cameras[0])
+    off = views.image(0) - truth
+    assert 0.005 < off.std().item() < 0.015  # noise of 0.01, and rounding
+    directions = np.stack([camera.viewmat[2, :3] for camera in views.cameras])
+    assert (directions @ directions.T).min() < 0.99  # they stand in different places
+    _, z = views.cameras[0].project(points)
+    assert (z > 0).all()
+    other = data.make_capture("wheel", 6, width=48, height=27, n_points=200, seed=4)
+    assert not torch.equal(views.images, other[0].images)
+    with pytest.raises(ValueError, match="make_capture: n must be"):
+        data.make_capture("wheel", 0)

@@ -108,6 +108,15 @@ def test_opacity_reset_acts_on_what_is_drawn(method):
     assert not c.optimizer.state[c.model.opacity_logits]["exp_avg"].any()
 
 
+def test_opacity_reset_keeps_logits_finite():
+    c = control(method="mip")
+    c.model.phi[:] = 1e3  # the filter leaves next to nothing of any splat
+    with torch.no_grad():
+        c.model.opacity_logits[:] = 50.0  # an opacity that rounds to 1
+        c.reset_opacities()
+    assert c.model.opacity_logits.isfinite().all()
+
+
 def test_schedule():
     c = control()
     assert [i for i in range(20_001) if c.due(i)] == list(range(600, 15_000, 100))

@@ -13,6 +13,8 @@ from bestpapers.kernels.rasterize import rasterization
 from bestpapers.splatting.filters import METHODS, widen_2d
 from bestpapers.splatting.widgets import Splat1D, splat1d
 
+from . import page as pages
+
 # fact: response of the centre pixel to a Gaussian of standard deviation g px in its middle, and the light gain of dilation
 G = (0.1, 0.2, 0.3, 0.5, 0.8, 1.5, 3.0)
 BOX = (0.0628, 0.2451, 0.4626, 0.7321, 0.8809, 0.9639, 0.9908)
@@ -162,3 +164,20 @@ def test_the_words_follow_the_traits():
 def test_values_out_of_range_are_refused(change, message):
     with pytest.raises(TraitError, match=message):
         Splat1D(**change)
+
+
+def test_the_still_follows_the_zoom():
+    ((png, alt),) = Splat1D(zoom=0.5).still()
+    assert png == Splat1D(zoom=0.5).still()[0][0]
+    assert png != Splat1D(zoom=2.0).still()[0][0]
+    assert "3DGS, 3DGS + EWA, Mip-Splatting, for a Gaussian of 0.5 px." in alt
+
+
+def test_without_scripts_the_still_is_shown(tmp_path):
+    pages.assert_still_shown(tmp_path, Splat1D())
+
+
+def test_the_page_shows_the_caption(tmp_path):
+    with pages.opened(tmp_path, Splat1D(caption="Zoom out and count the light."), width=390) as page:
+        assert "Zoom out and count the light." in page.locator(".bp-caption").inner_text()
+        assert page.locator("img").count() == 0  # the still has gone

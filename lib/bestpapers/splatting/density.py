@@ -95,15 +95,16 @@ class DensityControl:
     def reset_opacities(self) -> None:
         """Lower every opacity, as it is drawn, to at most 0.01, and let the loss say which ones are needed.
 
-        With a 3D filter a Gaussian is drawn with o' = o coef; so that o' = min(o', 0.01) exactly, o becomes that over coef.
+        With a 3D filter a Gaussian is drawn with o' = o coef; so that o' = min(o', 0.01) exactly, o becomes 0.01 over coef.
+        The others keep the logit that they have: an opacity that rounds to 1 has no finite one.
         """
-        model = self.model
+        model, limit = self.model, self.config.reset_opacity
         opacity = model.opacity_logits.sigmoid()
         _, drawn = model.scales_opacities()
-        lowered = torch.where(
-            drawn > self.config.reset_opacity, opacity * (self.config.reset_opacity / drawn.clamp(min=1e-30)), opacity
+        coef = drawn / opacity.clamp(min=1e-30)
+        model.opacity_logits.copy_(
+            torch.where(drawn > limit, torch.logit(limit / coef, eps=1e-6), model.opacity_logits)
         )
-        model.opacity_logits.copy_(torch.logit(lowered))
         state = self.optimizer.state.get(model.opacity_logits, {})
         for key in ("exp_avg", "exp_avg_sq"):
             if key in state:

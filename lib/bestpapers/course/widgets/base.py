@@ -1,4 +1,4 @@
-"""The base of all widgets: one ES module, mounted by anywidget in JupyterLab and by book/_static/mount.js on the page."""
+"""The base of all widgets: one ES module, mounted by anywidget in JupyterLab and by mount.js on the page."""
 
 from __future__ import annotations
 
@@ -14,15 +14,43 @@ import anywidget
 from ..display import required_text
 
 PACKAGE = Path(__file__).resolve().parents[2]
+MOUNT = Path(__file__).with_name("mount.js")
+
+# Widget.page is one file: its widget may do nothing but compute, and no request leaves it, whatever the module tries
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' data:; worker-src blob:; style-src 'unsafe-inline'; img-src data:"
+)
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 1rem auto; padding: 0 1rem; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{twin}
+<script type="application/json" id="{name}">{module}</script>
+<script type="module">
+{mount}</script>
+</body>
+</html>
+"""
 
 
 def modules() -> list[Path]:
-    """Return the ES modules of all widgets, lib/bestpapers/*/widgets/*.js: the site serves them side by side in one folder.
+    """Return the ES modules of all widgets, lib/bestpapers/*/widgets/*.js but mount.js: the site serves them in one folder.
 
     Raises:
         ValueError: two of them have the same file name.
     """
-    paths = sorted(PACKAGE.glob("*/widgets/*.js"), key=lambda path: path.name)
+    paths = sorted({*PACKAGE.glob("*/widgets/*.js")} - {MOUNT}, key=lambda path: path.name)
     for one, other in pairwise(paths):
         if one.name == other.name:
             raise ValueError(f"two widget modules have one name, {one.name}: {one.parent} and {other.parent}")
@@ -52,6 +80,7 @@ class Widget(anywidget.AnyWidget):
     """
 
     module: Path
+    still_style = "image-rendering:pixelated;width:10em;margin:0.2em"  # CSS of the pictures of `still`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if "module" in cls.__dict__:
@@ -73,6 +102,20 @@ class Widget(anywidget.AnyWidget):
         own = set(self.traits(sync=True)) - set(anywidget.AnyWidget.class_traits(sync=True))
         return {name: _as_json(getattr(self, name)) for name in sorted(own) if not name.startswith("_")}
 
+    def page(self, title: str) -> str:
+        """Return a page of HTML that holds the widget and all it needs, to be saved as one file: it asks no host."""
+        bundle, _ = self._repr_mimebundle_()
+        return PAGE.format(
+            policy=POLICY,
+            title=html.escape(required_text(title, "title", "a page needs a heading")),
+            twin=bundle["text/html"],
+            name=self.module.name,
+            module=json.dumps(self.module.read_text(encoding="utf-8")).replace(
+                "<", r"\u003c"
+            ),  # no tag ends the script
+            mount=MOUNT.read_text(encoding="utf-8"),
+        )
+
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         words = required_text(
             self.describe(), f"{type(self).__name__}.describe()", "say in words what the widget shows"
@@ -82,15 +125,14 @@ class Widget(anywidget.AnyWidget):
         state = json.dumps(self.state(), ensure_ascii=False, allow_nan=False, sort_keys=True)
         twin = (
             f'<div class="nbwidget" data-module="{self.module.name}" data-state="{html.escape(state)}">'
-            f"{''.join(map(_picture, self.still()))}<p>{html.escape(words)}</p></div>"
+            f"{''.join(_picture(*still, self.still_style) for still in self.still())}<p>{html.escape(words)}</p></div>"
         )
         return bundle | {"text/plain": words, "text/html": twin}, metadata
 
 
-def _picture(still: tuple[bytes, str]) -> str:
-    png, alt = still
+def _picture(png: bytes, alt: str, style: str) -> str:
     source = f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
-    return f'<img src="{source}" alt="{html.escape(alt)}" style="image-rendering:pixelated;width:10em;margin:0.2em">'
+    return f'<img src="{source}" alt="{html.escape(alt)}" style="{style}">'
 
 
 def _as_json(value: Any) -> Any:

@@ -5,7 +5,7 @@ const STYLE = `
 .bp-strip { font: inherit; color: inherit; max-width: 100%; }
 .bp-strip .bp-panels { display: flex; flex-wrap: wrap; gap: 0.75em; }
 .bp-strip figure { flex: 1 1 9em; max-width: 24em; min-width: 7em; margin: 0; }
-.bp-strip figcaption { text-align: center; line-height: 1.3; }
+.bp-strip figcaption { font: inherit; line-height: 1.3; color: inherit; margin: 0; text-align: center; }
 .bp-strip .bp-readout { display: block; text-align: center; font-variant-numeric: tabular-nums; min-height: 1.3em; }
 .bp-strip img { display: block; width: 100%; margin: 0; image-rendering: pixelated; border-radius: 0;
   outline: 1px solid color-mix(in srgb, currentColor 35%, transparent); }

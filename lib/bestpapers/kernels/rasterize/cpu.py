@@ -17,7 +17,7 @@ Geometry per Gaussian is computed in float64 and stored in float32: it is cheap,
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -25,6 +25,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
+from ..loops import FAR, PARALLEL, SERIAL, exp_neg
 from . import rules
 
 F = np.float32
@@ -32,13 +33,6 @@ TILE = rules.TILE
 BLOCK = TILE * TILE
 ALPHA_MIN, ALPHA_MAX, T_MIN = F(rules.ALPHA_MIN), F(rules.ALPHA_MAX), F(rules.TRANSMITTANCE_MIN)
 LENGTH_MIN = rules.LENGTH_MIN
-SIGMA_MAX = F(80.0)  # e^-80 is still a normal float32; what lies farther out is skipped anyway
-
-# "numpy" division (x/0 = inf) has no error branch, which would keep loops from being vectorised. The fast-math flags let the
-# compiler fuse and reorder sums; they do not assume away NaN or infinity.
-# nogil: while a kernel runs, another Python thread may run another one (several small models trained side by side).
-_SERIAL: dict[str, Any] = dict(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
-_PARALLEL: dict[str, Any] = dict(_SERIAL, parallel=True)
 
 
 class Tiles(NamedTuple):
@@ -163,7 +157,7 @@ def _pack(means2d, conics, opacities, tiles: Tiles) -> np.ndarray:
 # ---- projection -----------------------------------------------------------------------------------------------------------
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _rotation(q, R):
     """Fill R [3, 3] from the quaternion q (any length); return 1/|q|."""
     inv = 1.0 / max(math.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2 + q[3] ** 2), LENGTH_MIN)
@@ -174,7 +168,7 @@ def _rotation(q, R):
     return inv
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _clamped(x, z, f, c, size):
     """x pulled back to the view's margin, and the limit that it was pulled to as a slope (0 if it was inside)."""
     margin = rules.VIEW_MARGIN * 0.5 * size / f
@@ -186,7 +180,7 @@ def _clamped(x, z, f, c, size):
     return x, 0.0
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _half(mean, quat, scale, view, K, width, height, near, far, Rq, M, half, cam):
     """The steps that forward and backward share. Fills Rq [3, 3], M = J R [2, 3] and half = M Rq diag(s) [2, 3], so that
     S = half half^T; cam = x, y, z, clamped x and y, and their limits. Returns 1/|q|, or 0 for a culled Gaussian."""
@@ -208,7 +202,7 @@ def _half(mean, quat, scale, view, K, width, height, near, far, Rq, M, half, cam
     return inv
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _covariance(half, eps2d):
     """Blurred covariance (xx, xy, yy), its floored determinant, whether that is the true one, and det S."""
     xx = half[0, 0] ** 2 + half[0, 1] ** 2 + half[0, 2] ** 2
@@ -221,7 +215,7 @@ def _covariance(half, eps2d):
     return xx, xy, yy, max(det, rules.DET_MIN), det >= rules.DET_MIN, sharp
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _project_forward(
     means, quats, scales, views, Ks, width, height, eps2d, near, far, means2d, depths, conics, rhos, radii
 ):
@@ -244,7 +238,7 @@ def _project_forward(
                     radii[c, n, 0], radii[c, n, 1] = min(rx, 2**30), min(ry, 2**30)
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _project_backward(
     means, quats, scales, views, Ks, width, height, eps2d, near, far,
     g_means2d, g_depths, g_conics, g_rhos, g_means, g_quats, g_scales, g_cameras,
@@ -328,7 +322,7 @@ def _project_backward(
                 g_cam[15] += g_cy
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _add_quaternion_gradient(q, inv, g, out):
     """Add to out [4] the gradient of the raw quaternion, given g [3, 3] of its rotation matrix and inv = 1/|q|."""
     w, x, y, z = q[0] * inv, q[1] * inv, q[2] * inv, q[3] * inv
@@ -354,7 +348,7 @@ _B3 = (
 )  # fmt: skip
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _basis(degree, x, y, z, b):
     """Fill b [(degree + 1)^2] with the basis in the unit direction (x, y, z)."""
     b[0] = _B0
@@ -371,7 +365,7 @@ def _basis(degree, x, y, z, b):
         b[12] = _B3[3] * z * (2 * zz - 3 * xx - 3 * yy)
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _basis_gradient(degree, x, y, z, g):
     """Gradient of sum_k g[k] b_k(x, y, z) in x, y and z."""
     gx, gy, gz = 0.0, 0.0, 0.0
@@ -392,7 +386,7 @@ def _basis_gradient(degree, x, y, z, g):
     return gx, gy, gz
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _harmonics_forward(degree, dirs, coeffs, out):
     C, N, D = out.shape
     used = (degree + 1) ** 2
@@ -409,7 +403,7 @@ def _harmonics_forward(degree, dirs, coeffs, out):
                 out[c, n, d] = total
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _harmonics_backward(degree, dirs, coeffs, grad, g_dirs, g_coeffs):
     C, N, D = grad.shape
     used = (degree + 1) ** 2
@@ -435,7 +429,7 @@ def _harmonics_backward(degree, dirs, coeffs, grad, g_dirs, g_coeffs):
 # ---- binning --------------------------------------------------------------------------------------------------------------
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _level(opacity):
     """sigma at which alpha has fallen to ALPHA_MIN, with a hair to spare for float32 rounding; negative: never seen."""
     if opacity < rules.ALPHA_MIN:
@@ -443,13 +437,13 @@ def _level(opacity):
     return math.log(opacity / rules.ALPHA_MIN) * (1 + 1e-5) + 1e-5
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _pixel_rows(my, reach, height):
     """First and last row whose pixel centres lie within `reach` of my (first > last if there is none)."""
     return max(0.0, math.ceil(my - reach - 0.5)), min(height - 1.0, math.floor(my + reach - 0.5))
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _tile_span(mean, conic, level, first_row, last_row, width):
     """First and last tile column that the ellipse sigma = level reaches between two pixel rows (first > last: none).
 
@@ -473,7 +467,7 @@ def _tile_span(mean, conic, level, first_row, last_row, width):
     return int(first) // TILE, int(last) // TILE
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _count_tiles(mean, conic, opacity, width, height, counts, reach_y):
     for g in prange(len(counts)):
         level = _level(np.float64(opacity[g, 0]))
@@ -491,7 +485,7 @@ def _count_tiles(mean, conic, opacity, width, height, counts, reach_y):
             counts[g] += right - left + 1
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _sort_by_depth(keys, counts):
     """Indices of the Gaussians that reach a tile, nearest first, equal depths in array order.
 
@@ -520,7 +514,7 @@ def _sort_by_depth(keys, counts):
     return order
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _histogram(mean, conic, opacity, reach_y, N, width, height, order, count):
     """How many Gaussians each chunk of the depth order gives to each tile: count [chunks, tiles]."""
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
@@ -538,7 +532,7 @@ def _histogram(mean, conic, opacity, reach_y, N, width, height, order, count):
                     count[chunk, row + tx] += 1
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _deal(mean, conic, opacity, reach_y, N, width, height, order, first_slot, fill, owner, slot):
     """Write the tiles' lists. Each chunk of the depth order has its own part of every list: fill [chunks, tiles]."""
     tiles_x, tiles_y = (width + TILE - 1) // TILE, (height + TILE - 1) // TILE
@@ -563,36 +557,18 @@ def _deal(mean, conic, opacity, reach_y, N, width, height, order, first_slot, fi
 # ---- compositing ----------------------------------------------------------------------------------------------------------
 
 
-@njit(inline="always", **_SERIAL)
-def _exp_neg(s):
-    """e^-s for 0 <= s <= 80 to 4e-7 relative, in float32, as arithmetic that the compiler can vectorise.
-
-    e^-s = 2^t with t = k + f: 2^f for |f| <= 1/2 is a polynomial, and 2^k is written straight into a float's exponent bits.
-    """
-    t = s * F(-1.4426950408889634)
-    k = np.floor(t + F(0.5))
-    f = t - k
-    p = F(1.5403530e-4) * f + F(1.33335581e-3)
-    p = p * f + F(9.61812911e-3)
-    p = p * f + F(5.55041087e-2)
-    p = p * f + F(2.40226507e-1)
-    p = p * f + F(6.93147181e-1)
-    p = p * f + F(1.0)
-    return p * np.int32((np.int32(k) + np.int32(127)) << np.int32(23)).view(np.float32)
-
-
 # A tile's state is kept flat, 256 floats per quantity, and a Gaussian meets the rows of it that it reaches as one slice. The
 # functions below loop over such slices from 0 to their length: an index that could be negative (as it could in a loop from
 # `first` to `last`) would cost a check per pixel, and with it the vectorisation, a factor of 13 in time.
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _row():
     """State of its own for each quantity: rows of one array could overlap for all that the compiler knows."""
     return np.zeros(BLOCK, np.float32)
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _open_tile(tile, width, height, px, py, T):
     """Reset a tile's state: pixel centres; transmittance, 1 inside the image and 0 (finished) outside.
 
@@ -608,7 +584,7 @@ def _open_tile(tile, width, height, px, py, T):
     return camera, x0, y0, rows, columns
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _rows_in_reach(splat, y0, rows):
     """The pixels of the block within reach of a Gaussian: first and one past the last, whole rows of 16."""
     my, reach = splat[1], splat[6]
@@ -617,7 +593,7 @@ def _rows_in_reach(splat, y0, rows):
     return int(first) * TILE, max(int(first), int(last) + 1) * TILE
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _finished(T):
     brightest = F(-1.0)
     for k in range(BLOCK):
@@ -625,7 +601,7 @@ def _finished(T):
     return brightest <= F(0.0)
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _blend(splat, px, py, T, alpha, weight):
     """A Gaussian meets a slice of pixels: write its alpha (0 where it is skipped) and weight T alpha, and update T.
 
@@ -636,8 +612,8 @@ def _blend(splat, px, py, T, alpha, weight):
         dx, dy, light = px[k] - mx, py[k] - my, T[k]
         before = max(light, F(0.0))
         sigma = F(0.5) * (A * dx * dx + C * dy * dy) + B * dx * dy
-        a = min(o * _exp_neg(min(max(sigma, F(0.0)), SIGMA_MAX)), ALPHA_MAX)
-        seen = (a >= ALPHA_MIN) & (sigma >= F(0.0)) & (sigma <= SIGMA_MAX)
+        a = min(o * exp_neg(min(max(sigma, F(0.0)), FAR)), ALPHA_MAX)
+        seen = (a >= ALPHA_MIN) & (sigma >= F(0.0)) & (sigma <= FAR)
         a = a if seen else F(0.0)
         full = before * (F(1.0) - a) <= T_MIN  # it would use up the light: the pixel is finished before this Gaussian
         a = F(0.0) if full else a
@@ -646,7 +622,7 @@ def _blend(splat, px, py, T, alpha, weight):
         T[k] = -abs(light) if full else before * (F(1.0) - a)
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _blend_backward(splat, px, py, alpha, weight, q, rest, out):
     """After `_blend`: the gradients of the Gaussian's mean (2), conic (3) and opacity (1), summed over the slice.
 
@@ -672,13 +648,13 @@ def _blend_backward(splat, px, py, alpha, weight, q, rest, out):
     out[5] = s / o
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _add_scaled(out, x, factor):
     for k in range(len(out)):
         out[k] += factor * x[k]
 
 
-@njit(**_SERIAL)
+@njit(**SERIAL)
 def _dot(x, y):
     total = F(0.0)
     for k in range(len(x)):
@@ -686,7 +662,7 @@ def _dot(x, y):
     return total
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _composite_forward(splats, colors, start, owner, image, alpha_out):
     _, height, width, D = image.shape
     for tile in prange(len(start) - 1):
@@ -708,7 +684,7 @@ def _composite_forward(splats, colors, start, owner, image, alpha_out):
                     image[camera, y0 + r, x0 + i, d] = color[d, r * TILE + i]
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _composite_backward(splats, colors, image, alpha_in, g_image, g_alpha, start, owner, slot, partial):
     """Front to back once more, tile by tile: the partial gradients of each (Gaussian, tile) pair into its slot."""
     _, height, width, D = image.shape
@@ -738,7 +714,7 @@ def _composite_backward(splats, colors, image, alpha_in, g_image, g_alpha, start
                 row[6 + d] = _dot(weight[a:b], gc[d, a:b])
 
 
-@njit(**_PARALLEL)
+@njit(**PARALLEL)
 def _sum_slots(partial, first_slot, g_means2d, g_conics, g_colors, g_opacities):
     D = g_colors.shape[1]
     for g in prange(len(first_slot) - 1):

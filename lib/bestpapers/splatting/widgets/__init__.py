@@ -1,5 +1,8 @@
 """Interactive figures of the Mip-Splatting wing."""
 
+from .ellipse import Ellipse
+from .filterplot import FilterPlot
 from .splat1d import Splat1D
+from .viewer import Viewer
 
-__all__ = ["Splat1D"]
+__all__ = ["Ellipse", "FilterPlot", "Splat1D", "Viewer"]

@@ -42,7 +42,7 @@ const STYLE = `
 .bp-splat { font: inherit; color: inherit; max-width: 100%; }
 .bp-splat .bp-panels { display: flex; flex-wrap: wrap; gap: 1em; }
 .bp-splat figure { flex: 1 1 15em; max-width: 26em; min-width: 12em; margin: 0; }
-.bp-splat figcaption { line-height: 1.3; }
+.bp-splat figcaption { font: inherit; line-height: 1.3; color: inherit; margin: 0; text-align: left; }
 .bp-splat .bp-readout { font-variant-numeric: tabular-nums; line-height: 1.4; font-size: 0.95em; }
 .bp-splat .bp-control { display: flex; flex-wrap: wrap; align-items: center; gap: 0.6em; margin: 0.5em 0 0; }
 .bp-splat .bp-control label { min-width: 8em; }
@@ -131,8 +131,8 @@ function render({ model, el }) {
       ...key(make("line", { class: "bp-truth", x1: 0, x2: 32, y1: 8, y2: 8 }), "truth: mean over the pixel's square"),
       ...key(make("line", { class: "bp-before", x1: 0, x2: 32, y1: 8, y2: 8 }), "the Gaussian as projected"),
       ...key(make("line", { class: "bp-after", x1: 0, x2: 32, y1: 8, y2: 8 }), "after the filter"),
-      ". Light is summed over the whole two-dimensional image and divided by the true light 2πg²; the average is over all ",
-      "places of the centre inside a pixel.",
+      ". ",
+      model.get("caption"),
     ),
   );
 

@@ -24,10 +24,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import traitlets
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ...course import plots
 from ...course.widgets import Widget
 from ..filters import METHODS
 
@@ -90,12 +93,14 @@ class Splat1D(Widget):
     zoom    1/8 to 8, multiplies the focal length; a slider in the browser
     offset  -0.5 to 0.5 pixels, the centre beside a pixel's centre; a slider in the browser
     pixels  odd number of pixels in the row that is drawn
+    caption plain text under the drawing
 
     Raises:
         traitlets.TraitError: a value outside its range.
     """
 
     module = Path(__file__).with_name("splat1d.js")
+    still_style = "width:52em;max-width:100%"
 
     scale = traitlets.Float(0.03).tag(sync=True)
     depth = traitlets.Float(3.0).tag(sync=True)
@@ -103,6 +108,10 @@ class Splat1D(Widget):
     zoom = traitlets.Float(1.0, min=ZOOM_RANGE[0], max=ZOOM_RANGE[1]).tag(sync=True)
     offset = traitlets.Float(0.0, min=-0.5, max=0.5).tag(sync=True)
     pixels = traitlets.Int(21, min=3, max=101).tag(sync=True)
+    caption = traitlets.Unicode(
+        "Light is summed over the whole two-dimensional image and divided by the true light 2πg²; the average is over all "
+        "places of the centre inside a pixel."
+    ).tag(sync=True)
     zoom_range = traitlets.List(list(ZOOM_RANGE), read_only=True).tag(sync=True)
     methods = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)  # {label, eps2d, compensate}
 
@@ -135,3 +144,31 @@ class Splat1D(Widget):
             f"At zoom {self.zoom:.3g} (focal length {focal:.3g} px) its standard deviation is {g:.3g} px; its light in the "
             f"whole image, as a multiple of the true light, is {light}."
         )
+
+    def still(self) -> list[tuple[bytes, str]]:
+        g = screen_std(self.scale, self.depth, self.focal * self.zoom)
+        edges = np.arange(self.pixels + 1)
+        x = np.linspace(0, self.pixels, 8 * self.pixels + 1)
+        away = x - self.pixels / 2 - self.offset
+        with mpl.rc_context():
+            plots.use()
+            fig = Figure(figsize=(8.8, 3.0))
+            for ax, m in zip(fig.subplots(1, len(self.methods), sharey=True), self.methods):
+                row = pixel_row(g, m["eps2d"], m["compensate"], self.pixels, self.offset)
+                after = _rho(g, m["eps2d"], m["compensate"]) * np.exp(-(away**2) / (2 * (g**2 + m["eps2d"])))
+                ax.bar(edges[:-1] + 0.5, row, 0.8, color="#3F97CC", label="pixel")
+                ax.stairs(
+                    box_row(g, self.pixels, self.offset), edges, baseline=None, color=plots.INK, lw=1.8, label="truth"
+                )
+                ax.plot(
+                    x, np.exp(-(away**2) / (2 * g**2)), color=plots.INK, ls=":", lw=1, marker="", label="as projected"
+                )
+                ax.plot(x, after, color=plots.WING["splatting"], ls="-", marker="", label="after the filter")
+                light = light_gain(g, m["eps2d"], m["compensate"])
+                ax.set(title=f"{m['label']}: light × {light:.3g}", xlabel="px", ylim=(0, 1.05))
+            fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize="small")
+            alt = (
+                "Three rows of pixel values with the true means and the Gaussian before and after the filter: "
+                f"{', '.join(m['label'] for m in self.methods)}, for a Gaussian of {g:.3g} px."
+            )
+            return [(plots.png(fig), alt)]

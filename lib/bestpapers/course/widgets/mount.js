@@ -3,7 +3,8 @@
 // In JupyterLab a widget is an anywidget. On the page the same ES module is mounted on the element that the widget left
 // in its text/html output:
 //   <div class="nbwidget" data-module="x.js" data-state='{"trait": value, "bytes": {"b64": "..."}}'>shown until mounted</div>
-// The module is found in esm/ beside this file. What JupyterLab hands over as a DataView is a DataView here too.
+// The module is found in esm/ beside this file, or, on a page that is one file (Widget.page), as a JSON string in the script
+// element whose id is the module's name. What JupyterLab hands over as a DataView is a DataView here too.
 
 class Model {
   constructor(state) {
@@ -51,7 +52,12 @@ function decode(value) {
 }
 
 async function mount(el) {
-  const module = await import(new URL(`esm/${el.dataset.module}`, import.meta.url));
+  const held = document.getElementById(el.dataset.module);
+  const module = await import(
+    held
+      ? `data:text/javascript,${encodeURIComponent(JSON.parse(held.textContent))}`
+      : new URL(`esm/${el.dataset.module}`, import.meta.url)
+  );
   const widget = typeof module.default === "function" ? await module.default() : module.default;
   const model = new Model(decode(JSON.parse(el.dataset.state)));
   await widget.initialize?.({ model });

@@ -1,0 +1,161 @@
+"""What readers and writers of files share: one kind of error, paths that stay inside, images, files written whole."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import reprlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # of images, as Pillow names them
+MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's names of 8 bits or fewer per channel
+MAX_SIDE = 32_766  # pixels; OpenCV works on nothing larger
+MAX_PIXELS = 89_478_485  # per image; from here on Pillow too suspects a decompression bomb
+
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = 80
+
+
+class FormatError(ValueError):
+    """A file does not hold what its format promises.
+
+    path, field, expected, found: the parts of the message "<file>: <field>: expected ..., found ...; <what to do>".
+    """
+
+    def __init__(self, path: str | Path, field: str, expected: str, found: str, advice: str = "") -> None:
+        self.path, self.field, self.expected, self.found, self.advice = Path(path), field, expected, found, advice
+        super().__init__(f"{path}: {field}: expected {expected}, found {found}" + (f"; {advice}" if advice else ""))
+
+    def __reduce__(self) -> tuple[Any, ...]:  # so that it comes whole from another process
+        return type(self), (self.path, self.field, self.expected, self.found, self.advice)
+
+
+@dataclass
+class Skips:
+    """What a reader left out because it was damaged: how many, and the first few messages."""
+
+    count: int = 0
+    messages: list[str] = field(default_factory=list)
+    keep: int = 20
+
+    def add(self, error: FormatError) -> None:
+        self.count += 1
+        if len(self.messages) < self.keep:
+            self.messages.append(str(error))
+
+
+def show(value: Any) -> str:
+    """A value from a file, short enough for a message."""
+    return "nothing" if value is None else _REPR.repr(value)
+
+
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a regular file, if there are at most `limit`."""
+    try:
+        if not path.is_file():
+            raise FormatError(path, "file", "a file", "a folder" if path.is_dir() else "nothing of that name")
+        size = path.stat().st_size
+        if limit is not None and size > limit:
+            raise FormatError(path, "file", f"at most {limit} bytes", f"{size} bytes")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(path, "file", "a file that can be read", str(error)) from error
+
+
+def parse_json(data: bytes, path: Path, kind: type = dict) -> Any:
+    """A JSON object (kind: dict) or list."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:  # bad syntax, bad encoding, numbers of thousands of digits; nesting
+        raise FormatError(path, "file", "JSON", f"something else ({str(error)[:100]})") from error
+    if not isinstance(value, kind):
+        raise FormatError(path, "file", f"a JSON {'list' if kind is list else 'object'}", show(value))
+    return value
+
+
+def inside(folder: Path, name: Any, path: Path, field: str) -> Path:
+    """The file that a path found in `path` means, if it exists and lies in `folder` once all links are followed."""
+    if not isinstance(name, str) or not name:
+        raise FormatError(path, field, "a file name", show(name))
+    try:
+        root, file = folder.resolve(), (folder / name).resolve()
+        exists = file.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a name too long, not encodable, with a NUL
+        raise FormatError(path, field, "a usable path", show(name)) from error
+    if not file.is_relative_to(root):
+        raise FormatError(path, field, f"a path inside {folder}", f"{name!r:.200}", "copy the file there")
+    if not exists:
+        raise FormatError(path, field, f"a file in {folder}", f"{name!r:.200}, which is not there")
+    return file
+
+
+# -------------------------------------------------------------------------------------------------------------- images
+
+
+class BoundedFile(io.FileIO):
+    """A file that is never asked for more than it holds.
+
+    Python makes room for as many bytes as `read` asks for, and a damaged PNG can ask for 2 GB.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
+
+
+@contextlib.contextmanager
+def opened_image(path: Path, data: bytes | None = None) -> Iterator[Any]:
+    """An image (Pillow's), its header checked and nothing decoded. Whatever Pillow raises inside becomes a FormatError.
+
+    data: the image file itself, where it lies inside another file; `path` then only names it.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with (
+            BoundedFile(path) if data is None else io.BytesIO(data) as file,
+            Image.open(file, formats=FORMATS) as image,
+        ):
+            width, height = image.size
+            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
+                expected = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS:,} in all"
+                raise FormatError(path, "size", expected, f"{width} x {height}", "shrink the image")
+            if image.mode not in MODES:
+                raise FormatError(path, "image", "8 bits per channel", f"Pillow's mode {image.mode}")
+            yield image
+    except FormatError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise FormatError(path, "size", f"at most {MAX_PIXELS:,} pixels", "far more", "shrink the image") from error
+    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+        found = "something else" if isinstance(error, UnidentifiedImageError) else f"damage ({str(error)[:200]})"
+        raise FormatError(path, "image", f"a whole image ({', '.join(FORMATS)})", found) from error
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; makes its folder."""
+    with whole(path) as part:
+        part.write_bytes(data)
