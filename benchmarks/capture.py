@@ -94,7 +94,7 @@ def whole_run(extra: list[str]) -> dict:
                 raise SystemExit(f"the command failed: {' '.join(words)}")
         report = json.loads(Path(scene).with_suffix(".json").read_text())
         (row,) = json.loads(Path(card).read_text())
-    keep = ("gaussians", "iterations", "minutes", "device", "peak_gb", "photographs", "size")
+    keep = ("gaussians", "iterations", "minutes", "device", "photographs", "size")
     scores = {
         f"{metric}_at_1_{scale}": row[f"1/{scale}"][metric] for scale in program.SCALES for metric in ("psnr", "ssim")
     }
