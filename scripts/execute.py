@@ -63,7 +63,10 @@ def machine() -> str:
 
 
 class PeakMemory(threading.Thread):
-    """Samples the resident memory of a process and its children until told to stop."""
+    """Samples the resident memory of a process and its children until told to stop.
+
+    What several processes share, such as the code of torch, counts once, as it does for the system.
+    """
 
     def __init__(self, pid: int, every: float = 0.05):
         super().__init__(daemon=True)
@@ -71,13 +74,18 @@ class PeakMemory(threading.Thread):
 
     def run(self) -> None:
         while not self.done.wait(self.every):
-            total = 0
             try:
-                for p in [self.process, *self.process.children(recursive=True)]:
-                    total += p.memory_info().rss
+                children = self.process.children(recursive=True)
+                total = sum(map(_share, [self.process, *children])) if children else self.process.memory_info().rss
             except psutil.Error:  # a process ended between listing and reading
                 continue
             self.peak = max(self.peak, total)
+
+
+def _share(process: psutil.Process) -> int:
+    """Resident memory in bytes, shared pages divided among those who hold them where the system tells (Linux)."""
+    full = process.memory_full_info()
+    return getattr(full, "pss", full.rss)
 
 
 def run(nb: Any, path: Path, where: str, say: Any, timeout: int = CELL_TIMEOUT) -> tuple[float, float]:

@@ -1,0 +1,455 @@
+"""Which species is it? Photographs in, rows of a table out, in the names of the authors' package pybioclip.
+
+Whoever knows `TreeOfLifeClassifier` and `CustomLabelsClassifier` from there finds the methods and the columns here. What is
+different: embeddings of labels are computed once and kept on disk, memory does not grow with the number of photographs,
+labels whose stored embedding is zero never win, min_prob applies to sums, and tables are lists of dicts, which
+pandas.DataFrame takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io as memory
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..course.data import cache_dir
+from ..course.files import FormatError, Skips, read_file, show, whole
+from ..course.progress import progress
+from . import io
+from .io.photos import decode
+from .taxa import RANKS, Taxon, taxa
+from .taxonomy import TEXT_TYPES, Rank, captions, groups_at, taxa_filter
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor, nn
+
+    Photo = str | os.PathLike[str] | Image
+
+OWN = "ours"
+HUB_LABELS = {  # the data sets that hold the embedded labels of the authors' models
+    "hf-hub:imageomics/bioclip": "imageomics/TreeOfLife-10M",
+    "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
+}
+TRAINING_TEMPLATE = ("a photo of {}.",)
+MAX_TABLE = 64 << 20  # bytes
+TEXTS = 256  # that go through the model at a time
+
+Row = dict[str, Any]
+
+
+class BaseClassifier:
+    """A CLIP model that embeds photographs.
+
+    model_str  "ours", the small model of this book; "hf-hub:imageomics/bioclip" or "local-dir:<folder>" (see `io.load`)
+    device     of torch: "cpu", "cuda", "mps"
+    resize     "squash": all of a photograph pressed into the square, as pybioclip does it and the training images were made;
+               "hub": the square in its middle
+    """
+
+    def __init__(self, model_str: str = OWN, device: str | torch.device = "cpu", *, resize: str = "squash") -> None:
+        if resize not in ("squash", "hub"):
+            raise ValueError(f'resize must be "squash" or "hub", got {resize!r}')
+        self.model_str, self.device = model_str, device
+        if model_str == OWN:
+            from . import weights
+
+            model, preprocess, self.tokenizer = weights.load()
+            self.preprocess = io.squash(model) if resize == "squash" else preprocess
+        else:
+            model, self.preprocess, self.tokenizer = io.load(model_str, resize)
+        self.model: Any = model.to(device)
+
+    @staticmethod
+    def ensure_rgb_image(image: Photo) -> Image:
+        """A photograph as RGB; a file upright, as the camera noted. Raises FormatError if the file is missing or damaged."""
+        if not isinstance(image, str | os.PathLike):
+            if not hasattr(image, "convert"):
+                kind = type(image).__name__
+                raise TypeError(f"a photograph is a path or an image of Pillow, not {kind}; see PIL.Image.fromarray")
+            return image.convert("RGB")
+        path = Path(image)
+        if not path.is_file():
+            raise FormatError(path, "file", "a photograph", "a folder" if path.is_dir() else "nothing of that name")
+        return decode(path)
+
+    def create_image_features(self, images: Iterable[Image], normalize: bool = True) -> Tensor:
+        """Images -> [B, D], rows of length 1 unless `normalize` is False."""
+        import torch
+        from torch.nn.functional import normalize as unit
+
+        with torch.no_grad():
+            batch = torch.stack([self.preprocess(image) for image in images]).to(self.device)
+            features: Tensor = self.model.encode_image(batch)
+            return unit(features, dim=-1) if normalize else features
+
+    def create_image_features_for_image(self, image: Photo, normalize: bool = True) -> Tensor:
+        """One photograph -> [D]."""
+        return self.create_image_features([self.ensure_rgb_image(image)], normalize)[0]
+
+    def create_probabilities(self, img_features: Tensor, txt_features: Tensor) -> Tensor:
+        """[B, D] and [D, N], both of length 1 along D -> softmax over the N labels of their scaled cosines: [B, N]."""
+        import torch
+
+        with torch.no_grad():
+            return (self.model.logit_scale.exp() * img_features @ txt_features).softmax(dim=1)
+
+    def embed(
+        self,
+        images: Photo | Iterable[Photo],
+        *,
+        batch_size: int = 10,
+        normalize: bool = False,
+        skips: Skips | None = None,
+    ) -> Iterator[tuple[list[str], Tensor]]:
+        """Photographs in batches of (names, [B, D]): a file's name is its path, an image's its number.
+
+        A damaged file raises FormatError, or is counted in `skips` and left out. Shows a progress bar.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        listed = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
+        total = len(listed) if isinstance(listed, Sequence) else None
+        opened = self._open(listed, skips)
+        with progress(total=total, desc="photographs", unit="photo") as bar:
+            while batch := list(islice(opened, batch_size)):
+                yield [name for name, _ in batch], self.create_image_features([image for _, image in batch], normalize)
+                bar.update(len(batch))
+
+    def _open(self, images: Iterable[Photo], skips: Skips | None) -> Iterator[tuple[str, Image]]:
+        for number, image in enumerate(images):
+            name = os.fspath(image) if isinstance(image, str | os.PathLike) else str(number)
+            try:
+                yield name, self.ensure_rgb_image(image)
+            except FormatError as error:
+                if skips is None:
+                    raise
+                skips.add(error)
+
+    # ------------------------------------------------------------------------------------------------------- labels
+
+    def _embed_labels(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        """Equally many texts for each of N labels -> [D, N]: their mean directions. From the disk if it was there before."""
+        import torch
+
+        key = hashlib.sha256(_fingerprint(self.model))
+        context = getattr(self.tokenizer, "context_length", None)
+        key.update(json.dumps([type(self.tokenizer).__name__, context, texts]).encode())
+        path = cache_dir() / "bioclip" / "labels" / f"{key.hexdigest()[:32]}.npy"
+        with contextlib.suppress(OSError, ValueError):  # not there, or not whole
+            found = np.load(path, allow_pickle=False)
+            if found.ndim == 2 and found.shape[1] == len(texts) and np.isfinite(found).all():
+                return torch.from_numpy(found.astype(np.float32, copy=False)).to(self.device)
+        features = self._encode_labels(texts)
+        with contextlib.suppress(OSError), whole(path) as part, part.open("wb") as file:  # a full disk costs time only
+            np.save(file, features.cpu().numpy(), allow_pickle=False)
+        return features
+
+    def _encode_labels(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        import torch
+        from torch.nn.functional import normalize
+
+        at_once = max(1, TEXTS // len(texts[0]))
+        columns = []
+        with torch.no_grad(), progress(total=len(texts), desc="labels", unit="label") as bar:
+            for i in range(0, len(texts), at_once):
+                group = texts[i : i + at_once]
+                tokens = self.tokenizer([text for label in group for text in label]).to(self.device)
+                features: Tensor = normalize(self.model.encode_text(tokens), dim=-1)
+                columns.append(normalize(features.view(len(group), -1, features.shape[-1]).mean(1), dim=-1))
+                bar.update(len(group))
+        return torch.cat(columns).T.contiguous()
+
+
+class TreeOfLifeClassifier(BaseClassifier):
+    """Probabilities over species, or over the groups of a higher rank by summing those of their species.
+
+    labels  what is known. None: for the authors' two models on the Hub all of their labels (a large download, once), else the
+            128 species of this book. Or taxa of your own, which are embedded once as captions of type `text`; or the path
+            of a pair of .npy and .json files as pybioclip keeps them, embedded by the same model.
+
+    The rest as for `BaseClassifier`.
+    """
+
+    def __init__(
+        self,
+        model_str: str = OWN,
+        device: str | torch.device = "cpu",
+        *,
+        resize: str = "squash",
+        labels: Sequence[Taxon] | str | os.PathLike[str] | None = None,
+        text: str = "taxon_com",
+    ) -> None:
+        import torch
+
+        if text not in TEXT_TYPES:
+            raise ValueError(f"text must be one of {', '.join(TEXT_TYPES)}, got {text!r}")
+        super().__init__(model_str, device, resize=resize)
+        found = load_labels(model_str, labels)
+        empty: NDArray[np.int64] = np.zeros(0, np.int64)
+        if isinstance(found, io.LabelEmbeddings):
+            self.taxa, empty = found.taxa, found.empty
+            self.txt_embeddings = torch.from_numpy(found.embeddings).to(device)
+            lengths = self.txt_embeddings.norm(dim=0)
+            self.txt_embeddings /= lengths.clamp(min=1e-12)  # in place: the real one has gigabytes
+        else:
+            self.taxa = found
+            self.txt_embeddings = self._embed_labels([[captions(taxon)[text]] for taxon in found])
+        have, need = len(self.txt_embeddings), self.model.visual.output_dim
+        if have != need:
+            raise ValueError(
+                f"labels: embeddings of {have} numbers, {model_str} makes {need}; they are of another model"
+            )
+        self._usable = np.ones(len(self.taxa), bool)
+        self._usable[empty] = False
+        self.apply_filter(np.ones(len(self.taxa), bool))
+
+    def get_label_data(self) -> list[Row]:
+        """A row per label, filtered or not, with the columns that `predict` has for species."""
+        return [label_row(taxon) for taxon in self.taxa]
+
+    def create_taxa_filter(self, rank: Rank, user_values: str | Sequence[str]) -> NDArray[np.bool_]:
+        """Which labels [N] belong to the groups of these names; see `taxonomy.taxa_filter`."""
+        return taxa_filter(rank, user_values, self.taxa)
+
+    def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> NDArray[np.bool_]:
+        """The same from a table, whose first column is headed by a rank and holds the names. Others are left alone."""
+        header, rows = read_table(csv_path)
+        if header[0].lower() not in RANKS:
+            raise FormatError(
+                Path(csv_path), "line 1", f"first a column named after a rank ({', '.join(RANKS)})", show(header[0])
+            )
+        return self.create_taxa_filter(Rank(RANKS.index(header[0].lower())), [row[0] for row in rows])
+
+    def apply_filter(self, keep_labels_ary: Sequence[bool] | NDArray[np.bool_]) -> None:
+        """Predict among these labels [N] only. A new filter takes the place of the last one."""
+        import torch
+
+        keep = np.asarray(keep_labels_ary)
+        if keep.dtype != bool or keep.shape != (len(self.taxa),):
+            raise ValueError(
+                f"apply_filter: need {len(self.taxa)} booleans, one per label, got {keep.dtype} {keep.shape}"
+            )
+        index = np.flatnonzero(keep & self._usable)
+        if not len(index):
+            raise ValueError("apply_filter: no label is left that has an embedding")
+        self._kept_taxa = [self.taxa[i] for i in index]
+        whole = len(index) == len(self.taxa)
+        self._kept = self.txt_embeddings if whole else self.txt_embeddings[:, torch.from_numpy(index).to(self.device)]
+
+    def get_txt_embeddings(self) -> Tensor:
+        """[D, M] of the M labels that the filter leaves."""
+        return self._kept
+
+    def get_current_taxa(self) -> list[Taxon]:
+        """The M labels that the filter leaves."""
+        return self._kept_taxa
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Preprocessed images [B, 3, H, W] -> probabilities of the labels that the filter leaves: [B, M]."""
+        import torch
+        from torch.nn.functional import normalize
+
+        with torch.no_grad():
+            features = normalize(self.model.encode_image(x.to(self.device)), dim=-1)
+            return self.create_probabilities(features, self._kept)
+
+    def predict(
+        self,
+        images: Photo | Iterable[Photo],
+        rank: Rank = Rank.SPECIES,
+        min_prob: float = 1e-9,
+        k: int = 5,
+        batch_size: int = 10,
+        *,
+        skips: Skips | None = None,
+    ) -> list[Row]:
+        """The k most probable species or groups of each photograph, best first; fewer if there are fewer.
+
+        images    a path, an image of Pillow, or several
+        rank      of the answer. A group is a full path from the kingdom down, and its probability the sum over its species
+        min_prob  what is less probable is left out of the answer
+        skips     counts damaged files; None raises FormatError for them
+
+        Columns: file_name (of an image its number), kingdom and so on down to the rank, score. For species: species_epithet,
+        species with both names, common_name, score. A rank that a label lacks is "".
+        """
+        _check_k(k)
+        rank, kept = Rank(rank), self._kept_taxa
+        groups, index = groups_at(kept, rank)
+        rows: list[Row] = []
+        for names, features in self.embed(images, batch_size=batch_size, normalize=True, skips=skips):
+            scores = self.create_probabilities(features, self._kept)
+            if rank is Rank.SPECIES:  # a row per label, even where two of them have one name
+                rows += _rows(names, scores, lambda i: label_row(kept[i]), k, min_prob)
+            else:
+                summed = _sums(scores, index, len(groups))
+                rows += _rows(names, summed, lambda i: dict(zip(RANKS, groups[i])), k, min_prob)
+        return rows
+
+
+class CustomLabelsClassifier(BaseClassifier):
+    """Probabilities over labels of your own.
+
+    cls_ary    texts: common or scientific names, or whatever you like
+    templates  texts with {} for the label, whose embeddings are averaged. None: for other models OpenAI's 80, as pybioclip
+               does; for ours the one that it was trained with, since it knows no other words
+
+    The rest as for `BaseClassifier`.
+    """
+
+    def __init__(
+        self,
+        cls_ary: Iterable[str],
+        model_str: str = OWN,
+        device: str | torch.device = "cpu",
+        *,
+        resize: str = "squash",
+        templates: Sequence[str] | None = None,
+    ) -> None:
+        self.classes = [label.strip() for label in ([cls_ary] if isinstance(cls_ary, str) else cls_ary)]
+        if not self.classes or not all(self.classes):
+            raise ValueError("labels: " + ("one of them is empty" if self.classes else "there are none"))
+        if len(set(self.classes)) < len(self.classes):
+            twice = next(label for i, label in enumerate(self.classes) if label in self.classes[:i])
+            raise ValueError(f"labels: {twice!r:.80} is there twice, and the two would share its probability")
+        super().__init__(model_str, device, resize=resize)
+        if bad := [template for template in templates or () if "{}" not in template]:
+            raise ValueError(f"templates: {bad[0]!r:.80} has no {{}} for the label")
+        if templates is None and model_str != OWN:
+            from open_clip import OPENAI_IMAGENET_TEMPLATES as fill
+
+            texts = [[template(label) for template in fill] for label in self.classes]
+        else:
+            texts = [[t.replace("{}", label) for t in templates or TRAINING_TEMPLATE] for label in self.classes]
+        self.txt_embeddings = self._embed_labels(texts)
+
+    def predict(
+        self,
+        images: Photo | Iterable[Photo],
+        k: int | None = None,
+        batch_size: int = 10,
+        *,
+        skips: Skips | None = None,
+    ) -> list[Row]:
+        """The k most probable labels of each photograph, best first; all of them for None. Columns: file_name,
+        classification, score."""
+        _check_k(k)
+        labels, index = self._answers()
+        rows: list[Row] = []
+        for names, features in self.embed(images, batch_size=batch_size, normalize=True, skips=skips):
+            scores = _sums(self.create_probabilities(features, self.txt_embeddings), index, len(labels))
+            rows += _rows(names, scores, lambda i: dict(classification=labels[i]), k)
+        return rows
+
+    def _answers(self) -> tuple[list[str], NDArray[np.int64]]:
+        """The different answers, and for each label the number of its answer."""
+        return self.classes, np.arange(len(self.classes))
+
+
+class CustomLabelsBinningClassifier(CustomLabelsClassifier):
+    """Probabilities of bins, each the sum over its labels. cls_to_bin: {label: bin}."""
+
+    def __init__(self, cls_to_bin: Mapping[str, str], model_str: str = OWN, **settings: Any) -> None:
+        self.cls_to_bin = {label.strip(): name for label, name in cls_to_bin.items()}
+        if bad := [label for label, name in self.cls_to_bin.items() if not isinstance(name, str) or not name.strip()]:
+            raise ValueError(f"bins: that of {bad[0]!r:.80} is empty")
+        super().__init__(list(cls_to_bin), model_str, **settings)
+
+    def _answers(self) -> tuple[list[str], NDArray[np.int64]]:
+        bins = list(dict.fromkeys(self.cls_to_bin.values()))
+        return bins, np.array([bins.index(self.cls_to_bin[label]) for label in self.classes])
+
+
+# --------------------------------------------------------------------------------------------------------------- parts
+
+
+def load_labels(
+    model_str: str, labels: Sequence[Taxon] | str | os.PathLike[str] | None
+) -> tuple[Taxon, ...] | io.LabelEmbeddings:
+    """The labels that `TreeOfLifeClassifier` would take, embedded if they are so on the disk or on the Hub."""
+    if labels is None and (dataset := HUB_LABELS.get(model_str.partition("@")[0])):
+        return io.fetch_label_embeddings(dataset)
+    if labels is None:
+        return taxa()
+    if isinstance(labels, str | os.PathLike):
+        return io.load_label_embeddings(Path(labels))
+    if not labels:
+        raise ValueError("labels: there are none")
+    return tuple(labels)
+
+
+def label_row(taxon: Taxon) -> Row:
+    """The columns of a species: kingdom to genus, species_epithet, species with both names, common_name."""
+    row: Row = dict(zip(RANKS[: Rank.SPECIES], taxon.path))
+    return row | dict(species_epithet=taxon.species, species=taxon.name.strip(), common_name=taxon.common_name)
+
+
+def read_table(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]]:
+    """The header and the rows of a CSV file in UTF-8, at least one row and as many values in each as in the header."""
+    path = Path(path)
+    try:
+        text = read_file(path, MAX_TABLE).decode("utf-8-sig")
+        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(memory.StringIO(text, newline="")) if row]
+    except FormatError:
+        raise
+    except (ValueError, csv.Error) as error:  # not UTF-8; no line at all
+        raise FormatError(path, "file", "a table in UTF-8 with a header", str(error)[:100]) from error
+    if not rows:
+        raise FormatError(path, "rows", "at least one below the header", "none")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(header):
+            raise FormatError(
+                path, f"row {number}", f"{len(header)} values", show(row), "put quotes around text with commas"
+            )
+    return header, rows
+
+
+def _check_k(k: int | None) -> None:
+    if k is not None and k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+
+
+def _sums(scores: Tensor, index: NDArray[np.int64], groups: int) -> Tensor:
+    """Sum [B, N] into [B, groups]. `taxonomy.rollup` does the same for one call, and finds the groups each time."""
+    import torch
+
+    to = torch.from_numpy(index).to(scores.device)
+    return scores.new_zeros(len(scores), groups).index_add(1, to, scores)
+
+
+def _rows(
+    names: list[str], scores: Tensor, label: Callable[[int], Row], k: int | None, least: float = 0.0
+) -> Iterator[Row]:
+    """The k best of the scores [B, N] as rows; label: number of a column -> its names."""
+    best = scores.topk(min(k or scores.shape[1], scores.shape[1]), dim=1)
+    for name, values, indices in zip(names, best.values.tolist(), best.indices.tolist()):
+        for value, i in zip(values, indices):
+            if value >= least:
+                yield dict(file_name=name) | label(i) | dict(score=value)
+
+
+def _fingerprint(model: nn.Module) -> bytes:
+    """A hash of all that decides what the model makes of a text: classes, settings and weights, all but the image tower's."""
+    key = hashlib.sha256()
+    for name, module in model.named_modules():
+        if not name.startswith("visual"):
+            plain = {k: v for k, v in vars(module).items() if isinstance(v, bool | int | float | str)}
+            key.update(repr((name, type(module).__name__, sorted(plain.items()))).encode())
+    for tensors in (model.named_parameters(), model.named_buffers()):
+        for name, tensor in tensors:
+            if not name.startswith("visual") and name != "logit_scale":
+                key.update(repr((name, tuple(tensor.shape), str(tensor.dtype))).encode())
+                key.update(tensor.detach().cpu().numpy().tobytes())
+    return key.digest()

@@ -1,0 +1,251 @@
+"""The tree of life as text and as a tree: labels cleaned, captions, probabilities rolled up, distances, filters.
+
+Behaviour follows the authors' `naming.py` and `make_wds.py` (cleaning, captions) and pybioclip (`Rank`, sums over species),
+except where a docstring says so. A rank that is missing is the empty string.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from enum import IntEnum
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .taxa import RANKS, Taxon
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Lineage = tuple[str, ...]  # the names from kingdom down to some rank
+
+TEXT_TYPES = ("com", "sci", "taxon", "sci_com", "taxon_com")  # the five that training mixes
+UNKNOWN = ("unknown", "unidentified", "(unidentified)", "not_classified", "pleasehelp")
+KINGDOMS = {"Metazoa": "Animalia", "Archaeplastida": "Plantae", "Chloroplastida": "Plantae"}  # synonyms
+# small words inside the names of authors
+PARTICLES = ("de", "den", "der", "du", "la", "le", "von", "van", "ex", "et", "and", "in")
+
+
+class Rank(IntEnum):
+    """The seven ranks, kingdom = 0 to species = 6."""
+
+    KINGDOM = 0
+    PHYLUM = 1
+    CLASS = 2
+    ORDER = 3
+    FAMILY = 4
+    GENUS = 5
+    SPECIES = 6
+
+    def get_label(self) -> str:
+        """ "kingdom", "phylum", and so on."""
+        return RANKS[self]
+
+
+# ------------------------------------------------------------------------------------------------------------ cleaning
+
+
+def clean(taxon: Taxon) -> Taxon:
+    """A taxon as data sources write it -> as the captions want it: "Panthera", "leo" from "PANTHERA", "<i>Panthera leo</i> L.".
+
+    HTML tags, authors, years and brackets go, and "ssp.", "subsp.", "var." with what follows; what is unknown becomes empty;
+    kingdoms get one name each. A species that repeats its genus loses it, one that brings the missing genus gives it away,
+    and "pica pica" in place of an epithet is "pica". Ranks are capitalised, the epithet is small. A third name without a
+    mark stays: "lupus familiaris". The common name keeps its case.
+
+    For use on raw data, once: in "pica melanotos", a magpie's subspecies, a second pass would take "pica" for the genus.
+    """
+    *ranks, genus, species = (_strip(value) for value in taxon.path)
+    genus, species = _binomial(genus, species)
+    kingdom, phylum, class_, order, family, genus = (name.capitalize() for name in (*ranks, genus))
+    kingdom = KINGDOMS.get(kingdom, kingdom)
+    return replace(
+        taxon,
+        kingdom=kingdom,
+        phylum=phylum,
+        class_=class_,
+        order=order,
+        family=family,
+        genus=genus,
+        species=species,
+        common_name=_strip(taxon.common_name),
+    )
+
+
+def _strip(value: str) -> str:
+    """Without HTML and surplus spaces; empty if it says that nothing is known."""
+    value = " ".join(re.sub(r"<[^<>]*>|[<>]", " ", value).split())
+    return "" if value.lower() in UNKNOWN else value
+
+
+def _binomial(genus: str, species: str) -> tuple[str, str]:
+    """Genus and epithet from the two fields."""
+    if species.isupper():  # then capitals do not tell names of authors
+        species = species.lower()
+    words = species.replace("×", " ").split()
+    if len(words) > 1 and _is_genus(words, genus):
+        genus = genus or words[0]
+        del words[0]
+    epithet = list[str]()
+    for i, word in enumerate(words):
+        name = word.rstrip(",;")
+        if not _word_like(name) or (epithet and (not name.islower() or _is_author(words, i))):
+            break  # a bracket, a year, an author, "var."
+        epithet.append(name.lower())
+        if name != word:
+            break
+    while len(epithet) > 1 and epithet[-1] in PARTICLES:
+        epithet.pop()
+    if len(epithet) == 2 and epithet[0] == epithet[1]:
+        epithet.pop()
+    return genus, " ".join(epithet)
+
+
+def _is_genus(words: Sequence[str], genus: str) -> bool:
+    """Whether "Panthera leo ..." begins here, and not "leo Linnaeus": told by capitals and by what follows. A genus that is
+    known must be this one; but in "lynx (L.)" of the genus Lynx it is the epithet that stands there."""
+    first, second = words[0], words[1].rstrip(",;")
+    if not (_word_like(first) and _word_like(second)):
+        return False
+    if genus:
+        return first.lower() == genus.lower() and (first[0].isupper() or second.islower())
+    if first[0].isupper():
+        return second.islower() or (second == words[1] and not _is_author(words, 1))
+    return second.islower() and not _is_author(words, 1)
+
+
+def _word_like(name: str) -> bool:
+    return bool(re.fullmatch(r"[\w-]+", name) and re.search(r"[^\W\d_]{2}", name))
+
+
+def _is_author(words: Sequence[str], i: int) -> bool:
+    """Whether a year or another author follows word i."""
+    return i + 1 < len(words) and bool(re.fullmatch(r"\W*\d{4}\W*|&|et", words[i + 1]))
+
+
+# ------------------------------------------------------------------------------------------------------------ captions
+
+
+def names(taxon: Taxon) -> dict[str, str]:
+    """The bare names of a cleaned taxon, keyed as the files of a shard: scientific_name, taxonomic_name, common_name.
+
+    Missing ranks are left out. Without a genus the scientific name is the taxonomic one (there the authors' script writes
+    "a photo of .", or the bare epithet); without a common name it is the scientific one. Common names are in small letters,
+    which changes nothing for the model: its tokenizer reads everything so.
+    """
+    taxonomic = " ".join(name for name in taxon.path if name)
+    if not taxonomic:
+        raise ValueError(f"captions: a taxon needs at least one rank, got {taxon}")
+    scientific = " ".join(name for name in taxon.path[Rank.GENUS :] if name) if taxon.genus else taxonomic
+    return dict(
+        scientific_name=scientific, taxonomic_name=taxonomic, common_name=taxon.common_name.lower() or scientific
+    )
+
+
+def captions(taxon: Taxon) -> dict[str, str]:
+    """The captions of a cleaned taxon, keyed as the files of a shard: the five of TEXT_TYPES, then taxonTag, taxonTag_com.
+
+    Fallbacks as in `names`.
+    """
+    bare = names(taxon)
+    scientific, taxonomic, common = bare["scientific_name"], bare["taxonomic_name"], bare["common_name"]
+    tagged = " ".join(f"{rank} {name}" for rank, name in zip(RANKS, taxon.path) if name)
+    return dict(
+        com=f"a photo of {common}.",
+        sci=f"a photo of {scientific}.",
+        taxon=f"a photo of {taxonomic}.",
+        sci_com=f"a photo of {scientific} with common name {common}.",
+        taxon_com=f"a photo of {taxonomic} with common name {common}.",
+        taxonTag=f"a photo of {tagged}.",
+        taxonTag_com=f"a photo of {tagged} with common name {common}.",
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------- tree
+
+
+@overload
+def rollup(
+    probabilities: NDArray[np.floating], taxa: Sequence[Taxon], rank: Rank
+) -> tuple[NDArray[np.floating], list[Lineage]]: ...
+@overload
+def rollup(probabilities: Tensor, taxa: Sequence[Taxon], rank: Rank) -> tuple[Tensor, list[Lineage]]: ...
+def rollup(probabilities, taxa, rank):  # type: ignore[no-untyped-def]
+    """Sum the probabilities of species into groups of a higher rank.
+
+    probabilities  [..., S] of the S taxa, numpy array or torch tensor (gradients pass)
+    returns        ([..., G], groups): the same kind of array, and the G groups in order of first appearance
+
+    A group is a full path from the kingdom down to `rank`, not a name: canadensis is a deer, a sheep and a goose.
+    """
+    if probabilities.shape[-1] != len(taxa):
+        raise ValueError(f"rollup: {probabilities.shape[-1]} probabilities for {len(taxa)} taxa")
+    groups, index = groups_at(taxa, Rank(rank))
+    if isinstance(probabilities, np.ndarray):
+        order = np.argsort(index, kind="stable")
+        starts = np.searchsorted(index[order], np.arange(len(groups)))
+        return np.add.reduceat(probabilities[..., order], starts, axis=-1), groups
+    import torch
+
+    out = probabilities.new_zeros((*probabilities.shape[:-1], len(groups)))
+    return out.index_add(-1, torch.as_tensor(index, device=probabilities.device), probabilities), groups
+
+
+def groups_at(taxa: Iterable[Taxon], rank: Rank) -> tuple[list[Lineage], NDArray[np.int64]]:
+    """The different paths down to a rank, and for each taxon which of them it has."""
+    numbers: dict[Lineage, int] = {}
+    index = [numbers.setdefault(taxon.path[: rank + 1], len(numbers)) for taxon in taxa]
+    return list(numbers), np.array(index, np.int64)
+
+
+def tree_distance(a: Taxon, b: Taxon) -> int:
+    """Ranks up to the lowest common ancestor: 0 the same species, 1 the same genus, ..., 7 different kingdoms."""
+    shared = 0
+    for x, y in zip(a.path, b.path):
+        if x != y:
+            break
+        shared += 1
+    return len(RANKS) - shared
+
+
+def lca_height(a: Sequence[Taxon], b: Sequence[Taxon]) -> NDArray[np.int64]:
+    """`tree_distance` of all pairs [A, B]: the height of each lowest common ancestor above the species.
+
+    How severe mistakes are: `lca_height(taxa, taxa)[truth, predicted].mean()`.
+    """
+    height = np.full((len(a), len(b)), len(RANKS))
+    for rank in Rank:
+        _, index = groups_at([*a, *b], rank)
+        height -= index[: len(a), None] == index[None, len(a) :]
+    return height
+
+
+def taxa_filter(rank: Rank, names: str | Sequence[str], taxa: Sequence[Taxon]) -> NDArray[np.bool_]:
+    """Which taxa [S] belong to the groups of these names at a rank; capitals do not matter.
+
+    A species goes by its two names ("Ovis canadensis"), other ranks by one. A name that two kingdoms use means both groups.
+    Raises ValueError for a name that none of the taxa has, with the closest ones there are.
+    """
+    rank = Rank(rank)
+    parts = slice(Rank.GENUS, None) if rank is Rank.SPECIES else slice(rank, rank + 1)
+    own = [" ".join(taxon.path[parts]) if all(taxon.path[parts]) else "" for taxon in taxa]
+    known = {name.lower(): name for name in own if name}
+    wanted = {name.lower() for name in ([names] if isinstance(names, str) else names)}
+    if not wanted:
+        raise ValueError("taxa_filter: no names")
+    if unknown := sorted(wanted - known.keys()):
+        lines = [
+            f"taxa_filter: {len(unknown)} of {len(wanted)} names are no {rank.get_label()} of the {len(own)} taxa:"
+        ]
+        for name in unknown[:5]:
+            close = [known[key] for key in difflib.get_close_matches(name, known, n=3)]
+            close += [full for key, full in known.items() if name in key.split() and full not in close][:3]
+            lines.append(f"  {name!r:.80}: " + (f"did you mean {' or '.join(close)}?" if close else "nothing like it"))
+        if len(unknown) > 5:
+            lines.append(f"  and {len(unknown) - 5} more")
+        raise ValueError("\n".join(lines))
+    return np.array([name.lower() in wanted for name in own], bool)

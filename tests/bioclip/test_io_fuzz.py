@@ -1,0 +1,313 @@
+"""Thousands of damaged files: each is read as something valid or refused with FormatError, in little memory.
+
+Every reader starts from a small good file. A mutation flips, cuts, repeats or inserts bytes, overwrites a number with an
+extreme one, or swaps a word or line. The seeds are fixed; a failure names the reader and the number of its file.
+"""
+
+import copy
+import io
+import random
+import struct
+import sys
+import tarfile
+import tracemalloc
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bestpapers.bioclip.io import (
+    FormatError,
+    Skips,
+    load,
+    load_label_embeddings,
+    read_photos,
+    read_shards,
+    save_label_embeddings,
+    save_local,
+    shard_sizes,
+    weights,
+    write_shards,
+)
+from bestpapers.bioclip.taxa import taxa
+from bestpapers.course.files import parse_json
+
+from .tiny import CONFIG, tiny_clip
+
+resource = pytest.importorskip("resource")
+
+FILES = 700  # per reader
+PEAK = 4 << 20  # bytes while reading one file of at most 40 kB; open_clip's classes included
+
+EXTREME = [
+    *(struct.pack("<Q", n) for n in (0, 1, 2**31, 2**40, 2**63 - 1, 2**64 - 1)),
+    *(struct.pack("<f", x) for x in (np.nan, np.inf, -np.inf, 3e38, 1e-45)),
+    *(
+        b"77777777777\0",
+        b"00000000000\0",
+        b"\x80" + b"\xff" * 11,
+        b"\x80" + bytes(3) + b"\x7f" + bytes(7),
+    ),  # tar's numbers
+]
+WORDS = [
+    *(b"0.5", b"-1", b"nan", b"1e999", b"0", b"9" * 400, b"18446744073709551616", b"1000001", b"NaN", b"-Infinity"),
+    *(b"null", b"true", b"[]", b"{}", b'""', b'"x"', b"[[[[1]]]]", b'"a\\u0000"', b'"\\ud800"', b"\xff", b'"', b""),
+    *(
+        b"../../x.png",
+        b"/etc/passwd",
+        b"class",
+        b"cls",
+        b"filepath",
+        b"O",
+        b"<f8",
+        b"|S1000000000",
+        b"(2, 99999999999)",
+    ),
+    *(b"ustar\x0000", b"GNU.sparse.size=99999999999", b"size", b"path=../../x.jpg", b"F64", b"BOOL", b"data_offsets"),
+]
+
+
+def mutate(data: bytes, rng: random.Random) -> bytes:
+    """One to three changes."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3))):
+        at = rng.randrange(len(data) + 1)
+        kind = rng.randrange(8)
+        if kind == 0:  # bytes
+            out = bytearray(data)
+            for _ in range(rng.randint(1, 4)):
+                if out:
+                    out[rng.randrange(len(out))] = rng.randrange(256)
+            data = bytes(out)
+        elif kind == 1:
+            data = data[:at]
+        elif kind == 2:
+            data = data[:at] + rng.randbytes(rng.randint(1, 40)) + data[at:]
+        elif kind == 3:  # repeat or leave out a piece, for a tar also whole blocks
+            at, n = rng.choice(((at, rng.randint(1, 200)), (at // 512 * 512, 512 * rng.randint(1, 3))))
+            piece = data[at : at + n]
+            data = data[:at] + piece * rng.choice((0, 2, 3)) + data[at + len(piece) :]
+        elif kind == 4:  # a count or a number
+            value = rng.choice(EXTREME)
+            at = min(at, rng.choice((8, 124, len(data))))  # counts stand early
+            data = data[:at] + value + data[at + len(value) :]
+        elif kind == 5:  # lines
+            lines = data.split(b"\n")
+            i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
+            lines[i] = rng.choice((lines[j], b"", lines[i] + b" " + lines[j], lines[i][: rng.randrange(40)]))
+            data = b"\n".join(lines)
+        else:  # a word, with what separates it in JSON, in tables and in headers
+            ends = [i for i, byte in enumerate(data) if byte in b" ,:\n[]{}\0"]
+            if len(ends) > 1:
+                k = rng.randrange(len(ends) - 1)
+                n = rng.randrange(len(ends) - 1)  # another word of the file, or one of the list
+                new = rng.choice((data[ends[n] + 1 : ends[n + 1]], rng.choice(WORDS)))
+                data = data[: ends[k] + 1] + new + data[ends[k + 1] :]
+    return data
+
+
+def signed(data: bytes) -> bytes:
+    """A tar file whose damaged headers have the right check sums, so that the damage reaches the reader."""
+    out = bytearray(data)
+    for at in range(0, len(out) - 511, 512):
+        if out[at + 257 : at + 262] == b"ustar":
+            out[at + 148 : at + 156] = b" " * 8
+            out[at + 148 : at + 156] = b"%06o\0 " % sum(out[at : at + 512])
+    return bytes(out)
+
+
+# -------------------------------------------------------------------------------------------------------------- readers
+
+
+def check_labels(found) -> None:
+    assert found.embeddings.shape[1] == len(found.taxa) == 3
+    assert found.embeddings.dtype == np.float32
+    assert np.isfinite(found.embeddings).all()
+    assert all(isinstance(name, str) for taxon in found.taxa for name in (*taxon.path, taxon.common_name))
+
+
+def check_photos(photos) -> None:
+    for photo in photos:
+        assert photo.label.strip()
+        assert photo.path.is_file()
+        assert photo.taxon is None or any(photo.taxon.path)
+
+
+def check_samples(samples) -> None:
+    for sample in samples:
+        assert sample.image.mode == "RGB"
+        assert isinstance(sample.texts["com"], str)
+
+
+def check_sizes(sizes) -> None:
+    assert all(isinstance(count, int) and count >= 0 for count in sizes.values())
+
+
+@pytest.fixture(scope="module")
+def readers(tmp_path_factory):
+    """name: (good file, reader of bytes, check of what it returns)."""
+    folder = tmp_path_factory.mktemp("fuzz")
+    out = {}
+
+    def add(name, path, read, check, damage=lambda data: data):
+        good = path.read_bytes()
+
+        def reader(data):
+            path.write_bytes(damage(data))
+            try:
+                return read()
+            finally:
+                path.write_bytes(good)
+
+        out[name] = good, reader, check
+
+    save_label_embeddings(folder / "a", np.random.default_rng(0).standard_normal((8, 3)), taxa()[:3])
+    for ending in ("npy", "json"):
+        add(f"labels.{ending}", folder / f"a.{ending}", lambda: load_label_embeddings(folder / "a"), check_labels)
+
+    (folder / "p" / "b").mkdir(parents=True)
+    Image.new("RGB", (8, 6)).save(folder / "p" / "b" / "1.jpg")
+    Image.new("RGB", (8, 6)).save(folder / "p" / "b" / "2.jpg", quality=30)
+    (folder / "p" / "metadata.csv").write_text(
+        "filepath,class,kingdom,phylum,cls,order,family,genus,species,common_name\n"
+        'b/1.jpg,"a lion, resting",Animalia,Chordata,Mammalia,Carnivora,Felidae,Panthera,"leo (L., 1758)",Lion\n'
+        "b/2.jpg,moss,Plantae,,,,,,,\n"
+    )
+    add("metadata.csv", folder / "p" / "metadata.csv", lambda: read_photos(folder / "p"), check_photos)
+    photo = read_photos(folder / "p")[0]
+    add("photo", photo.path, photo.image, lambda image: image.load())
+
+    triples = [(f"k{i}", np.full((8, 8, 3), 40 * i, np.uint8), taxa()[i]) for i in range(2)]
+    write_shards(folder / "s", triples, size=8)
+    add("sizes.json", folder / "s" / "sizes.json", lambda: shard_sizes(folder / "s"), check_sizes)
+    for name, kind in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)):
+        path = folder / f"{name}.tar"
+        with tarfile.open(folder / "s" / "shard-000000.tar") as old, tarfile.open(path, "w", format=kind) as new:
+            for member in old:
+                if member.name.endswith((".jpg", ".com.txt")):
+                    data = old.extractfile(member)
+                    member.name = ("long" * 40 if kind != tarfile.USTAR_FORMAT else "") + member.name
+                    new.addfile(member, data)
+        end = len(path.read_bytes().rstrip(b"\0")) // 512 * 512 + 512
+        path.write_bytes(path.read_bytes()[: end + 1024])  # without the padding, most of the file
+        add(f"{name}.tar", path, lambda path=path: list(read_shards(path, ["com"])), check_samples)
+        add(f"{name}.tar, signed", path, lambda path=path: list(read_shards(path, ["com"])), check_samples, signed)
+
+    config = copy.deepcopy(CONFIG)
+    config["model_cfg"]["text_cfg"] |= dict(vocab_size=100, context_length=8)
+    config["model_cfg"]["vision_cfg"] |= dict(image_size=16, patch_size=8)
+    save_local(tiny_clip(config=config), folder / "w", config)
+
+    def read_weights():
+        path = folder / "w" / weights.CONFIG
+        found = weights._check_config(parse_json(path.read_bytes(), path), path)
+        weights._check_weights(folder / "w", found)
+        return found
+
+    for name in (weights.CONFIG, weights.WEIGHTS):
+        add(name, folder / "w" / name, read_weights, lambda found: found["model_cfg"])
+    out["folder of weights"] = folder / "w"
+    return out
+
+
+READERS = (
+    *("labels.npy", "labels.json", "metadata.csv", "photo", "sizes.json", weights.CONFIG, weights.WEIGHTS),
+    *(f"{kind}.tar{signed}" for kind in ("ustar", "gnu", "pax") for signed in ("", ", signed")),
+)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_files(readers, name):
+    good, read, check = readers[name]
+    assert len(good) <= 40_000
+    check(read(good))
+    counts = dict(read=0, refused=0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
+    try:
+        for i in range(FILES):
+            data = mutate(good, random.Random(f"{name} {i}"))
+            tracemalloc.reset_peak()
+            start = tracemalloc.get_traced_memory()[0]
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    result = read(data)
+            except FormatError as error:
+                counts["refused"] += 1
+                result = error
+            except Exception as error:
+                raise AssertionError(f"{name}, file {i}: {type(error).__name__}: {error}") from error
+            else:
+                counts["read"] += 1
+            assert tracemalloc.get_traced_memory()[1] - start < PEAK, f"{name}, file {i}"
+            if isinstance(result, FormatError):
+                assert min(map(len, (result.field, result.expected, result.found))) > 0
+                assert len(str(result)) < 2000
+            else:
+                check(result)
+    finally:
+        tracemalloc.stop()
+    if sys.platform == "linux":  # what torch and Pillow take counts here too
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64_000  # kB
+    print(f"{name}: {counts}")
+    assert min(counts.values()) >= FILES // 100, counts  # damage that always or never shows tests nothing
+
+
+@pytest.mark.parametrize("name", ["ustar.tar", "pax.tar, signed"])
+def test_skips_take_all_damage(readers, name, tmp_path):
+    """With `skips` no damage stops the reading, and none goes uncounted."""
+    good, _, check = readers[name]
+    path = tmp_path / "a.tar"
+    path.write_bytes(good)
+    whole = [(s.key, s.texts["com"], s.image.tobytes()) for s in read_shards(path, ["com"])]
+    less = 0
+    for i in range(200):
+        data = mutate(good, random.Random(i))
+        path.write_bytes(signed(data) if "signed" in name else data)
+        skips = Skips()
+        found = list(read_shards(path, ["com"], skips=skips))
+        check(found)
+        try:
+            strict, error = list(read_shards(path, ["com"])), None
+        except FormatError as caught:
+            error = str(caught)
+        assert error in skips.messages if error else skips.count == 0
+        assert error or [s.key for s in strict] == [s.key for s in found]
+        less += len(found) < len(whole)
+    assert less > 20
+
+
+def test_weights_that_pass_the_checks_are_loaded_or_refused(readers):
+    folder = readers["folder of weights"]
+    counts = dict(read=0, refused=0)
+    for name in (weights.CONFIG, weights.WEIGHTS):
+        good = (folder / name).read_bytes()
+        i = 0
+        while sum(counts.values()) < (12 if name == weights.CONFIG else 24):
+            data, i = mutate(good, random.Random(i)), i + 1
+            try:
+                readers[name][1](data)
+            except FormatError:
+                continue
+            (folder / name).write_bytes(data)
+            try:
+                model, preprocess, _ = load(f"local-dir:{folder}")
+            except FormatError:
+                counts["refused"] += 1
+            else:
+                counts["read"] += 1
+                assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+                assert preprocess(Image.new("RGB", (50, 40))).isfinite().all()
+            finally:
+                (folder / name).write_bytes(good)
+    assert counts["read"] > 5
+
+
+def test_mutations_are_the_same_everywhere():
+    assert mutate(b"abc 12 [3]", random.Random("x 1")) == mutate(b"abc 12 [3]", random.Random("x 1"))
+    assert len({mutate(b"abc 12 [3]\n4 5", random.Random(i)) for i in range(200)}) > 150
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("a"))
+    assert signed(buffer.getvalue()) == buffer.getvalue()

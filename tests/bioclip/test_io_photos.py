@@ -1,0 +1,172 @@
+"""Photographs of a reader: a folder per class, or the table that the authors' evaluation reads."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bestpapers.bioclip.io import FormatError, Photo, Skips, read_photos
+from bestpapers.bioclip.taxa import taxa
+
+LION = taxa()[0]
+FISH = dict(kingdom="Animalia", phylum="Chordata", cls="", order="Cypriniformes", genus="Carassius", species="auratus")
+
+
+def save(path, color=(200, 10, 10), size=(8, 6), **kw):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path, **kw)
+
+
+def table(path, rows, **kw):
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, **kw)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_folder_per_class(tmp_path):
+    for name in ("Oak leaf/2.jpg", "Oak leaf/1.PNG", "\u6a39/a.webp", "Oak leaf/notes.txt", ".cache/x.jpg"):
+        if name.endswith("txt"):
+            (tmp_path / name).write_text("no image")
+        else:
+            save(tmp_path / name)
+    save(tmp_path / "loose.jpg")
+    save(tmp_path / "Oak leaf" / "deeper" / "3.jpg")
+    (tmp_path / "empty").mkdir()
+    photos = read_photos(tmp_path)
+    assert [(p.path.name, p.label, p.taxon) for p in photos] == [
+        ("1.PNG", "Oak leaf", None),
+        ("2.jpg", "Oak leaf", None),
+        ("a.webp", "\u6a39", None),
+    ]
+    assert all(photo.image().size == (8, 6) and photo.image().mode == "RGB" for photo in photos)
+
+
+def test_the_authors_table(tmp_path):
+    """Its columns: a nameless index, seven ranks with cls for class, common_name, filepath, class."""
+    save(tmp_path / "images" / "1.jpg")
+    save(tmp_path / "images" / "2.jpg")
+    ranks = dict(zip(("kingdom", "phylum", "cls", "order", "family", "genus", "species"), LION.path))
+    rows = [
+        {"": "0", **ranks, "common_name": "Lion", "filepath": "images/1.jpg", "class": "a lion, resting"},
+        {"": "1", **FISH, "common_name": "", "filepath": "images/2.jpg", "class": "goldfish", "family": ""},
+    ]
+    table(tmp_path / "metadata.csv", rows)
+    for source in (tmp_path, tmp_path / "metadata.csv", str(tmp_path)):
+        lion, fish = read_photos(source)
+        assert lion == Photo((tmp_path / "images/1.jpg").resolve(), "a lion, resting", LION)
+        assert fish.taxon.path == ("Animalia", "Chordata", "", "Cypriniformes", "", "Carassius", "auratus")
+    table(tmp_path / "labels.csv", [{"filepath": "images/1.jpg", "class": "Boletus edulis Bull."}])
+    assert read_photos(tmp_path / "labels.csv")[0].taxon is None
+
+
+def test_pixels_are_rgb_and_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was held upright: turn by 90 degrees
+    save(tmp_path / "a" / "1.jpg", size=(80, 40), exif=exif)
+    rgba = np.zeros((5, 7, 4), np.uint8)
+    rgba[..., 1] = 9
+    Image.fromarray(rgba).save(tmp_path / "a" / "2.png")
+    Image.new("P", (7, 5)).save(tmp_path / "a" / "3.png", transparency=0)
+    Image.new("CMYK", (7, 5)).save(tmp_path / "a" / "4.jpg")
+    images = [photo.image() for photo in read_photos(tmp_path)]
+    assert [image.size for image in images] == [(40, 80), (7, 5), (7, 5), (7, 5)]
+    assert {image.mode for image in images} == {"RGB"}
+    assert (np.asarray(images[1]) == (0, 9, 0)).all()
+
+
+def bad_rows(folder):
+    """(row, what the error says)"""
+    save(folder / "good.jpg")
+    save(folder.parent / "outside.jpg")
+    (folder / "text.jpg").write_text("hello")
+    cut = io.BytesIO()
+    Image.new("RGB", (300, 300)).save(cut, "GIF")
+    (folder / "gif.jpg").write_bytes(cut.getvalue())
+    return [
+        ({"filepath": "none.jpg", "class": "a"}, "which is not there"),
+        ({"filepath": "../outside.jpg", "class": "a"}, "a path inside"),
+        ({"filepath": "/etc/hostname", "class": "a"}, "a path inside"),
+        ({"filepath": "", "class": "a"}, "a file name"),
+        ({"filepath": "good.jpg", "class": " "}, "column class: expected a text"),
+        ({"filepath": "text.jpg", "class": "a"}, "something else"),
+        ({"filepath": "gif.jpg", "class": "a"}, "something else"),
+    ]
+
+
+def test_bad_rows_are_refused_or_counted(tmp_path):
+    folder = tmp_path / "photos"
+    rows = bad_rows(folder)
+    for row, message in rows:
+        table(folder / "metadata.csv", [row])
+        with pytest.raises(FormatError, match=message):
+            read_photos(folder)
+    good = {"filepath": "good.jpg", "class": "ok"}
+    table(folder / "metadata.csv", [good, *(row for row, _ in rows), good])
+    skips = Skips()
+    (photo,) = read_photos(folder, skips=skips)
+    assert photo.label == "ok"
+    assert skips.count == len(rows) + 1
+    for message, (_, want) in zip(skips.messages, rows):
+        assert want in message
+    assert "every photograph once, found that of line 2 again" in skips.messages[-1]
+
+
+def test_bad_tables(tmp_path):
+    save(tmp_path / "1.jpg")
+    for text, message in (
+        ("", "a column filepath"),
+        ("filepath,label\n1.jpg,a\n", "a column class"),
+        ("filepath;class\n1.jpg;a\n", "separate columns with commas"),
+        ("filepath,class,class\n1.jpg,a,b\n", "every column once"),
+        ("filepath,class\n1.jpg,a,b\n", "put quotes around text with commas"),
+        ("filepath,class\n1.jpg\n", "2 values"),
+        ('filepath,class\n1.jpg,"a\n', "comma-separated values"),
+        ("filepath,class\n", "at least one that can be read"),
+    ):
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(FormatError, match=message):
+            read_photos(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes("filepath,class\n1.jpg,\xe9\n".encode("latin-1"))
+    with pytest.raises(FormatError, match="save the table as UTF-8"):
+        read_photos(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbffilepath,class\r\n\r\n1.jpg,a\r\n")  # as Excel writes it
+    assert len(read_photos(tmp_path / "t.csv")) == 1
+
+
+def test_bad_folders(tmp_path):
+    (tmp_path / "a").mkdir()
+    with pytest.raises(FormatError, match=r"folders named after classes"):
+        read_photos(tmp_path)
+    with pytest.raises(FormatError, match="a folder that can be read"):
+        read_photos(tmp_path / "nowhere")
+    (tmp_path / "a" / "1.jpg").write_text("no image")
+    with pytest.raises(FormatError, match=r"1\.jpg"):
+        read_photos(tmp_path)
+    skips = Skips()
+    with pytest.raises(FormatError, match="at least one that can be read"):
+        read_photos(tmp_path, skips=skips)
+    assert skips.count == 1
+
+
+def test_pixels_are_decoded_late_and_damage_is_named(tmp_path):
+    save(tmp_path / "a" / "1.png", size=(300, 300))
+    data = (tmp_path / "a" / "1.png").read_bytes()
+    (tmp_path / "a" / "1.png").write_bytes(data[:-60])
+    (photo,) = read_photos(tmp_path)
+    with pytest.raises(FormatError, match=r"1\.png: image: expected a whole image"):
+        photo.image()
+
+
+def test_links_out_of_the_folder(tmp_path):
+    save(tmp_path / "secret" / "1.jpg")
+    save(tmp_path / "photos" / "a" / "2.jpg")
+    try:
+        (tmp_path / "photos" / "b").symlink_to(tmp_path / "secret")
+    except OSError:
+        pytest.skip("this system makes no links")
+    with pytest.raises(FormatError, match="a path inside"):
+        read_photos(tmp_path / "photos")

@@ -1,0 +1,276 @@
+"""Weights in the layout of the real ones: in a folder, in the cache of the Hub, sizes of ViT-B/16, and what is refused."""
+
+import copy
+import json
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from bestpapers.bioclip.io import FormatError, load, save_local, weights
+from bestpapers.course.data import DownloadError
+
+from .tiny import CONFIG, tiny_clip
+
+# what open_clip_config.json of imageomics/bioclip holds: ViT-B/16, and nothing for preprocessing but the defaults
+BIOCLIP = dict(
+    model_cfg=dict(
+        embed_dim=512,
+        vision_cfg=dict(image_size=224, layers=12, width=768, patch_size=16),
+        text_cfg=dict(context_length=77, vocab_size=49408, width=512, heads=8, layers=12),
+    ),
+    preprocess_cfg={},
+)
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)  # OpenAI's
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 80, 3)).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights")
+    save_local(tiny_clip(), path, CONFIG)
+    return path
+
+
+def same(a, b) -> bool:
+    return all(torch.equal(tensor, b.state_dict()[key]) for key, tensor in a.state_dict().items())
+
+
+# ------------------------------------------------------------------------------------------------------------- folders
+
+
+def test_round_trip(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["open_clip_config.json", "open_clip_model.safetensors"]
+    model, preprocess, tokenizer = load(f"local-dir:{folder}")
+    assert same(tiny_clip(), model)
+    assert not model.training
+    tokens = tokenizer(["a photo of Panthera leo.", "A PHOTO OF PANTHERA LEO."])
+    assert tokens.shape == (2, 77)
+    assert torch.equal(tokens[0], tokens[1])
+    with torch.no_grad():
+        assert model.encode_image(preprocess(PHOTO)[None]).shape == (1, 16)
+        assert model.encode_text(tokens).shape == (2, 16)
+
+
+def test_open_clip_reads_the_same(folder):
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+    ours, own_preprocess, tokenizer = load(f"local-dir:{folder}")
+    assert same(model, ours)
+    assert torch.equal(preprocess(PHOTO), own_preprocess(PHOTO))
+    words = ["a photo of Lynx lynx."]
+    assert torch.equal(open_clip.get_tokenizer(f"local-dir:{folder}")(words), tokenizer(words))
+
+
+def test_two_ways_to_a_square(folder):
+    _, hub, _ = load(f"local-dir:{folder}")
+    _, squash, _ = load(f"local-dir:{folder}", resize="squash")
+    left_black = np.zeros((40, 80, 3), np.uint8)
+    left_black[:, 20:60] = 255  # the square in the middle
+    photo = Image.fromarray(left_black)
+    white = torch.tensor([(1 - mean) / std for mean, std in zip(MEAN, STD)])
+    torch.testing.assert_close(hub(photo)[:, 2:-2, 2:-2], white[:, None, None].expand(3, 28, 28), atol=1e-2, rtol=0)
+    squashed = squash(photo)
+    assert squashed.shape == (3, 32, 32)
+    black = torch.tensor([-mean / std for mean, std in zip(MEAN, STD)])
+    torch.testing.assert_close(squashed[:, 16, 0], black)
+    torch.testing.assert_close(squashed[:, 16, 16], white)
+    torch.testing.assert_close(squashed, squash(photo.convert("RGBA")))
+    with pytest.raises(ValueError, match="resize must be"):
+        load(f"local-dir:{folder}", resize="crop")
+
+
+def test_settings_of_preprocessing_are_kept(tmp_path):
+    config = copy.deepcopy(CONFIG) | dict(
+        preprocess_cfg=dict(mean=[0, 0, 0], std=[0.5, 0.5, 0.5], interpolation="bilinear", resize_mode="squash")
+    )
+    save_local(tiny_clip(), tmp_path, config)
+    for resize in ("hub", "squash"):
+        _, preprocess, _ = load(f"local-dir:{tmp_path}", resize)
+        assert (preprocess(Image.new("RGB", (90, 30), (255, 255, 255))) - 2).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_in_the_file(folder, tmp_path, kind):
+    tensors = {key: tensor.to(kind) for key, tensor in load_file(folder / weights.WEIGHTS).items()}
+    save_file(tensors, tmp_path / weights.WEIGHTS)
+    (tmp_path / weights.CONFIG).write_text(json.dumps(CONFIG))
+    model, _, _ = load(f"local-dir:{tmp_path}")
+    assert {tensor.dtype for tensor in model.parameters()} == {torch.float32}
+    torch.testing.assert_close(model.text_projection, tensors["text_projection"].float())
+
+
+def test_only_what_fits_is_saved(tmp_path):
+    other = copy.deepcopy(CONFIG)
+    other["model_cfg"]["embed_dim"] = 17
+    with pytest.raises(ValueError, match=r"does not describe the model.*text_projection"):
+        save_local(tiny_clip(), tmp_path, other)
+    with pytest.raises(ValueError, match="does not describe the model"):
+        save_local(tiny_clip(), tmp_path, {})
+    assert not list(tmp_path.iterdir())
+
+
+# -------------------------------------------------------------------------------------------------------- the real ones
+
+
+def test_the_real_sizes(tmp_path):
+    """ViT-B/16 with an empty file of the true length: every tensor is expected as it is there, and none is read."""
+    with torch.device("meta"):
+        shapes = {key: list(t.shape) for key, t in open_clip.CLIP(**BIOCLIP["model_cfg"]).state_dict().items()}
+    assert shapes["visual.conv1.weight"] == [768, 3, 16, 16]
+    assert shapes["token_embedding.weight"] == [49408, 512]
+    header, end = {}, 0
+    for key, shape in shapes.items():
+        size = 4 * int(np.prod(shape))
+        header[key] = dict(dtype="F32", shape=shape, data_offsets=[end, end + size])
+        end += size
+    assert end / 4 == pytest.approx(150e6, rel=0.01)
+    data = json.dumps(header).encode()
+    (tmp_path / weights.CONFIG).write_text(json.dumps(BIOCLIP))
+    with (tmp_path / weights.WEIGHTS).open("wb") as file:
+        file.write(len(data).to_bytes(8, "little") + data)
+        file.truncate(8 + len(data) + end)  # zeros that take no room on the disk
+    weights._check_weights(tmp_path, weights._check_config(BIOCLIP, tmp_path / weights.CONFIG))
+    larger = copy.deepcopy(BIOCLIP)
+    larger["model_cfg"]["vision_cfg"]["patch_size"] = 32
+    with pytest.raises(FormatError, match=r"visual\.positional_embedding"):
+        weights._check_weights(tmp_path, larger)
+
+
+@pytest.fixture
+def hub(folder, tmp_path, monkeypatch):
+    """The cache that the Hub's own library keeps, with one repository in it, and no network."""
+    from huggingface_hub import constants
+
+    commit = "3027d80" + "0" * 33
+    repository = tmp_path / "models--imageomics--bioclip"
+    snapshot = repository / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    (repository / "blobs").mkdir()
+    for number, path in enumerate(sorted(folder.iterdir())):
+        blob = repository / "blobs" / f"{number:064x}"
+        blob.write_bytes(path.read_bytes())
+        (snapshot / path.name).symlink_to(f"../../blobs/{blob.name}")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return snapshot
+
+
+def test_what_the_hub_sent_once_is_found_without_a_network(hub):
+    model, preprocess, tokenizer = load("hf-hub:imageomics/bioclip")
+    assert same(tiny_clip(), model)
+    assert preprocess(PHOTO).shape == (3, 32, 32)
+    assert tokenizer(["x"]).shape == (1, 77)
+    pinned, _, _ = load(f"hf-hub:imageomics/bioclip@{hub.name}")
+    assert same(model, pinned)
+    (hub / weights.WEIGHTS).unlink()
+    with pytest.raises(FormatError, match="nothing of that name; a repository that has only"):
+        load("hf-hub:imageomics/bioclip")
+
+
+def test_no_pickle_is_fetched(folder, monkeypatch):
+    import huggingface_hub
+
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **kw: asked.append((a, kw)) or str(folder))
+    load("hf-hub:imageomics/bioclip@refs/pr/1")
+    files = ["open_clip_config.json", "open_clip_model.safetensors"]
+    assert asked == [(("imageomics/bioclip",), dict(repo_type="model", revision="refs/pr/1", allow_patterns=files))]
+
+
+@pytest.mark.parametrize(
+    "name", ["imageomics/bioclip-2", "imageomics/bioclip@v9", "../../etc", "", "a/b/c", "imageomics/bio clip", "x\0y"]
+)
+def test_what_cannot_be_fetched(hub, name):
+    with pytest.raises(DownloadError, match=r"(?s)hf-hub:.*put open_clip_config\.json and .* into a folder by hand"):
+        load(f"hf-hub:{name}")
+
+
+# -------------------------------------------------------------------------------------------------------------- damage
+
+
+def broken(**changes) -> dict:
+    """CONFIG with values changed by path, such as model_cfg__embed_dim."""
+    config = copy.deepcopy(CONFIG)
+    for path, value in changes.items():
+        *parents, last = path.split("__")
+        part = config
+        for name in parents:
+            part = part[name]
+        part[last] = value
+    return config
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        (dict(model_cfg=3), "model_cfg"),
+        (dict(model_cfg__vision_cfg=None), "model_cfg.vision_cfg"),
+        (dict(model_cfg__text_cfg=[]), "model_cfg.text_cfg"),
+        (dict(model_cfg__embed_dim="16"), "model_cfg.embed_dim"),
+        (dict(model_cfg__embed_dim=17), "text_projection"),
+        (dict(model_cfg__vision_cfg__layers=10**9), "config.model_cfg.vision_cfg.layers"),
+        (dict(model_cfg__vision_cfg__layers=10**5), "model_cfg.vision_cfg.layers"),
+        (dict(model_cfg__vision_cfg__layers=2), "visual.transformer"),
+        (dict(model_cfg__text_cfg__layers=[1] * 201), "model_cfg"),
+        (dict(model_cfg__text_cfg__vocab_size=10**12), "config.model_cfg.text_cfg.vocab_size"),
+        (dict(model_cfg__text_cfg__heads=3), "model_cfg"),
+        (dict(model_cfg__text_cfg__hf_model_name="x/y"), "hf_model_name"),
+        (dict(model_cfg__vision_cfg__timm_model_name="vit"), "timm_model_name"),
+        (dict(model_cfg__vision_cfg__patch_size=0), "model_cfg"),
+        (dict(model_cfg__vision_cfg__pos_embed_type="sin_cos_2d"), "vision_cfg.pos_embed_type"),
+        (dict(model_cfg__vision_cfg__unheard_of=1), "model_cfg"),
+        (dict(model_cfg__unheard_of=1), "model_cfg"),
+        (dict(preprocess_cfg=3), "preprocess_cfg"),
+        (dict(preprocess_cfg=dict(mean=[0, 0])), "preprocess_cfg.mean"),
+        (dict(preprocess_cfg=dict(std=[0, 1, 1])), "preprocess_cfg.std"),
+        (dict(preprocess_cfg=dict(std=[float("nan")] * 3)), "config.preprocess_cfg.std.0"),
+        (dict(preprocess_cfg=dict(resize_mode="crop")), "preprocess_cfg.resize_mode"),
+    ],
+)
+def test_bad_configs(folder, tmp_path, changes, field):
+    (tmp_path / weights.CONFIG).write_text(json.dumps(broken(**changes)))
+    (tmp_path / weights.WEIGHTS).write_bytes((folder / weights.WEIGHTS).read_bytes())
+    with pytest.raises(FormatError) as caught:
+        load(f"local-dir:{tmp_path}")
+    assert caught.value.field.strip("'").startswith(field)
+
+
+def test_bad_weights(folder, tmp_path):
+    path = tmp_path / weights.WEIGHTS
+    with pytest.raises(FormatError, match="nothing of that name"):
+        load(f"local-dir:{tmp_path}")
+    (tmp_path / weights.CONFIG).write_text(json.dumps(CONFIG))
+    (tmp_path / "open_clip_pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n")
+    with pytest.raises(
+        FormatError, match=r"open_clip_pytorch_model\.bin, a pickle; .*never read here.*safetensors/convert"
+    ):
+        load(f"local-dir:{tmp_path}")
+    data = (folder / weights.WEIGHTS).read_bytes()
+    for bad in (b"", data[:1000], data[:-1], b"\xff" * 8 + data[8:], b"\x80\x04cos\nsystem\n"):
+        path.write_bytes(bad)
+        with pytest.raises(FormatError, match="a whole safetensors file"):
+            load(f"local-dir:{tmp_path}")
+    tensors = load_file(folder / weights.WEIGHTS)
+    for key, value, message in (
+        ("text_projection", None, "found none"),
+        ("extra", torch.zeros(2), "no such tensor in this model"),
+        ("ln_final.weight", torch.zeros(9), r"expected shape \[8\].*found shape \[9\]"),
+        ("ln_final.weight", torch.full((8,), torch.nan), "NaN or infinity"),
+    ):
+        changed = {name: tensor for name, tensor in (tensors | {key: value}).items() if tensor is not None}
+        save_file(changed, path)
+        with pytest.raises(FormatError, match=message):
+            load(f"local-dir:{tmp_path}")
+    save_file({key: t.reshape(1) if key == "logit_scale" else t for key, t in tensors.items()}, path)
+    load(f"local-dir:{tmp_path}")  # as some tools write a single number
+
+
+@pytest.mark.parametrize("name", ["ViT-B-16", "/tmp", "imageomics/bioclip", ""])
+def test_bad_names(name):
+    with pytest.raises(ValueError, match="must start with local-dir: or hf-hub:"):
+        load(name)

@@ -1,0 +1,274 @@
+"""The command line: tables and files of predictions, embeddings, lists of taxa, and what it says when it cannot."""
+
+import csv
+import io as memory
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bestpapers.bioclip import __main__ as program
+from bestpapers.bioclip import io
+from bestpapers.bioclip.classify import BaseClassifier, CustomLabelsClassifier, Rank, TreeOfLifeClassifier
+from bestpapers.bioclip.taxa import RANKS, taxa
+from bestpapers.course import files
+
+from .tiny import CONFIG, tiny_clip
+
+
+def run(*words) -> int:
+    return program.main([str(word) for word in words])
+
+
+def parse(text):
+    return list(csv.DictReader(memory.StringIO(text)))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("main")
+    io.save_local(tiny_clip(), path / "weights", CONFIG)
+    (path / "photos" / "deep").mkdir(parents=True)
+    for i, name in enumerate(("a.png", "b.jpg", "deep/c.webp")):
+        few = np.random.default_rng(i).integers(0, 255, (3, 4, 3)).astype(np.uint8)
+        Image.fromarray(few).resize((50, 40), Image.Resampling.BICUBIC).save(path / "photos" / name)
+    (path / "photos" / "notes.txt").write_text("no image")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("BESTPAPERS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return f"local-dir:{folder / 'weights'}"
+
+
+@pytest.fixture(scope="module")
+def photos(folder):
+    return [str(folder / "photos" / name) for name in ("a.png", "b.jpg", "deep/c.webp")]
+
+
+# ------------------------------------------------------------------------------------------------------------- predict
+
+
+def test_predictions_are_the_librarys(model, photos, capsys):
+    assert run("predict", *photos, "--model", model) == 0
+    shown = capsys.readouterr()
+    rows = parse(shown.out)
+    want = TreeOfLifeClassifier(model).predict(photos)
+    assert [{k: v if k != "score" else float(v) for k, v in row.items()} for row in rows] == want
+    assert shown.err == ""
+
+
+def test_a_rank_as_a_table_for_a_folder(model, photos, folder, capsys):
+    assert run("predict", folder / "photos", "--model", model, "--rank", "family", "--k", 2, "--format", "table") == 0
+    header, line, *rows = capsys.readouterr().out.splitlines()
+    assert header.split() == ["file_name", *RANKS[:5], "score"]
+    assert set(line) == {"-", " "}
+    want = TreeOfLifeClassifier(model).predict(photos, Rank.FAMILY, k=2)
+    assert [row.split() for row in rows] == [
+        [*map(str, list(row.values())[:-1]), f"{row['score']:.4f}"] for row in want
+    ]
+    assert (
+        len({row.index(f"{w['score']:.4f}", len(w["file_name"])) for row, w in zip(rows, want)}) == 1
+    )  # columns stand
+
+
+def test_labels_of_ones_own(model, photos, folder, tmp_path, capsys):
+    want = CustomLabelsClassifier(["oak", "fly agaric", "lion"], model).predict(photos[:1])
+    (tmp_path / "labels.txt").write_text("oak\n\nfly agaric\nlion\n")
+    for words in (("--cls", "oak, fly agaric,lion"), ("--cls", tmp_path / "labels.txt")):
+        assert run("predict", photos[0], "--model", model, *words) == 0
+        rows = parse(capsys.readouterr().out)
+        assert [(row["classification"], float(row["score"])) for row in rows] == [
+            (row["classification"], row["score"]) for row in want
+        ]
+    (tmp_path / "bins.csv").write_text("label,bin\noak,plant\nfly agaric,fungus\nlion,animal\nfern,plant\n")
+    assert run("predict", photos[0], "--model", model, "--bins", tmp_path / "bins.csv") == 0
+    rows = parse(capsys.readouterr().out)
+    assert {row["classification"] for row in rows} == {"plant", "fungus", "animal"}
+    assert sum(float(row["score"]) for row in rows) == pytest.approx(1)
+    many = ",".join(f"species number {i}" for i in range(40))  # too long for the name of a file
+    assert run("predict", photos[0], "--model", model, "--cls", many, "--k", 1) == 0
+    assert len(parse(capsys.readouterr().out)) == 1
+
+
+def test_a_subset_and_other_taxa(model, photos, tmp_path, capsys):
+    (tmp_path / "region.csv").write_text("genus\nLynx\nQuercus\n")
+    assert run("predict", photos[0], "--model", model, "--subset", tmp_path / "region.csv", "--k", 100) == 0
+    rows = parse(capsys.readouterr().out)
+    assert {row["genus"] for row in rows} == {"Lynx", "Quercus"}
+    assert sum(float(row["score"]) for row in rows) == pytest.approx(1)
+    (tmp_path / "own.csv").write_text(
+        'Genus,species,common_name\nCarassius,Carassius auratus,goldfish\nLynx,"rufus (Schreber, 1777)",\n'
+    )
+    assert run("predict", photos[0], "--model", model, "--labels", tmp_path / "own.csv") == 0
+    rows = parse(capsys.readouterr().out)
+    assert {(row["species"], row["common_name"]) for row in rows} == {
+        ("Carassius auratus", "goldfish"),
+        ("Lynx rufus", ""),
+    }
+    tree = TreeOfLifeClassifier(model)
+    io.save_label_embeddings(tmp_path / "pair", tree.txt_embeddings[:, :3], taxa()[:3])
+    assert run("predict", photos[0], "--model", model, "--labels", tmp_path / "pair.npy") == 0
+    assert {row["species"] for row in parse(capsys.readouterr().out)} == {taxon.name for taxon in taxa()[:3]}
+
+
+def test_output_and_log(model, photos, tmp_path, capsys):
+    out, log = tmp_path / "new" / "rows.csv", tmp_path / "log.json"
+    assert run("predict", *photos, "--model", model, "--output", out, "--log", log, "--rank", "order") == 0
+    assert capsys.readouterr().out == ""
+    assert [row["file_name"] for row in parse(out.read_text())[::5]] == photos
+    report = json.loads(log.read_text())
+    assert report["images"] == photos
+    assert report["settings"]["rank"] == "order"
+    assert report["settings"]["model"] == model
+    assert report["settings"]["device"] in ("cpu", "cuda", "mps")
+    assert report["command_line"].startswith("python -m bestpapers.bioclip predict ")
+    assert report["torch"] == torch.__version__
+    assert report["start"] <= report["end"]
+
+
+def test_output_is_written_whole_or_not_at_all(model, photos, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "rows.csv"
+    out.write_text("of yesterday")
+
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(files.os, "replace", full)
+    assert run("predict", photos[0], "--model", model, "--output", out) == 2
+    assert "no space left" in capsys.readouterr().err
+    assert out.read_text() == "of yesterday"
+    assert run("predict", photos[0], "--model", "local-dir:nowhere", "--output", out) == 2
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["rows.csv"]
+    assert out.read_text() == "of yesterday"
+
+
+def test_damaged_photographs_are_named_and_left_out(model, photos, tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    assert run("predict", photos[0], bad, tmp_path / "none.jpg", photos[1], "--model", model, "--k", 1) == 1
+    shown = capsys.readouterr()
+    assert [row["file_name"] for row in parse(shown.out)] == photos[:2]
+    assert "bad.jpg: image: expected a whole image" in shown.err
+    assert "none.jpg: file: expected a photograph, found nothing of that name" in shown.err
+    assert run("predict", bad, "--model", model) == 1
+    assert parse(capsys.readouterr().out) == []
+
+
+# ------------------------------------------------------------------------------------------------------ embed, list-taxa
+
+
+def test_embed(model, photos, tmp_path, capsys):
+    assert run("embed", *photos, "--model", model, "--batch-size", 2, "--output", tmp_path / "e.json") == 0
+    found = json.loads((tmp_path / "e.json").read_text())
+    assert found["model"] == model
+    assert list(found["embeddings"]) == photos
+    raw = BaseClassifier(model).create_image_features_for_image(photos[2], normalize=False)
+    np.testing.assert_allclose(found["embeddings"][photos[2]], raw, rtol=1e-4, atol=1e-5)
+    assert run("embed", photos[0], "--model", model) == 0
+    assert json.loads(capsys.readouterr().out)["embeddings"].keys() == {photos[0]}
+
+
+def test_list_taxa(tmp_path, capsys):
+    assert run("list-taxa") == 0
+    shown = capsys.readouterr()
+    rows = parse(shown.out)
+    assert [row["species"] for row in rows] == [taxon.name for taxon in taxa()]
+    assert list(rows[0]) == [*RANKS[:6], "species_epithet", "species", "common_name"]
+    assert "128 labels, 0 of them without a name at some rank" in shown.err
+    (tmp_path / "own.csv").write_text("kingdom,genus,species\nAnimalia,Carassius,auratus\n,Lynx,rufus\n")
+    assert run("list-taxa", "--labels", tmp_path / "own.csv", "--format", "table") == 0
+    shown = capsys.readouterr()
+    assert "Carassius auratus" in shown.out
+    assert "2 labels, 2 of them without" in shown.err
+    matrix = torch.ones(4, 2)
+    matrix[:, 0] = 0
+    io.save_label_embeddings(tmp_path / "pair", matrix, taxa()[:2])
+    with pytest.warns(UserWarning, match="all zero"):
+        assert run("list-taxa", "--labels", tmp_path / "pair") == 0
+    assert "1 have no embedding and are never predicted" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    (tmp_path / "empty").mkdir()
+    tables = {"rank": "name\nx\n", "unknown": "genus\nUnicornis\n", "one": "label\na\n", "ranks": "kingdom\nAnimalia\n"}
+    for name, text in tables.items():
+        (tmp_path / f"{name}.csv").write_text(text)
+    (tmp_path / "latin.txt").write_bytes(b"ch\xeane\n")
+    for words, message in (
+        (("predict", photos[0], "--model", f"local-dir:{tmp_path}"), "open_clip_config.json"),
+        (("predict", photos[0], "--model", "hf-hub:imageomics/bioclip"), "Without a network put open_clip_config.json"),
+        (("predict", photos[0], "--model", "bioclip"), "must start with local-dir: or hf-hub:"),
+        (("predict", tmp_path / "empty", "--model", model), "no images in this folder"),
+        (("predict", photos[0], "--model", model, "--subset", tmp_path / "rank.csv"), "a column named after a rank"),
+        (("predict", photos[0], "--model", model, "--subset", tmp_path / "unknown.csv"), "'unicornis'"),
+        (("predict", photos[0], "--model", model, "--bins", tmp_path / "one.csv"), "needs two columns"),
+        (("predict", photos[0], "--model", model, "--bins", tmp_path / "none.csv"), "none.csv"),
+        (("predict", photos[0], "--model", model, "--cls", "a,a"), "'a' is there twice"),
+        (("predict", photos[0], "--model", model, "--cls", "a,,b"), "one of them is empty"),
+        (("predict", photos[0], "--model", model, "--cls", tmp_path / "latin.txt"), "text in UTF-8"),
+        (("predict", photos[0], "--model", model, "--cls", "a", "--labels", tmp_path / "ranks.csv"), "--labels is for"),
+        (("list-taxa", "--labels", tmp_path / "ranks.csv"), "no column genus"),
+        (("list-taxa", "--labels", tmp_path / "none"), "none.npy"),
+        (("list-taxa", "--model", "hf-hub:imageomics/bioclip"), "give labels of your own"),
+    ):
+        assert run(*words) == 2, words
+        shown = capsys.readouterr()
+        assert message in shown.err
+        assert shown.err.startswith(f"python -m bestpapers.bioclip {words[0]}: ")
+        assert shown.out == ""
+    if not torch.cuda.is_available():
+        assert run("predict", photos[0], "--model", model, "--device", "cuda") == 2
+        assert "no such device here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["predict"],
+        ["predict", "a.jpg", "--rank", "tribe"],
+        ["predict", "a.jpg", "--k", "0"],
+        ["predict", "a.jpg", "--rank", "genus", "--cls", "a,b"],
+        ["predict", "a.jpg", "--bins", "b.csv", "--subset", "s.csv"],
+        ["predict", "a.jpg", "--cls", "a", "--bins", "b.csv"],
+        ["embed", "a.jpg", "--batch-size", "-1"],
+    ],
+)
+def test_wrong_words_are_refused(words):
+    with pytest.raises(SystemExit) as stop:
+        run(*words)
+    assert stop.value.code == 2
+
+
+def test_help_is_quick_and_loads_no_torch():
+    here = [sys.executable, "-X", "importtime", "-m", "bestpapers.bioclip"]
+    for words in (["--help"], ["predict", "--help"]):
+        done = subprocess.run([*here, *words], capture_output=True, text=True, check=True)
+        lines = [line.removeprefix("import time:").split("|") for line in done.stderr.splitlines()[1:]]
+        took = {name.strip(): int(own) for own, _, name in lines}  # microseconds
+        assert "bestpapers.bioclip.taxa" in took
+        assert not took.keys() & {"torch", "numpy", "PIL", "open_clip", "huggingface_hub", "webdataset", "tqdm"}
+        assert sum(took.values()) < 1e6
+        assert "--rank" in done.stdout
+
+
+def test_help_names_every_command():
+    shown = program.parser().format_help()
+    assert all(word in shown for word in ("predict", "embed", "list-taxa", "hf-hub:imageomics/bioclip"))
