@@ -65,7 +65,8 @@ def machine() -> str:
 class PeakMemory(threading.Thread):
     """Samples the resident memory of a process and its children until told to stop.
 
-    What several processes share, such as the code of torch, counts once, as it does for the system.
+    What several processes share, such as the code of torch, counts once, as it does for the system. To count it so takes the
+    system a while and stops the processes meanwhile, so the sampling rests for fifty times as long as it took.
     """
 
     def __init__(self, pid: int, every: float = 0.05):
@@ -73,13 +74,16 @@ class PeakMemory(threading.Thread):
         self.process, self.every, self.peak, self.done = psutil.Process(pid), every, 0, threading.Event()
 
     def run(self) -> None:
-        while not self.done.wait(self.every):
+        rest = self.every
+        while not self.done.wait(rest):
+            began = time.perf_counter()
             try:
                 children = self.process.children(recursive=True)
                 total = sum(map(_share, [self.process, *children])) if children else self.process.memory_info().rss
             except psutil.Error:  # a process ended between listing and reading
                 continue
             self.peak = max(self.peak, total)
+            rest = max(self.every, 50 * (time.perf_counter() - began))
 
 
 def _share(process: psutil.Process) -> int:

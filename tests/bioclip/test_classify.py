@@ -28,6 +28,12 @@ FISH = Taxon("Animalia", "Chordata", "", "Cypriniformes", "Cyprinidae", "Carassi
 SPECIES_COLUMNS = [*RANKS[:6], "species_epithet", "species", "common_name"]
 
 
+def near(rows) -> object:
+    """The scores of `rows`, to compare with those of another run: matrix libraries sum batches of other sizes in
+    another order, and the scale of the logits makes a few units in the last place visible."""
+    return pytest.approx([row["score"] for row in rows], rel=1e-4)
+
+
 def photo(i, size=(80, 40)) -> Image.Image:
     few = np.random.default_rng(i).integers(0, 255, (3, 4, 3)).astype(np.uint8)
     return Image.fromarray(few).resize(size, Image.Resampling.BICUBIC)
@@ -117,12 +123,14 @@ def test_images_and_paths_give_the_same(folder, all_taxa):
     by_path = all_taxa.predict(paths, k=2)
     by_text = all_taxa.predict([str(path) for path in paths], k=2)
     by_image = all_taxa.predict([photo(i) for i in range(3)], k=2)
-    assert by_path == by_text
+    assert [row["file_name"] for row in by_path] == [row["file_name"] for row in by_text]
+    assert [row["species"] for row in by_path] == [row["species"] for row in by_text]
+    assert [row["score"] for row in by_path] == near(by_text)
     assert [row["file_name"] for row in by_image] == ["0", "0", "1", "1", "2", "2"]
-    assert [row["score"] for row in by_image] == [row["score"] for row in by_path]
+    assert [row["score"] for row in by_image] == near(by_path)
     assert all_taxa.predict(photo(0), k=2)[0]["file_name"] == "0"
     rgba = photo(0).convert("RGBA")
-    assert [row["score"] for row in all_taxa.predict(rgba, k=2)] == [row["score"] for row in by_image[:2]]
+    assert [row["score"] for row in all_taxa.predict(rgba, k=2)] == near(by_image[:2])
 
 
 def test_photographs_are_turned_upright(folder, all_taxa, tmp_path):
@@ -131,7 +139,7 @@ def test_photographs_are_turned_upright(folder, all_taxa, tmp_path):
     photo(0).rotate(180).save(tmp_path / "turned.png", exif=exif)
     rows = all_taxa.predict([folder / "0.png", tmp_path / "turned.png"], k=3)
     assert [row["species"] for row in rows[:3]] == [row["species"] for row in rows[3:]]
-    assert [row["score"] for row in rows[:3]] == pytest.approx([row["score"] for row in rows[3:]])
+    assert [row["score"] for row in rows[:3]] == near(rows[3:])
 
 
 def test_number_and_least_probability_of_the_answers(folder, all_taxa):
@@ -139,8 +147,9 @@ def test_number_and_least_probability_of_the_answers(folder, all_taxa):
     assert len(all_taxa.predict(path, k=10_000, min_prob=0)) == 128
     kingdoms = all_taxa.predict(path, Rank.KINGDOM, k=10_000)
     assert len(kingdoms) == 3
-    middle = kingdoms[1]["score"]
-    assert all_taxa.predict(path, Rank.KINGDOM, min_prob=middle) == kingdoms[:2]
+    between = (kingdoms[1]["score"] + kingdoms[2]["score"]) / 2
+    rows = all_taxa.predict(path, Rank.KINGDOM, min_prob=between)
+    assert [row["kingdom"] for row in rows] == [row["kingdom"] for row in kingdoms[:2]]
     for k in (0, -1):
         with pytest.raises(ValueError, match="k must be at least 1"):
             all_taxa.predict(path, k=k)
@@ -158,7 +167,7 @@ def test_holes_in_the_ranks(folder, name):
     groups = small.predict(folder / "0.png", Rank.CLASS)
     assert sum(row["score"] for row in groups) == pytest.approx(1)
     classes = {(row["phylum"], row["class"]): row["score"] for row in groups}
-    assert classes["Chordata", ""] == pytest.approx(rows["Carassius auratus"]["score"])
+    assert classes["Chordata", ""] == pytest.approx(rows["Carassius auratus"]["score"], rel=1e-4)
     assert set(classes) == {("Chordata", "Mammalia"), ("Chordata", ""), ("", "")}
     assert small.create_taxa_filter(Rank.ORDER, "cypriniformes").tolist() == [False, False, False, True, False]
 
@@ -320,7 +329,7 @@ def test_the_pair_of_pybioclip(folder, name, all_taxa, tmp_path):
     pair = TreeOfLifeClassifier(name, labels=tmp_path / "txt_emb_species.npy")
     own, other = (c.predict(folder / "0.png") for c in (all_taxa, pair))
     assert [row["species"] for row in own] == [row["species"] for row in other]
-    assert [row["score"] for row in own] == pytest.approx([row["score"] for row in other])
+    assert [row["score"] for row in own] == near(other)
     io.save_label_embeddings(tmp_path / "wide", torch.randn(17, 2), taxa()[:2])
     with pytest.raises(ValueError, match=r"embeddings of 17 numbers, .* makes 16; they are of another model"):
         TreeOfLifeClassifier(name, labels=str(tmp_path / "wide"))
@@ -384,8 +393,10 @@ def test_custom_labels_equal_open_clips_zero_shot_classifier(folder, name):
         assert sum(row["score"] for row in own) == pytest.approx(1)
         assert {row["classification"] for row in own} == set(labels)
         assert [row["score"] for row in own] == sorted((row["score"] for row in own), reverse=True)
-    assert classifier.predict(folder / "0.png", k=2) == rows[:2]
-    assert classifier.predict(folder / "0.png", k=100) == rows[:3]
+    for k, want in ((2, rows[:2]), (100, rows[:3])):
+        found = classifier.predict(folder / "0.png", k=k)
+        assert [row["classification"] for row in found] == [row["classification"] for row in want]
+        assert [row["score"] for row in found] == near(want)
 
 
 def test_templates_of_ones_own(folder, name):
@@ -415,7 +426,7 @@ def test_bins(folder, name):
     want = {
         name: sum(row["score"] for row in labels if bins[row["classification"]] == name) for name in set(bins.values())
     }
-    assert {row["classification"]: row["score"] for row in rows} == pytest.approx(want)
+    assert {row["classification"]: row["score"] for row in rows} == pytest.approx(want, rel=1e-4)
     assert len(CustomLabelsBinningClassifier(bins, name).predict(photo(1), k=1)) == 1
 
 
@@ -450,7 +461,7 @@ def test_batches_change_nothing(folder, all_taxa):
         assert [(row["file_name"], row["species"]) for row in rows] == [
             (row["file_name"], row["species"]) for row in want
         ]
-        assert [row["score"] for row in rows] == pytest.approx([row["score"] for row in want], rel=1e-4)
+        assert [row["score"] for row in rows] == near(want)
 
 
 def test_arrays_are_no_photographs(all_taxa):

@@ -17,7 +17,7 @@ from bestpapers.bioclip.taxa import Taxon, taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, Rank, captions, lca_height, rollup
 from bestpapers.bioclip.widgets import Explorer, explorer
 
-from . import pages
+from .. import pages
 
 TABLE = species()
 LABELS = explorer.labels_of(TABLE)

@@ -1,7 +1,12 @@
 """Weights in the layout of the real ones: in a folder, in the cache of the Hub, sizes of ViT-B/16, and what is refused."""
 
 import copy
+import io
 import json
+import os
+import pickle
+import re
+import zipfile
 
 import numpy as np
 import open_clip
@@ -11,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from bestpapers.bioclip.io import FormatError, load, save_local, weights
+from bestpapers.bioclip.io.torch_file import TorchFile
 from bestpapers.course.data import DownloadError
 
 from .tiny import CONFIG, tiny_clip
@@ -168,18 +174,28 @@ def test_what_the_hub_sent_once_is_found_without_a_network(hub):
     pinned, _, _ = load(f"hf-hub:imageomics/bioclip@{hub.name}")
     assert same(model, pinned)
     (hub / weights.WEIGHTS).unlink()
-    with pytest.raises(FormatError, match="nothing of that name; a repository that has only"):
+    with pytest.raises(
+        FormatError, match=r"open_clip_model\.safetensors or open_clip_pytorch_model\.bin, found neither"
+    ):
         load("hf-hub:imageomics/bioclip")
 
 
-def test_no_pickle_is_fetched(folder, monkeypatch):
+def test_the_older_file_is_fetched_only_where_there_is_no_safetensors(folder, old, monkeypatch):
     import huggingface_hub
 
     asked = []
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *a, **kw: asked.append((a, kw)) or str(folder))
-    load("hf-hub:imageomics/bioclip@refs/pr/1")
-    files = ["open_clip_config.json", "open_clip_model.safetensors"]
-    assert asked == [(("imageomics/bioclip",), dict(repo_type="model", revision="refs/pr/1", allow_patterns=files))]
+
+    def download(repository, **options):
+        asked.append((repository, options["revision"], options["allow_patterns"]))
+        return str(old if repository == "imageomics/bioclip" else folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    new, older = ([weights.CONFIG, name] for name in ("open_clip_model.safetensors", "open_clip_pytorch_model.bin"))
+    load("hf-hub:imageomics/bioclip-2@v1")
+    assert asked == [("imageomics/bioclip-2", "v1", new)]
+    model, _, _ = load("hf-hub:imageomics/bioclip")
+    assert asked[1:] == [("imageomics/bioclip", None, new), ("imageomics/bioclip", None, older)]
+    assert same(tiny_clip(), model)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +204,158 @@ def test_no_pickle_is_fetched(folder, monkeypatch):
 def test_what_cannot_be_fetched(hub, name):
     with pytest.raises(DownloadError, match=r"(?s)hf-hub:.*put open_clip_config\.json and .* into a folder by hand"):
         load(f"hf-hub:{name}")
+
+
+# -------------------------------------------------------------------------------------------------- files of torch.save
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A folder with the older kind of file."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    (folder / weights.CONFIG).write_text(json.dumps(CONFIG))
+    torch.save(tiny_clip().state_dict(), folder / weights.OLD_WEIGHTS)
+    return folder
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+def test_the_older_file_gives_the_same_model(old, protocol):
+    torch.save(tiny_clip().state_dict(), old / weights.OLD_WEIGHTS, pickle_protocol=protocol)
+    model, _, tokenizer = load(f"local-dir:{old}")
+    assert same(tiny_clip(), model)
+    if protocol == 2:  # what torch.save takes unasked, and the only one that open_clip's own reader knows
+        assert same(open_clip.create_model_from_pretrained(f"local-dir:{old}")[0], model)
+    assert tokenizer(["x"]).shape == (1, 77)
+
+
+def test_all_that_a_tensor_can_be(tmp_path):
+    storage = torch.arange(24.0)
+    state = dict(
+        whole=torch.tensor(3.5), empty=torch.zeros(0, 4), part=storage[5:11].view(2, 3), tied=storage,
+        turned=torch.arange(6.0).view(2, 3).T, half=torch.randn(3).half(), bf=torch.randn(2, 2).bfloat16(),
+        long=torch.tensor([2**40]), flag=torch.tensor([True, False]), double=torch.randn(2).double(),
+    )  # fmt: skip
+    torch.save(state, tmp_path / "a.bin")
+    file = TorchFile(tmp_path / "a.bin")
+    found = file.read()
+    assert {key: view.shape for key, view in file.views.items()} == {key: tuple(t.shape) for key, t in state.items()}
+    assert all(torch.equal(found[key], t) and found[key].dtype == t.dtype for key, t in state.items())
+    assert list(found) == list(state)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.mkdir, ("evil was here",)
+
+
+def archive(path, program: bytes, **entries: bytes) -> None:
+    """An archive as torch.save makes it, with any pickle; "data__0" stands for data/0."""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("archive/data.pkl", program)
+        for name, data in entries.items():
+            file.writestr(f"archive/{name.replace('__', '/')}", data)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_nothing_that_a_pickle_asks_for_is_done(old, monkeypatch, protocol):
+    monkeypatch.chdir(old)
+    for value in (Evil(), {"a": Evil()}):
+        archive(old / weights.OLD_WEIGHTS, pickle.dumps(value, protocol))
+        with pytest.raises(FormatError, match=r"found (a call of '(posix|nt) mkdir'|the instruction \w+)"):
+            load(f"local-dir:{old}")
+    torch.save(dict(tiny_clip().state_dict(), extra=Evil()), old / weights.OLD_WEIGHTS)
+    with pytest.raises(FormatError, match=r"found a call of '(posix|nt) mkdir'"):
+        load(f"local-dir:{old}")
+    assert not (old / "evil was here").exists()
+    pickle.loads(pickle.dumps(Evil(), protocol))  # the unpickler would have done it
+    assert (old / "evil was here").exists()
+
+
+class Saved:
+    """Something that torch.save would note as a tensor, with whatever is put in its place."""
+
+    def __init__(self, offset=0, shape=(2, 3), stride=(3, 1), **storage):
+        self.place, self.storage = (offset, shape, stride, False, {}), storage
+
+    def __reduce__(self):
+        return torch._utils._rebuild_tensor_v2, (self, *self.place)
+
+
+def described(**options) -> bytes:
+    """The pickle of {"a": a tensor of 2 x 3 float32 in entry 0}."""
+
+    class Pickler(pickle.Pickler):
+        inner = False
+
+        def persistent_id(self, thing):
+            if not isinstance(thing, Saved):
+                return None
+            self.inner = not self.inner  # first the tensor, then, in its place, the storage
+            identity = dict(kind="storage", dtype=torch.FloatStorage, key="0", device="cpu", size=6) | thing.storage
+            return None if self.inner else tuple(identity.values())
+
+    buffer = io.BytesIO()
+    Pickler(buffer, 2).dump({"a": Saved(**options)})
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("program", "entries", "message"),
+    [
+        (pickle.dumps([1, 2]), {}, "the instruction EMPTY_LIST"),
+        (pickle.dumps(3), {}, "a dictionary of tensors, found 3"),
+        (pickle.dumps({"a": 3}), {}, "'a': expected a tensor, found 3"),
+        (pickle.dumps({1: 3}), {}, "1: expected a tensor, found 3"),
+        (pickle.dumps({"a": 3})[:-1], {}, "a whole pickle"),
+        (b"", {}, "a whole pickle"),
+        (b".", {}, "a whole pickle, found IndexError"),
+        (b"K\x01K\x02s.", {}, "a whole pickle"),
+        (b"h\x07.", {}, "a whole pickle, found KeyError"),
+        (described(), {}, "no such entry"),
+        (described(), dict(data__0=bytes(23)), "6 numbers of torch.float32 in 'archive/data/0', found 23 bytes"),
+        (described(offset=1), dict(data__0=bytes(24)), "expected 7 numbers"),
+        (described(stride=(9, 1)), dict(data__0=bytes(24)), "expected 12 numbers"),
+        (described(shape=(2, -3)), dict(data__0=bytes(24)), "a call of"),
+        (described(stride=(3,)), dict(data__0=bytes(24)), "a call of"),
+        (described(shape=(10**6, 10**6), stride=(0, 0)), dict(data__0=bytes(24)), "no more tensors than the file"),
+        (described(dtype=torch.nn.Linear), dict(data__0=bytes(24)), "numbers of torch"),
+        (described(size=2**80), {}, "numbers of torch"),
+        (described(), dict(data__0=bytes(24), byteorder=b"big"), "byteorder: expected little"),
+    ],
+)
+def test_damaged_files_of_torch_save(tmp_path, program, entries, message):
+    path = tmp_path / "a.bin"
+    archive(path, program, **entries)
+    with pytest.raises(FormatError, match=re.escape(message)):
+        TorchFile(path)
+
+
+def test_a_described_tensor_is_read(tmp_path):
+    """What the damaged files above were before the damage."""
+    archive(tmp_path / "a.bin", described(), data__0=np.arange(6, dtype="<f4").tobytes())
+    assert TorchFile(tmp_path / "a.bin").read()["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+def test_archives_that_are_refused(old):
+    path = old / weights.OLD_WEIGHTS
+    data = path.read_bytes()
+    for bad in (b"", data[:1000], data[:-30], b"\x80\x04cos\nsystem\n"):
+        path.write_bytes(bad)
+        with pytest.raises(FormatError, match=r"a whole file of torch\.save.*before 1\.6"):
+            TorchFile(path)
+    at = data.index(tiny_clip().state_dict()["token_embedding.weight"].numpy().tobytes())
+    path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with pytest.raises(FormatError, match="Bad CRC-32"):
+        load(f"local-dir:{old}")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("a/data.pkl", pickle.dumps({}))
+    with pytest.raises(FormatError, match="compressed bytes"):
+        TorchFile(path)
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr("data.pkl", pickle.dumps({}))
+    with pytest.raises(FormatError, match=r"data\.pkl: expected one"):
+        TorchFile(path)
 
 
 # -------------------------------------------------------------------------------------------------------------- damage
@@ -245,11 +413,6 @@ def test_bad_weights(folder, tmp_path):
     with pytest.raises(FormatError, match="nothing of that name"):
         load(f"local-dir:{tmp_path}")
     (tmp_path / weights.CONFIG).write_text(json.dumps(CONFIG))
-    (tmp_path / "open_clip_pytorch_model.bin").write_bytes(b"\x80\x04cos\nsystem\n")
-    with pytest.raises(
-        FormatError, match=r"open_clip_pytorch_model\.bin, a pickle; .*never read here.*safetensors/convert"
-    ):
-        load(f"local-dir:{tmp_path}")
     data = (folder / weights.WEIGHTS).read_bytes()
     for bad in (b"", data[:1000], data[:-1], b"\xff" * 8 + data[8:], b"\x80\x04cos\nsystem\n"):
         path.write_bytes(bad)

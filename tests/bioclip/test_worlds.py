@@ -11,7 +11,7 @@ from bestpapers.bioclip.organisms import Traits
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.widgets import Worlds, worlds
 
-from . import pages
+from .. import pages
 
 TABLE = {taxon.name: taxon for taxon in taxa()}
 OWN = worlds.SHARES.index(0.948)

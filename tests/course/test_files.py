@@ -224,6 +224,11 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
         assert path.read_bytes() == b"1"  # until the block ends
     assert path.read_text() == "[1]"
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
+    with whole(path) as part:
+        part.touch(mode=0o600)  # as safetensors does
+    (path.parent / "other").touch()
+    assert path.stat().st_mode == (path.parent / "other").stat().st_mode
+    path.write_text("[1]")
     with pytest.raises(FileNotFoundError), whole(path):
         pass  # nothing was written
     assert path.read_text() == "[1]"

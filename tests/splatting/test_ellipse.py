@@ -14,7 +14,7 @@ from bestpapers.kernels.rasterize import reference
 from bestpapers.splatting.filters import DILATION, MIP_VARIANCE, widen_2d
 from bestpapers.splatting.widgets import Ellipse, ellipse
 
-from . import page as pages
+from .. import pages
 
 # scales, turn, roll, position, depth, focal: in the image, at its border, in the clamp's zone on both sides
 CASES = [

@@ -1,5 +1,12 @@
 """Scores and experiment arms."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 import torch
 
@@ -31,29 +38,81 @@ def test_scores_are_means_over_views():
     assert table[8]["psnr"] == pytest.approx(want.item(), abs=1e-4)
 
 
-def test_side_by_side_equals_one_after_the_other(monkeypatch):
+@pytest.fixture
+def two(monkeypatch):
+    """Two processes, however many cores there are."""
+    monkeypatch.setattr(evaluate, "_workers", lambda device: 2)
+
+
+def test_side_by_side_equals_one_after_the_other(two, monkeypatch):
+    environment = dict(os.environ)
     many = evaluate.compare(make, ["3dgs", "mip"], [0, 1], CONFIG)
+    assert os.environ == environment
     monkeypatch.setattr(evaluate, "_workers", lambda device: 1)
     one = evaluate.compare(make, ["mip", "3dgs"], [1, 0], CONFIG)
     assert as_numbers(many) == as_numbers(one)
     assert [(r.method, r.seed) for r in many] == [("3dgs", 0), ("mip", 0), ("3dgs", 1), ("mip", 1)]
     assert len({str(s) for s in as_numbers(many).values()}) == 4  # methods and seeds do differ
+    assert all(torch.equal(p, q) for p, q in zip(many[1].model.parameters(), one[2].model.parameters(), strict=True))
+
+
+def test_scores_on_the_way():
+    plain, often = (evaluate.compare(make, ["mip"], [0], CONFIG, score_every=every)[0] for every in (None, 5))
+    assert plain.along == {}
+    assert list(often.along) == [5, 10]
+    assert often.scores == plain.scores  # looking changes nothing
+    assert often.along[10] != often.scores
 
 
 def test_one_run_to_a_core():
     assert evaluate._workers(torch.device("cuda")) == 1
-    assert evaluate._workers(torch.device("cpu")) >= 1
+    assert 1 <= evaluate._workers(torch.device("cpu")) <= 2
 
 
-def test_an_error_in_one_run_is_passed_on(monkeypatch):
-    def broken(*_):
-        raise KeyboardInterrupt
+def test_an_error_in_one_run_is_passed_on_and_the_next_call_works(two):
+    for _ in range(2):
+        with pytest.raises(ValueError, match="method must be one of"):
+            evaluate.compare(make, ["3dgs", "unheard-of"], [0], CONFIG)
+    assert len(evaluate.compare(make, ["3dgs", "mip"], [0], CONFIG)) == 2
 
-    threads = torch.get_num_threads()
-    monkeypatch.setattr(evaluate, "evaluate", broken)
-    with pytest.raises(KeyboardInterrupt):
-        evaluate.compare(make, ["3dgs", "mip"], [0, 1], CONFIG)
-    assert torch.get_num_threads() == threads
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_an_interrupt_reaches_all_of_them_and_leaves_no_process(tmp_path):
+    """As a notebook does it: the signal goes to the whole group of processes."""
+    (tmp_path / "long.py").write_text(
+        """
+import time
+from multiprocessing import active_children
+from bestpapers.splatting import evaluate
+from bestpapers.splatting.data import make_dataset
+from bestpapers.splatting.train import TrainConfig
+
+def make(seed):
+    return make_dataset("wheel", "thin", 16, n_points=60, n_train=4, n_test=2, seed=seed, test_sizes=(16, 8))
+
+if __name__ == "__main__":
+    evaluate._workers = lambda device: 2
+    evaluate.compare(make, ["mip", "ewa"], [0], TrainConfig(iterations=10, density=None))
+    print("begun", flush=True)
+    try:
+        evaluate.compare(make, ["mip", "ewa"], [0, 1], TrainConfig(iterations=10**6, density=None))
+    except KeyboardInterrupt:
+        print("interrupted", len(active_children()), flush=True)
+"""
+    )
+    run = subprocess.Popen(
+        [sys.executable, "long.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert run.stdout.readline() == "begun\n"
+        time.sleep(2)
+        os.killpg(run.pid, signal.SIGINT)
+        assert run.stdout.readline() == "interrupted 0\n"
+        assert run.wait(60) == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.stdout.close()
 
 
 def runs():

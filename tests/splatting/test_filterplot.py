@@ -11,7 +11,7 @@ from traitlets import TraitError
 
 from bestpapers.splatting.widgets import FilterPlot, filterplot
 
-from . import page as pages
+from .. import pages
 
 # fact: squared distance to the box; share let through at 0.25 cycles/px and at the Nyquist rate
 DISTANCE = {1 / 12: 0.144, 0.1: 0.120, 0.12: 0.112, 0.3: 0.238, 1.0: 0.516}

@@ -421,7 +421,7 @@ def test_decompression_bombs_are_refused_unopened(tmp_path, width, height):
         warnings.simplefilter("ignore")
         error = refused(read_transforms, tmp_path / "transforms.json")
     assert error.path.name == "a.png"
-    assert re.search("32766 pixels a side|decompression bomb", str(error))
+    assert re.search("32766 pixels a side|89,478,485 pixels", str(error))
 
 
 def test_a_chunk_that_claims_gigabytes_takes_no_memory(tmp_path):

@@ -375,7 +375,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("bestpapers.splatting.io.checks.os.replace", fail)
+    monkeypatch.setattr("bestpapers.course.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_ply(path, random_model("mip"))
     assert path.read_bytes() == before

@@ -1,16 +1,8 @@
-"""Ten thousand damaged files: each is read as something valid or refused with FormatError, in little memory.
-
-Every reader starts from a small good file. A mutation flips, cuts, repeats or inserts bytes, overwrites a number with an
-extreme one, or swaps a word or line. The seeds are fixed; a failure names the reader and the number of its file.
-"""
+"""Ten thousand damaged files: each is read as something valid or refused with FormatError, in little memory. See `fuzz.py`."""
 
 import io
 import json
-import random
 import struct
-import sys
-import tracemalloc
-import warnings
 from functools import partial
 
 import numpy as np
@@ -21,7 +13,6 @@ from plyfile import PlyData
 
 from bestpapers.splatting.data import make_capture
 from bestpapers.splatting.io import (
-    FormatError,
     capture,
     clouds,
     colmap,
@@ -32,77 +23,25 @@ from bestpapers.splatting.io import (
 )
 from bestpapers.splatting.io import write_transforms as write_list
 
+from .. import fuzz
 from .test_io_clouds import random_model
-
-resource = pytest.importorskip("resource")
 
 FILES = 1000  # per reader
 PEAK = 4 << 20  # bytes while reading one file of at most 6 kB
+GROWTH = 64_000  # kB that the process may grow by: what torch and Pillow take counts here too
 NAMES = ("a.png", "b.png")
 
-EXTREME = [
+NUMBERS = [
     *(struct.pack("<Q", n) for n in (0, 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1)),
     *(struct.pack("<I", n) for n in (0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1)),
     *(struct.pack("<f", x) for x in (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45)),
     *(struct.pack("<d", x) for x in (np.nan, np.inf, -np.inf, 1.7e308, -1e300, 5e-324)),
 ]
 WORDS = [
-    *(
-        b"0.5",
-        b"2",
-        b"-0.01",
-        b"nan",
-        b"-inf",
-        b"1e999",
-        b"-1",
-        b"0",
-        b"-0.0",
-        b"1e-320",
-        b"1e300",
-        b"9" * 400,
-        b"0x10",
-    ),
-    *(b"18446744073709551616", b"null", b"true", b"[]", b"{}", b'""', b'"x"', b"[[[[1]]]]", b'"a\\u0000"', b"NaN"),
-    *(b'"../../x.png"', b'"/etc/passwd"', b"PINHOLE", b"OPENCV", b"FULL_OPENCV", b"FOV", b"list", b"double", b"uchar"),
-    *(b"ascii", b"vertex", b"\xff", b"#", b""),
+    *(*fuzz.WORDS, b"2", b"-0.01", b"-inf", b"-0.0", b"1e-320", b"1e300", b"0x10", b'"../../x.png"', b'"/etc/passwd"'),
+    *(b"PINHOLE", b"OPENCV", b"FULL_OPENCV", b"FOV", b"list", b"double", b"uchar", b"ascii", b"vertex", b"#"),
 ]
-
-
-def mutate(data: bytes, rng: random.Random) -> bytes:
-    """One to three changes."""
-    for _ in range(rng.choice((1, 1, 1, 2, 3))):
-        at = rng.randrange(len(data) + 1)
-        kind = rng.randrange(8)
-        if kind == 0:  # bytes
-            out = bytearray(data)
-            for _ in range(rng.randint(1, 4)):
-                if out:
-                    out[rng.randrange(len(out))] = rng.randrange(256)
-            data = bytes(out)
-        elif kind == 1:
-            data = data[:at]
-        elif kind == 2:
-            data = data[:at] + rng.randbytes(rng.randint(1, 40)) + data[at:]
-        elif kind == 3:  # repeat or leave out a piece
-            piece = data[at : at + rng.randint(1, 200)]
-            data = data[:at] + piece * rng.choice((0, 2, 3)) + data[at + len(piece) :]
-        elif kind == 4:  # a count or a number
-            value = rng.choice(EXTREME)
-            at = min(at, rng.choice((8, 100, len(data))))  # counts stand early
-            data = data[:at] + value + data[at + len(value) :]
-        elif kind == 5:  # lines
-            lines = data.split(b"\n")
-            i, j = rng.randrange(len(lines)), rng.randrange(len(lines))
-            lines[i] = rng.choice((lines[j], b"", lines[i] + b" " + lines[j], lines[i][: rng.randrange(40)]))
-            data = b"\n".join(lines)
-        else:  # a word, with what separates it in JSON and in text
-            ends = [i for i, byte in enumerate(data) if byte in b" ,:\n[]{}"]
-            if len(ends) > 1:
-                k = rng.randrange(len(ends) - 1)
-                n = rng.randrange(len(ends) - 1)  # another word of the file, or one of the list
-                new = rng.choice((data[ends[n] + 1 : ends[n + 1]], rng.choice(WORDS)))
-                data = data[: ends[k] + 1] + new + data[ends[k + 1] :]
-    return data
+mutate = partial(fuzz.mutate, numbers=NUMBERS, words=WORDS)
 
 
 # -------------------------------------------------------------------------------------------------------------- readers
@@ -226,43 +165,10 @@ READERS = (
 @pytest.mark.parametrize("name", READERS)
 def test_damaged_files(readers, name):
     assert FILES * len(READERS) >= 10_000
-    good, read, check = readers[name]
-    assert len(good) <= 6000
-    check(read(good))
-    counts = dict(read=0, refused=0)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    tracemalloc.start()
-    try:
-        for i in range(FILES):
-            data = mutate(good, random.Random(f"{name} {i}"))
-            tracemalloc.reset_peak()
-            start = tracemalloc.get_traced_memory()[0]
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    result = read(data)
-            except FormatError as error:
-                counts["refused"] += 1
-                result = error
-            except Exception as error:
-                raise AssertionError(f"{name}, file {i}: {type(error).__name__}: {error}") from error
-            else:
-                counts["read"] += 1
-            assert tracemalloc.get_traced_memory()[1] - start < PEAK, f"{name}, file {i}"
-            if isinstance(result, FormatError):
-                assert min(map(len, (result.field, result.expected, result.found))) > 0
-                assert len(str(result)) < 2000
-            else:
-                check(result)
-    finally:
-        tracemalloc.stop()
-    if sys.platform == "linux":  # what torch and Pillow take counts here too
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64_000  # kB
-    print(f"{name}: {counts}")
-    assert min(counts.values()) >= FILES // 100, counts  # damage that always or never shows tests nothing
+    assert len(readers[name][0]) <= 6000
+    fuzz.assert_withstands(name, *readers[name], mutate, FILES, PEAK, GROWTH)
 
 
 def test_mutations_are_the_same_everywhere():
-    assert mutate(b"abc 12 [3]", random.Random("x 1")) == mutate(b"abc 12 [3]", random.Random("x 1"))
-    assert len({mutate(b"abc 12 [3]\n4 5", random.Random(i)) for i in range(200)}) > 150
+    fuzz.assert_same_everywhere(mutate)
     assert torch.equal(random_model().means, random_model().means)

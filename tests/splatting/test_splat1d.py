@@ -13,7 +13,7 @@ from bestpapers.kernels.rasterize import rasterization
 from bestpapers.splatting.filters import METHODS, widen_2d
 from bestpapers.splatting.widgets import Splat1D, splat1d
 
-from . import page as pages
+from .. import pages
 
 # fact: response of the centre pixel to a Gaussian of standard deviation g px in its middle, and the light gain of dilation
 G = (0.1, 0.2, 0.3, 0.5, 0.8, 1.5, 3.0)

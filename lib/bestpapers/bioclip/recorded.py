@@ -1,11 +1,13 @@
 """The recorded runs behind `3_reproduce`: which they are, and how to make them again.
 
-    python -m bestpapers.bioclip.recorded              all of them, about an hour on two busy cores
+    python -m bestpapers.bioclip.recorded              all of them, about 40 minutes of one core
     python -m bestpapers.bioclip.recorded base null    these settings
 
 Five seeds of every arm take longer than a class can wait, so their scores are kept here, a JSON file to a setting. The
 notebook trains some of them anew and compares. `GRID` and `SEEDS` were fixed before the first run; seed 0 is not among
 them, since size and learning rate of the model were chosen on it.
+
+The `seconds` of a row are wall time on a machine that did other work as well, so they are no benchmark.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Sequence
 from dataclasses import replace
@@ -86,7 +89,13 @@ def record(name: str, folder: Path = FOLDER, workers: int = 1) -> None:
         results.rows |= baselines(RECORDED[name], seed)
     value = dict(
         command=f"python -m bestpapers.bioclip.recorded {name}",
-        made_with=dict(torch=torch.__version__, python=platform.python_version(), machine=platform.machine()),
+        made_with=dict(
+            torch=torch.__version__,
+            python=platform.python_version(),
+            system=platform.system(),
+            machine=platform.machine(),
+            cores=os.cpu_count(),
+        ),
         source=SOURCE,
         settings=results.settings,
         rows=dict(sorted(results.rows.items())),

@@ -15,8 +15,6 @@ import json
 import math
 import os
 import random
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +28,7 @@ from torch import distributed as dist
 from torch.nn import functional as F
 
 from ..course.files import whole
+from ..course.interrupts import interrupts_wait
 from ..course.presets import device
 from ..course.progress import progress
 from ..kernels.contrastive import contrastive_loss
@@ -192,7 +191,7 @@ class Trainer:
         until = until or self.config.steps
         bar = progress(range(len(self.losses), until), desc=desc, disable=quiet or self.rank > 0)
         stop = False
-        with _interrupts_wait() as interrupted:
+        with interrupts_wait() as interrupted:
             for _ in bar:
                 started = time.perf_counter()
                 self.step()
@@ -370,32 +369,6 @@ def _digest(photos: Photos) -> str:
     digest.update(photos.species.cpu().numpy().tobytes())
     digest.update(json.dumps([(*label.path, label.common_name) for label in photos.labels]).encode())
     return digest.hexdigest()[:16]
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[Callable[[], bool]]:
-    """Hold back the first Ctrl-C (or a polite request to end, SIGTERM); the function given says whether one came.
-
-    A step cut in its middle could not be resumed as if nothing had happened. Only the main thread gets signals; in others
-    nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    came = False
-
-    def first(number: int, frame: object) -> None:
-        nonlocal came
-        if came:
-            raise KeyboardInterrupt
-        came = True
-
-    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _settings(config: TrainConfig) -> dict[str, Any]:

@@ -148,7 +148,11 @@ def whole(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
+        part.touch()
+        mode = part.stat().st_mode  # of new files here
+        part.unlink()
         yield part
+        part.chmod(mode)  # safetensors lets nobody else read its files
         os.replace(part, path)
     finally:
         with contextlib.suppress(OSError):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -17,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..course.files import whole, write_file
 from .filters import METHODS, Method
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def train(args: argparse.Namespace) -> None:
         camera=dict(viewmat=camera.viewmat.tolist(), K=camera.K.tolist(), width=camera.width, height=camera.height),
     )
     _write_scene(args.out, model, args.fuse)
-    _write_text(args.out.with_suffix(".json"), json.dumps(report, indent=1) + "\n")
+    write_file(args.out.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
     checkpoint.unlink(missing_ok=True)
     if scores:
         _say(f"held-out photographs: PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}")
@@ -177,7 +177,7 @@ def evaluate(args: argparse.Namespace) -> None:
         cells = (f"{score['psnr']:.2f} ({score['ssim']:.3f})" for score in scores)
         _say(f"{row['scene']:<{widest}}  {row['method']:<16}" + "".join(f"{cell:>16}" for cell in cells))
     if args.out:
-        _write_text(args.out, json.dumps(rows, indent=1) + "\n")
+        write_file(args.out, (json.dumps(rows, indent=1) + "\n").encode())
 
 
 def view(args: argparse.Namespace) -> None:
@@ -201,7 +201,7 @@ def view(args: argparse.Namespace) -> None:
         limit=None,
     )
     page = args.out or args.scenes[0].with_suffix(".html")
-    _write_text(page, viewer.page(title))
+    write_file(page, viewer.page(title).encode())
     _say(f"{page} holds the scene and its viewer; it works in any browser, without a network")
     if not args.no_open:
         webbrowser.open(page.resolve().as_uri())
@@ -365,15 +365,8 @@ def _say(words: str) -> None:
 def _write_png(path: Path, image: torch.Tensor) -> None:
     from PIL import Image
 
-    part = path.with_name(path.name + ".part")
-    Image.fromarray(image.numpy()).save(part, format="PNG")
-    os.replace(part, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with whole(path) as part:
+        Image.fromarray(image.numpy()).save(part, format="PNG")
 
 
 # ------------------------------------------------------------------------------------------------------- command line

@@ -5,21 +5,30 @@ Images are rounded to 8 bits before they are compared, as in the authors' code, 
 
 from __future__ import annotations
 
+import functools
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numba
 import torch
 
 from ..course.progress import progress
-from ..kernels.rasterize import rasterization
 from .data import Dataset, Views
 from .filters import METHODS
 from .metrics import psnr, ssim, to_8bit
 from .model import GaussianConfig, Gaussians
 from .train import TrainConfig, Trainer
+
+MOST_WORKERS = 2  # processes of `compare`: each needs some 300 MB, and a session on Binder has 2 GB for all
 
 
 @torch.no_grad()
@@ -39,13 +48,17 @@ def evaluate(model: Gaussians, views: Mapping[int, Views]) -> dict[int, dict[str
 
 @dataclass(frozen=True)
 class Run:
-    """One trained arm: which method and seed, its scores {width: {"psnr", "ssim"}}, and what training left behind."""
+    """One trained arm: which method and seed, its scores {width: {"psnr", "ssim"}}, and what training left behind.
+
+    along: the same scores on the way, {iteration: scores}, where they were asked for.
+    """
 
     method: str
     seed: int
     scores: dict[int, dict[str, float]]
     model: Gaussians
     seconds: float
+    along: dict[int, dict[int, dict[str, float]]] = field(default_factory=dict)
 
 
 def compare(
@@ -55,53 +68,113 @@ def compare(
     config: TrainConfig,
     *,
     sh_degree: int = 0,
+    score_every: int | None = None,
     device: torch.device | str = "cpu",
     desc: str = "arms",
 ) -> list[Run]:
-    """Train every method on every seed under equal conditions and score each on the data's test views.
+    """Train every method on every seed under equal conditions and score each on the data's test views: at the end, and with
+    `score_every` also on the way, every so many iterations.
 
     `make(seed)` gives the data of a seed: all methods of one seed share images, noise, starting points and order of views.
-    On the CPU, runs go side by side, one to a core, and come out the same as one after the other.
+    On the CPU, runs go side by side, each on a core in a process of its own, and come out the same as one after the other.
+    (Threads would wait for each other: small images leave more time in Python, which lets one thread run, than in the
+    kernels.) A script that calls this needs `if __name__ == "__main__":`, as for all processes of Python.
     """
     jobs = [(method, seed) for seed in seeds for method in methods]
     data = {seed: make(seed) for seed in seeds}
-    device = torch.device(device)
-
-    def train(method: str, seed: int) -> Run:
-        if device.type == "cpu":
-            numba.set_num_threads(1)  # of this Python thread
-        started = time.perf_counter()
-        points, colors = (t.to(device) for t in (data[seed].points, data[seed].colors))
-        model = Gaussians.from_points(points, colors, GaussianConfig(method, sh_degree))
-        Trainer(model, data[seed].train, replace(config, seed=seed)).run(quiet=True)
-        return Run(method, seed, evaluate(model, data[seed].test), model, time.perf_counter() - started)
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # small images: a second thread costs more than it brings
+    settings = (config, sh_degree, score_every, torch.device(device))
     done: dict[tuple[str, int], Run] = {}
+    workers = _workers(torch.device(device))
+    if workers == 1:
+        for method, seed in progress(jobs, desc=desc):
+            done[method, seed] = _train(method, seed, data[seed], *settings)
+        return [done[job] for job in jobs]
+    # plain bytes, not torch's way of passing tensors on, which needs more shared memory than many containers have
+    packed = {seed: pickle.dumps((data[seed], *settings)) for seed in seeds}
+    pool, stop = _pool(workers)
     try:
-        with ThreadPoolExecutor(_workers(device)) as pool:
-            pending = {pool.submit(train, *job): job for job in jobs}
-            try:
-                for future in progress(as_completed(pending), desc=desc, total=len(jobs)):
-                    done[pending[future]] = future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        torch.set_num_threads(threads)
+        with _environment(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1"):  # processes start at the first job, with these
+            pending = {pool.submit(_train_packed, *job, packed[job[1]]): job for job in jobs}
+        for future in progress(as_completed(pending), desc=desc, total=len(jobs)):
+            done[pending[future]] = pickle.loads(future.result())
+    except BaseException:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        _pool.cache_clear()
+        raise
     return [done[job] for job in jobs]
 
 
+def _train(
+    method: str,
+    seed: int,
+    data: Dataset,
+    config: TrainConfig,
+    sh_degree: int,
+    score_every: int | None,
+    device: torch.device,
+    after: Callable[[Trainer], None] | None = None,
+) -> Run:
+    started = time.perf_counter()
+    model = Gaussians.from_points(data.points.to(device), data.colors.to(device), GaussianConfig(method, sh_degree))
+    trainer = Trainer(model, data.train, replace(config, seed=seed))
+    along = {}
+    for step in range(score_every or config.iterations, config.iterations, score_every or config.iterations):
+        trainer.run(step, quiet=True, after=after)
+        along[step] = evaluate(model, data.test)
+    trainer.run(quiet=True, after=after)
+    return Run(method, seed, evaluate(model, data.test), model, time.perf_counter() - started, along)
+
+
+# ---- side by side ---------------------------------------------------------------------------------------------------------
+
+
 def _workers(device: torch.device) -> int:
-    """How many runs may go side by side: one per core, if Numba's threads allow calls from several Python threads."""
-    if device.type != "cpu":
-        return 1
-    one, zero = torch.ones(1), torch.zeros(1, 3)
-    rasterization(
-        zero, torch.ones(1, 4), zero + 1, one, zero, torch.eye(4)[None], torch.eye(3)[None], 1, 1, backend="numba"
-    )
-    return numba.get_num_threads() if numba.threading_layer() in ("omp", "tbb") else 1
+    """How many runs go side by side: one per core, within bounds."""
+    return min(MOST_WORKERS, numba.get_num_threads()) if device.type == "cpu" else 1
+
+
+@functools.cache  # kept for the next call: importing torch and loading the kernels takes seconds
+def _pool(workers: int) -> tuple[ProcessPoolExecutor, Any]:
+    """The processes, and the event that stops what they are at."""
+    if sys.platform == "win32":
+        context: Any = multiprocessing.get_context("spawn")
+    else:  # fork would copy locks that other threads hold; the server that forks here has imported and started nothing
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([__name__])
+    stop = context.Event()
+    return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(stop,)), stop
+
+
+@contextmanager
+def _environment(**values: str) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            os.environ.pop(name)
+        os.environ.update({name: before[name] for name in values if name in before})
+
+
+_stop: Any = None  # in each of the processes
+
+
+def _start(stop: Any) -> None:
+    """Ctrl-C reaches all processes of a terminal or notebook: it is the parent's to hear, which then sets `stop`."""
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _train_packed(method: str, seed: int, packed: bytes) -> bytes:
+    def check(_: Trainer) -> None:
+        if _stop.is_set():
+            raise RuntimeError("stopped")
+
+    data, config, sh_degree, score_every, device = pickle.loads(packed)
+    return pickle.dumps(_train(method, seed, data, config, sh_degree, score_every, device, check))
 
 
 def mean_range(runs: Sequence[Run], metric: str = "psnr") -> dict[str, dict[int, tuple[float, float, float]]]:

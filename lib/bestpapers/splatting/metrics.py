@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 
+import cv2
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor
@@ -29,12 +30,30 @@ def _window(dtype: torch.dtype, device: torch.device) -> Tensor:
     return weight / weight.sum()
 
 
-def _blur(maps: Tensor) -> Tensor:
-    """Gaussian window over the last two axes of [M, H, W], zeros outside: columns, then rows."""
-    m, window = len(maps), _window(maps.dtype, maps.device)
-    pad = SSIM_WINDOW // 2
-    wide = nnf.conv2d(maps[None], window.view(1, 1, 1, -1).expand(m, 1, 1, -1), padding=(0, pad), groups=m)
-    return nnf.conv2d(wide, window.view(1, 1, -1, 1).expand(m, 1, -1, 1), padding=(pad, 0), groups=m)[0]
+class _Blur(torch.autograd.Function):
+    """Gaussian window over the two middle axes of [M, H, W, D], zeros outside.
+
+    The window is symmetric: what pixel a gives to pixel b, b gives to a. So the blur is its own transpose, and the backward
+    pass is the forward pass.
+    """
+
+    @staticmethod
+    def forward(ctx, maps: Tensor) -> Tensor:
+        window = _window(maps.dtype, maps.device)
+        if maps.device.type == "cpu":  # ten times as fast as torch's convolution with a window for every map
+            out = torch.empty_like(maps, memory_format=torch.contiguous_format)
+            for source, target in zip(maps.detach().contiguous().numpy(), out.numpy(), strict=True):
+                cv2.sepFilter2D(source, -1, window.numpy(), window.numpy(), target, borderType=cv2.BORDER_CONSTANT)
+            return out
+        flat = maps.movedim(-1, 1).flatten(0, 1)[None]  # [1, M * D, H, W]
+        m, pad = flat.shape[1], SSIM_WINDOW // 2
+        wide = nnf.conv2d(flat, window.expand(m, 1, 1, -1), padding=(0, pad), groups=m)
+        high = nnf.conv2d(wide, window[:, None].expand(m, 1, -1, 1), padding=(pad, 0), groups=m)
+        return high[0].unflatten(0, (len(maps), -1)).movedim(1, -1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        return _Blur.apply(grad)
 
 
 def ssim(image: Tensor, truth: Tensor, *, reduce: bool = True) -> Tensor:
@@ -42,10 +61,10 @@ def ssim(image: Tensor, truth: Tensor, *, reduce: bool = True) -> Tensor:
 
     Differentiable in both; 1 for equal images.
     """
-    x, y = image.movedim(-1, 0), truth.movedim(-1, 0)
-    mean_x, mean_y, xx, yy, xy = _blur(torch.cat([x, y, x * x, y * y, x * y])).chunk(5)
+    x, y = image, truth
+    mean_x, mean_y, xx, yy, xy = _Blur.apply(torch.stack([x, y, x * x, y * y, x * y]))
     var_x, var_y, cov = xx - mean_x**2, yy - mean_y**2, xy - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + SSIM_C1) / (mean_x**2 + mean_y**2 + SSIM_C1)
     structure = (2 * cov + SSIM_C2) / (var_x + var_y + SSIM_C2)
     values = luminance * structure
-    return values.mean() if reduce else values
+    return values.mean() if reduce else values.movedim(-1, 0)

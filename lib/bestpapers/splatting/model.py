@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ..course.files import whole
 from ..kernels.rasterize import Rendering, rasterization
 from . import filters
 from .data import Camera, stack
@@ -159,10 +159,8 @@ class Gaussians(nn.Module):
 
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         header = dict(config=json.dumps(asdict(self.config)), sh_active=str(self.sh_active))
-        path = Path(path)
-        part = path.with_name(path.name + ".part")
-        save_file(tensors, part, metadata=header)
-        os.replace(part, path)
+        with whole(Path(path)) as part:
+            save_file(tensors, part, metadata=header)
 
     @classmethod
     def load(cls, path: str | Path) -> Gaussians:

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..course.files import whole
+from ..course.interrupts import interrupts_wait
 from ..course.progress import progress
 from .data import Camera, Views, stack
 from .density import DensityConfig, DensityControl
@@ -121,7 +119,7 @@ class Trainer:
         until = until or self.config.iterations
         start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
         bar = progress(range(self.iteration, until), desc=desc, disable=quiet)
-        with _interrupts_wait() as interrupted:
+        with interrupts_wait() as interrupted:
             for _ in bar:
                 loss, image, truth = self.step()
                 if self.iteration % 50 == 0 or self.iteration == until:
@@ -204,13 +202,10 @@ class Trainer:
             iteration=self.iteration, history=self.history, queues=self.queues, sh_active=self.model.sh_active,
             model=asdict(self.model.config), train=_settings(self.config), data=self.data,
         )  # fmt: skip
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        save_file(
-            {k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata=dict(bestpapers=json.dumps(state))
-        )
-        os.replace(part, path)
+        with whole(Path(path)) as part:
+            save_file(
+                {k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata=dict(bestpapers=json.dumps(state))
+            )
 
     def load(self, path: str | Path) -> None:
         """Go on from a file of `save`. Raises ValueError if it was made with other settings or is damaged."""
@@ -261,32 +256,6 @@ def _digest(views: Sequence[Views]) -> str:
             digest.update(camera.viewmat.tobytes() + camera.K.tobytes() + repr(tuple(image.shape)).encode())
             digest.update(image.numpy().tobytes())
     return digest.hexdigest()
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[Callable[[], bool]]:
-    """Hold back the first Ctrl-C (or a polite request to end, SIGTERM); the function given says whether one came.
-
-    An iteration cut in its middle could not be resumed as if nothing had happened. Only the main thread gets signals; in
-    others nothing changes.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-    came = False
-
-    def first(number: int, frame: object) -> None:
-        nonlocal came
-        if came:
-            raise KeyboardInterrupt
-        came = True
-
-    before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _settings(config: TrainConfig) -> dict:

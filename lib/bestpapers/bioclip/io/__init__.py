@@ -2,7 +2,8 @@
 
 Photographs       a folder per class, or a table with a row per photograph, as the authors' evaluation reads it
 Shards            tar files of the webdataset library with an image and ten texts per sample, as TreeOfLife-10M has them
-Weights           open_clip_config.json and open_clip_model.safetensors, in a folder or on the Hugging Face Hub
+Weights           open_clip_config.json and open_clip_model.safetensors (or the older open_clip_pytorch_model.bin), in a
+                  folder or on the Hugging Face Hub
 Label embeddings  the pair of .npy and .json that pybioclip keeps
 
 Whatever a file holds, a reader returns a checked result or raises FormatError, which names the file, the field, what was

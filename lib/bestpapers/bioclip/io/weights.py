@@ -1,9 +1,12 @@
-"""Weights as open_clip keeps them: open_clip_config.json and open_clip_model.safetensors, in a folder or on the Hub."""
+"""Weights as open_clip keeps them, in a folder or on the Hub: open_clip_config.json beside open_clip_model.safetensors or,
+from before there was such a thing, open_clip_pytorch_model.bin."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CONFIG, WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
-PICKLES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+OLD_WEIGHTS = "open_clip_pytorch_model.bin"
 HUB, FOLDER = "hf-hub:", "local-dir:"
 MAX_CONFIG = 1 << 20  # bytes
 MAX_NUMBER = 1_000_000  # of anything in a config: words, pixels, channels
@@ -26,7 +29,7 @@ def load(name: str, resize: str = "hub") -> tuple[nn.Module, Callable[[Any], Ten
     """(model, preprocess, tokenizer) of a CLIP model: BioCLIP, BioCLIP 2, or one of ours, by its name alone.
 
     name    "local-dir:<folder>" with the two files in it, or "hf-hub:<owner>/<repository>", with "@<revision>" if you like,
-            such as "hf-hub:imageomics/bioclip-2". What the Hub has sent once is kept, and found again without a network.
+            such as "hf-hub:imageomics/bioclip". What the Hub has sent once is kept, and found again without a network.
     resize  "hub": as the files say, for BioCLIP the shorter side to 224 pixels and the middle cut out. "squash": all of the
             image pressed into the square, as pybioclip does it and as the training images were made; linear, not cubic.
 
@@ -34,7 +37,8 @@ def load(name: str, resize: str = "hub") -> tuple[nn.Module, Callable[[Any], Ten
     preprocess  Pillow image -> [3, H, W], normalised
     tokenizer   text or list of texts -> tokens [B, context]
 
-    Weights are read from safetensors only: .bin and .pt files are pickles, which can run any code when they are read.
+    The safetensors file is taken where there is one. The older .bin is a pickle, which could run any code if it were
+    unpickled; its tensors are read without that (`torch_file.py`).
 
     Raises:
         DownloadError: the Hub cannot be reached or does not give the files.
@@ -49,20 +53,33 @@ def load(name: str, resize: str = "hub") -> tuple[nn.Module, Callable[[Any], Ten
     else:
         raise ValueError(f"load: name must start with {FOLDER} or {HUB}, got {name!r}")
     config = _check_config(parse_json(read_file(folder / CONFIG, MAX_CONFIG), folder / CONFIG), folder / CONFIG)
-    _check_weights(folder, config)
+    path, tensors = _check_weights(folder, config)
 
     import open_clip
 
     try:
-        # open_clip takes the safetensors file first, which _check_weights has seen
-        model, preprocess = open_clip.create_model_from_pretrained(f"{FOLDER}{folder}")
+        with _unwarned():
+            model, _, preprocess = open_clip.create_model_and_transforms(f"{FOLDER}{folder}", load_weights=False)
         tokenizer = open_clip.get_tokenizer(f"{FOLDER}{folder}")
     except Exception as error:  # whatever the config asks for that open_clip has not
         raise FormatError(folder, "model", "one that open_clip can build", str(error)[:300]) from error
-    for key, tensor in model.state_dict().items():
+    loaded = tensors()
+    for key, tensor in loaded.items():
         if not tensor.isfinite().all():
-            raise FormatError(folder / WEIGHTS, key, "finite numbers", "NaN or infinity")
+            raise FormatError(path, key, "finite numbers", "NaN or infinity")
+    model.load_state_dict({key: loaded[key].reshape(tensor.shape) for key, tensor in model.state_dict().items()})
     return model.eval(), squash(model) if resize == "squash" else preprocess, tokenizer
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Without open_clip's warning that the weights are random: they come one step later."""
+    log, unless = logging.getLogger(), lambda record: "No pretrained weights loaded" not in record.getMessage()
+    log.addFilter(unless)
+    try:
+        yield
+    finally:
+        log.removeFilter(unless)
 
 
 def save_local(model: nn.Module, folder: str | Path, config: dict[str, Any]) -> None:
@@ -88,8 +105,9 @@ def save_local(model: nn.Module, folder: str | Path, config: dict[str, Any]) -> 
 
 def _fetch(repository: str) -> Path:
     """The folder on this machine with the two files of a repository on the Hub."""
-    advice = f"put {CONFIG} and {WEIGHTS} into a folder by hand and load {FOLDER}<folder>."
-    return fetch(f"{HUB}{repository}", repository, [CONFIG, WEIGHTS], advice)
+    name, advice = f"{HUB}{repository}", f"put {CONFIG} and {WEIGHTS} into a folder by hand and load {FOLDER}<folder>."
+    folder = fetch(name, repository, [CONFIG, WEIGHTS], advice)
+    return folder if (folder / WEIGHTS).is_file() else fetch(name, repository, [CONFIG, OLD_WEIGHTS], advice)
 
 
 def fetch(name: str, repository: str, files: list[str], advice: str, kind: str = "model") -> Path:
@@ -159,28 +177,27 @@ def _check_numbers(value: Any, path: Path, field: str, depth: int = 0) -> None:
         raise FormatError(path, field, f"a number up to {MAX_NUMBER}", show(value))
 
 
-def _check_weights(folder: Path, config: dict[str, Any]) -> None:
-    """The weights file is there, whole, and has the tensors of this model; none of them is read yet."""
+def _check_weights(folder: Path, config: dict[str, Any]) -> tuple[Path, Callable[[], dict[str, Tensor]]]:
+    """The weights file is there, whole, and has the tensors of this model. None of them is read yet: the call given does it."""
     from safetensors import safe_open
+    from safetensors.torch import load_file
 
-    path = folder / WEIGHTS
+    from .torch_file import TorchFile
+
+    path, old = folder / WEIGHTS, folder / OLD_WEIGHTS
+    if not path.is_file() and old.is_file():
+        file = TorchFile(old)
+        _compare({key: view.shape for key, view in file.views.items()}, config, old)
+        return old, file.read
     if not path.is_file():
-        pickles = sorted(p.name for p in folder.iterdir() if p.suffix in PICKLES)
-        raise FormatError(
-            folder,
-            "weights",
-            WEIGHTS,
-            f"only {pickles[0]}, a pickle" if pickles else "nothing of that name",
-            "a repository that has only a .bin file holds a pickle, which can run any code when it is read, so it is not "
-            f"fetched and never read here; https://huggingface.co/spaces/safetensors/convert makes {WEIGHTS} from it, as a "
-            f"revision to load: {HUB}<repository>@refs/pr/<number>",
-        )
+        raise FormatError(folder, "weights", f"{WEIGHTS} or {OLD_WEIGHTS}", "neither")
     try:
-        with safe_open(path, "pt") as file:
-            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+        with safe_open(path, "pt") as header:
+            shapes = {key: tuple(header.get_slice(key).get_shape()) for key in header.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors' own, OSError, a header that is no JSON
         raise FormatError(path, "file", "a whole safetensors file", str(error)[:200]) from error
     _compare(shapes, config, path)
+    return path, lambda: load_file(path)
 
 
 def _compare(shapes: dict[str, tuple[int, ...]], config: dict[str, Any], path: Path) -> None:

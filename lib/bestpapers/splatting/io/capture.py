@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,14 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...course.files import FormatError, opened_image
 from ...course.progress import progress
 from ..data import Camera, Views
-from .checks import Array, FormatError
+from .checks import Array
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # of images, as Pillow names them
-MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's names of 8 bits or fewer per channel
-MAX_SIDE = 32_766  # pixels; OpenCV straightens nothing larger
-MAX_PIXELS = 89_478_485  # per image; from here on Pillow too suspects a decompression bomb
 FOCAL = (0.01, 1000.0)  # focal length over image width: beyond these a unit is wrong, not the lens
 AXES = {"OpenCV": "x right, y down, z forward", "OpenGL": "x right, y up, z backward"}
 
@@ -162,47 +157,15 @@ class Capture:
 # -------------------------------------------------------------------------------------------------------------- images
 
 
-class _File(io.FileIO):
-    """A file that is never asked for more than it holds.
-
-    Python makes room for as many bytes as `read` asks for, and a damaged PNG can ask for 2 GB.
-    """
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        left = max(0, os.fstat(self.fileno()).st_size - self.tell())
-        return super().read(left if size is None or size < 0 else min(size, left)) or b""
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """An image file, its header checked and nothing decoded. Whatever Pillow raises inside becomes a FormatError."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with _File(path) as file, Image.open(file, formats=FORMATS) as image:
-            width, height = image.size
-            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-                expected = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS:,} in all"
-                raise FormatError(path, "size", expected, f"{width} x {height}", "shrink the image")
-            if image.mode not in MODES:
-                raise FormatError(path, "image", "8 bits per channel", f"Pillow's mode {image.mode}")
-            yield image
-    except FormatError:
-        raise
-    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
-        found = "something else" if isinstance(error, UnidentifiedImageError) else f"damage ({str(error)[:200]})"
-        raise FormatError(path, "image", f"a whole image ({', '.join(FORMATS)})", found) from error
-
-
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height in pixels, from the header alone."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         return image.size
 
 
 def _decode(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
     """[H, W, 3] or, with transparency, [H, W, 4]."""
-    with _opened(path) as image:
+    with opened_image(path) as image:
         if image.size != size:
             raise FormatError(path, "size", f"{size[0]} x {size[1]} pixels", f"{image.size[0]} x {image.size[1]}")
         return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))

@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...course.files import FormatError, read_file, show, write_file
 from .. import filters
 from ..model import C0, GaussianConfig, Gaussians
-from .checks import FormatError, check_finite, read_file, show, write_file
+from .checks import check_finite
 from .ply import Table, parse_table
 
 Layout = Literal["3dgs", "mip", "fused"]

@@ -18,9 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ...course.files import FormatError, inside, read_file, show, write_file
 from ..data import Camera
 from .capture import FOCAL, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
-from .checks import Array, FormatError, check_finite, floats, inside, number, read_file, show, whole, write_file
+from .checks import Array, check_finite, floats, number, whole
 
 SUBFOLDERS = ("sparse/0", "sparse", ".")
 MODELS = {  # id: name, number of parameters; those that Brown's model of `Lens` covers

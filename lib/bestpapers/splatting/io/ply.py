@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .checks import FormatError, check_finite, floats, show
+from ...course.files import FormatError, show
+from .checks import check_finite, floats
 
 MAX_HEADER = 1 << 16  # bytes
 TYPES = {

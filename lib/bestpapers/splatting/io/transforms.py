@@ -15,21 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ...course.files import MAX_SIDE, FormatError, inside, parse_json, read_file, show, write_file
 from ..data import Camera
-from .capture import FOCAL, MAX_SIDE, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
-from .checks import (
-    MAX_JSON,
-    Array,
-    FormatError,
-    inside,
-    number,
-    parse_json,
-    read_file,
-    rotation,
-    show,
-    whole,
-    write_file,
-)
+from .capture import FOCAL, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
+from .checks import MAX_JSON, Array, number, rotation, whole
 from .clouds import read_points
 
 FLIP = np.diag((1.0, -1.0, -1.0, 1.0))  # between OpenGL's camera axes and OpenCV's, both ways

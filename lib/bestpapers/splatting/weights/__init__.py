@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ...course.files import write_file
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -64,7 +65,5 @@ def train() -> None:
         psnr={run.method: {str(w): round(s["psnr"], 2) for w, s in run.scores.items()} for run in runs},
         gaussians=len(runs[0].model),
     )
-    part = HERE / "card.json.part"
-    part.write_text(json.dumps(card, indent=1) + "\n")
-    os.replace(part, HERE / "card.json")
+    write_file(HERE / "card.json", (json.dumps(card, indent=1) + "\n").encode())
     print(json.dumps(card["psnr"], indent=1))

@@ -2,4 +2,5 @@
 
 from . import train
 
-train()
+if __name__ == "__main__":  # and not in the processes that training starts
+    train()

@@ -70,3 +70,19 @@ def assert_still_shown(folder, widget):
     with opened(folder, widget, width=390, script=False) as page:
         assert 300 < page.get_by_role("img", name=alt).bounding_box()["width"] <= 390
         assert page.get_by_text(widget.describe()).is_visible()
+
+
+# In an open page: `m`, the module of the widget, and `state`, with bytes as DataView
+LOAD = """
+const el = document.querySelector(".nbwidget");
+const source = JSON.parse(document.getElementById(el.dataset.module).textContent);
+const m = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+const bytes = (v) => new DataView(Uint8Array.from(atob(v.b64), (c) => c.charCodeAt(0)).buffer);
+const state = Object.fromEntries(
+  Object.entries(JSON.parse(el.dataset.state)).map(([k, v]) => [k, v?.b64 === undefined ? v : bytes(v)]));
+"""
+
+
+def computed(page, script, given=None):
+    """Run a script that uses m, state and given; return what it returns."""
+    return page.evaluate("async (given) => {" + LOAD + script + "}", given)

@@ -1,0 +1,100 @@
+"""What the tests of all Triton backends do: do the programs compile, and are their numbers right?
+
+Numbers are checked by a file of its own, in a process of its own: Triton decides once per process, when it is first
+imported, whether it interprets programs or compiles them, and neither may leak into other tests. Without a GPU only the
+interpreter can run them; but it forgives what the compiler does not, so here every program is compiled as well, down to
+machine code for a GPU that need not be there.
+"""
+
+import contextlib
+import inspect
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bestpapers.kernels import dispatch
+
+HERE = Path(__file__).parent
+MISSING = dispatch.unavailable("triton", "cuda")
+TYPES = {torch.float32: "*fp32", torch.int16: "*i16", torch.int32: "*i32", torch.int64: "*i64"}
+
+in_both = pytest.mark.parametrize("where", ["interpreter", "cuda"])
+needs_compiler = pytest.mark.skipif(
+    MISSING is not None or dispatch.interpreting(), reason=MISSING or "TRITON_INTERPRET=1 is set: nothing is compiled"
+)
+
+
+def assert_passes(file, where):
+    """The tests of `file` pass in a process of their own."""
+    if MISSING:
+        pytest.skip(MISSING)
+    if where == "cuda" and not torch.cuda.is_available():
+        pytest.skip("this machine has no CUDA device")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "TRITON_INTERPRET"))}
+    if where == "interpreter":
+        env["TRITON_INTERPRET"] = "1"
+    command = [sys.executable, "-m", "pytest", str(HERE / file), "--tb=short"]
+    run = subprocess.run(command, env=env, cwd=HERE.parents[1], capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout[-20000:] + run.stderr[-2000:]
+    assert re.search(r"^\d+ passed", run.stdout.splitlines()[-1]), "all tests pass, and none is skipped"
+
+
+def assert_imports_without_triton(module):
+    code = f"import sys; import {module}; sys.exit('triton' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@contextlib.contextmanager
+def compiling(gpu, capability, monkeypatch, may_be_empty=False, **always):
+    """The functions of the module `gpu` run up to the launch, which here compiles the kernel for its arguments and drops it.
+
+    Yields {name of the kernel: what was compiled}; at the end every launch in the module's source must be there. `always`:
+    the options that `_launch` adds. `may_be_empty`: it leaves out a launch of no programs.
+    """
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource, compile
+
+    compiled = {}
+
+    def launch(kernel, grid, *arguments, **options):
+        values = dict(zip(kernel.arg_names[: len(arguments)], arguments, strict=True))
+        values |= {k: v for k, v in options.items() if k in kernel.arg_names}
+        assert may_be_empty or np.all(grid), "CUDA refuses an empty launch"
+        assert list(values) == kernel.arg_names, f"{kernel.__name__} is called with the wrong number of arguments"
+        signature, constants, attributes = {}, {}, {}
+        for k, (name, value) in enumerate(values.items()):
+            if name in options or (isinstance(value, int) and value == 1):
+                signature[name], constants[name] = "constexpr", value
+            elif isinstance(value, torch.Tensor):
+                signature[name] = TYPES[value.dtype]
+                attributes[(k,)] = [["tt.divisibility", 16]]  # where torch's memory begins
+            else:
+                signature[name] = "i32" if isinstance(value, int) else "fp32"
+        settings = dict(enable_fp_fusion=True) | always | {k: v for k, v in options.items() if k not in values}
+        source = ASTSource(kernel, signature, constants, attrs=attributes)
+        compiled[kernel.__name__] = compile(source, target=GPUTarget("cuda", capability, 32), options=settings)
+
+    monkeypatch.setattr(gpu, "_launch", launch)
+    yield compiled
+    assert set(compiled) == set(re.findall(r"_launch\(\s*(_\w+)", inspect.getsource(gpu))), "every launch is tried here"
+
+
+def poison(monkeypatch):
+    """Memory that is handed out empty is filled with NaN: a cell that no program writes would show."""
+
+    def poisoned(make):
+        def call(*args, **kwargs):
+            t = make(*args, **kwargs)
+            return t.fill_(torch.nan if t.is_floating_point() else 10**4)
+
+        return call
+
+    for owner, name in ((torch, "empty"), (torch, "empty_like"), (torch.Tensor, "new_empty")):
+        monkeypatch.setattr(owner, name, poisoned(getattr(owner, name)))
+    assert torch.zeros(2).new_empty(3).isnan().all()
