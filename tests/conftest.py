@@ -6,4 +6,5 @@ import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BESTPAPERS_NO_PROGRESS", "1")
-pytest.register_assert_rewrite("tests.fuzz", "tests.pages", "tests.kernels.programs")  # as in a test, with the values
+# so that asserts in these show their values, as in a test
+pytest.register_assert_rewrite("tests.checkpoints", "tests.fuzz", "tests.pages", "tests.kernels.programs")

@@ -1,10 +1,7 @@
 """What the pages of the wing promise: their code shows it, their sums are right, what they name is there."""
 
-import json
 import re
 import shlex
-import time
-from pathlib import Path
 from statistics import mean
 
 import numpy as np
@@ -15,37 +12,17 @@ from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, captions
 from bestpapers.course.claims import MIME
 
-ROOT = Path(__file__).parents[2]
-BOOK, NOTEBOOKS = ROOT / "book/bioclip", ROOT / "notebooks/bioclip"
-PAGES = {
-    name: (BOOK / f"{name}.md").read_text(encoding="utf-8") for name in ("paper", "reading_group", "teaching", "scale")
-}
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w./])")
+from ..documents import NUMBER, Wing
 
-
-def cells(notebook):
-    return json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-
-
-def tables(page):
-    """The tables of a page, each as rows of cells; the first row is the heading."""
-    blocks = re.findall(r"(?:^\|.*\n)+", PAGES[page], re.MULTILINE)
-    rows = [[re.split(r"(?<!\\)\|", line.strip()[1:-1]) for line in block.splitlines()] for block in blocks]
-    return [[[cell.strip() for cell in row] for row in (table[0], *table[2:])] for table in rows]
+WING = Wing("bioclip", "paper", "reading_group", "teaching", "scale")
+NOTEBOOKS, PAGES = WING.notebooks, WING.pages
+cells, tables, run = WING.cells, WING.tables, WING.run
 
 
 def table(page, *heading):
     """The rows below the one table whose heading begins so."""
     (found,) = (t[1:] for t in tables(page) if tuple(t[0][: len(heading)]) == heading)
     return found
-
-
-def run(page):
-    """Run the one Python block of a page. Returns the processor seconds that it took."""
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
-    start = time.process_time()
-    exec(compile(code, f"{page}.md", "exec"), {"__name__": page})
-    return time.process_time() - start
 
 
 # ------------------------------------------------------------------------------------------------------ the paper's page

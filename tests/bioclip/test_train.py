@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from bestpapers.bioclip import io, train
 from bestpapers.bioclip.data import World
@@ -21,6 +20,7 @@ from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, captions
 from bestpapers.bioclip.train import Photos, TrainConfig, Trainer, distinct, learning_rate, photos
 
+from .. import checkpoints
 from .train_ranks import ARMS, STEPS, clip_and_photos
 from .train_ranks import train as train_all
 
@@ -295,22 +295,10 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
 
 
 def test_a_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
-    import safetensors.torch
-
     path = tmp_path / "run.safetensors"
     run = trainer(checkpoint=path)
     run.run(until=3, quiet=True)
-    old = path.read_bytes()
-
-    def full_disk(tensors, target, **_):
-        target.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        run.run(until=6, quiet=True)
-    assert path.read_bytes() == old
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    checkpoints.assert_survives_a_full_disk(run, path, 6, monkeypatch)
 
 
 def test_it_is_saved_every_so_often(tmp_path):
@@ -336,15 +324,11 @@ def test_other_settings_are_refused(tmp_path):
     trainer(replace(CONFIG, checkpoint_every=7, backend="auto"), path)  # what does not decide the result
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "foreign", "cut"])
+@pytest.mark.parametrize("kind", checkpoints.KINDS)
 def test_a_damaged_checkpoint_is_refused(tmp_path, kind):
     path = tmp_path / "run.safetensors"
     trainer(checkpoint=path).run(until=2, quiet=True)
-    whole = path.read_bytes()
-    if kind == "foreign":
-        save_file({"weight": torch.zeros(3)}, path)
-    else:
-        path.write_bytes({"text": b"hello " * 50, "empty": b"", "cut": whole[: len(whole) // 3]}[kind])
+    checkpoints.damage(path, kind)
     with pytest.raises(ValueError, match="no checkpoint of this program, or is damaged"):
         trainer(checkpoint=path)
 

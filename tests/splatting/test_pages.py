@@ -1,39 +1,19 @@
 """What the pages for reading groups and teachers promise: their code shows it, their times add up, what they name is there."""
 
-import json
 import re
-import time
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-BOOK, NOTEBOOKS = ROOT / "book/splatting", ROOT / "notebooks/splatting"
-PAGES = {name: (BOOK / f"{name}.md").read_text(encoding="utf-8") for name in ("reading_group", "teaching")}
-NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?(?![\w./])")
+from ..documents import NUMBER, Wing
 
-
-def cells(notebook):
-    return json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-
-
-def tables(page):
-    """The tables of a page, each as rows of cells; the first row is the heading."""
-    blocks = re.findall(r"(?:^\|.*\n)+", PAGES[page], re.MULTILINE)
-    rows = [[re.split(r"(?<!\\)\|", line.strip()[1:-1]) for line in block.splitlines()] for block in blocks]
-    return [[[cell.strip() for cell in row] for row in (table[0], *table[2:])] for table in rows]
-
-
-def run(page, capsys):
-    """Run the one Python block of a page. Returns its printed lines and the seconds it took."""
-    (code,) = re.findall(r"^```python\n(.*?)^```", PAGES[page], re.MULTILINE | re.DOTALL)
-    start = time.process_time()
-    exec(compile(code, f"{page}.md", "exec"), {"__name__": page})
-    return capsys.readouterr().out.splitlines(), time.process_time() - start
+WING = Wing("splatting", "reading_group", "teaching")
+BOOK, PAGES = WING.folder, WING.pages
+cells, tables, run = WING.cells, WING.tables, WING.run
 
 
 def test_the_cell_to_run_together_shows_what_the_page_says(capsys):
-    lines, seconds = run("reading_group", capsys)
+    seconds = run("reading_group")
+    lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12
     assert seconds < 60
     order = ["3dgs", "ewa", "mip"]
@@ -59,7 +39,8 @@ def test_the_cell_to_run_together_shows_what_the_page_says(capsys):
 
 
 def test_each_line_shows_its_mistake(capsys):
-    lines, seconds = run("teaching", capsys)
+    seconds = run("teaching")
+    lines = capsys.readouterr().out.splitlines()
     mistakes = next(t for t in tables("teaching") if t[0][1:] == ["symptom", "cause", "cure"])[1:]
     assert [line.split()[0] for line in lines] == [row[0] for row in mistakes]
     assert seconds < 60

@@ -8,7 +8,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from bestpapers.splatting import train
 from bestpapers.splatting.data import Camera, Views, make_dataset
@@ -16,6 +15,8 @@ from bestpapers.splatting.density import DensityConfig
 from bestpapers.splatting.evaluate import evaluate
 from bestpapers.splatting.model import GaussianConfig, Gaussians
 from bestpapers.splatting.train import TrainConfig, Trainer, loss_fn, scene_extent
+
+from .. import checkpoints
 
 CONFIG = TrainConfig(iterations=60, density=None, checkpoint_every=1000)
 
@@ -119,21 +120,10 @@ def test_photographs_of_several_sizes_as_bytes(data):
 
 
 def test_a_failed_write_keeps_the_old_checkpoint(data, tmp_path, monkeypatch):
-    import safetensors.torch
-
     path = tmp_path / "run.safetensors"
     run = trainer(data, checkpoint=path)
     run.run(until=5, quiet=True)
-    old = path.read_bytes()
-
-    def full_disk(tensors, target, **_):
-        target.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        run.run(until=10, quiet=True)
-    assert path.read_bytes() == old
+    checkpoints.assert_survives_a_full_disk(run, path, 10, monkeypatch)
 
 
 def test_other_settings_are_refused(data, tmp_path):
@@ -148,15 +138,11 @@ def test_other_settings_are_refused(data, tmp_path):
     trainer(data, replace(CONFIG, checkpoint_every=7), path)  # how often it is saved does not matter
 
 
-@pytest.mark.parametrize("kind", ["text", "empty", "foreign", "cut"])
+@pytest.mark.parametrize("kind", checkpoints.KINDS)
 def test_a_damaged_checkpoint_is_refused(data, tmp_path, kind):
     path = tmp_path / "run.safetensors"
     trainer(data, checkpoint=path).run(until=2, quiet=True)
-    whole = path.read_bytes()
-    if kind == "foreign":
-        save_file({"weight": torch.zeros(3)}, path)
-    else:
-        path.write_bytes({"text": b"hello " * 50, "empty": b"", "cut": whole[: len(whole) // 3]}[kind])
+    checkpoints.damage(path, kind)
     with pytest.raises(ValueError, match="no checkpoint of this program, or is damaged"):
         trainer(data, checkpoint=path)
 
