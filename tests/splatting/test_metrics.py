@@ -1,9 +1,12 @@
 """PSNR and SSIM, SSIM also against scikit-image."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from skimage.metrics import structural_similarity
 
+from bestpapers.splatting import metrics
 from bestpapers.splatting.metrics import psnr, ssim, to_8bit
 
 
@@ -45,3 +48,18 @@ def test_psnr_closed_form():
 def test_to_8bit():
     values = torch.tensor([-1, 0, 0.4 / 255, 0.6 / 255, 1, 7.0])
     torch.testing.assert_close(to_8bit(values), torch.tensor([0, 0, 0, 1 / 255, 1, 1]))
+
+
+def test_the_convolution_of_other_devices_gives_the_same(monkeypatch):
+    """On the CPU OpenCV blurs; here CPU tensors say that they are elsewhere, and take the way of a GPU's."""
+
+    class Elsewhere(torch.Tensor):
+        device = SimpleNamespace(type="elsewhere")
+
+    maps = torch.stack(images((13, 29)))
+    here = metrics._Blur.forward(None, maps)
+    window = metrics._window(maps.dtype, maps.device)
+    monkeypatch.setattr(metrics, "_window", lambda *_: window)
+    monkeypatch.setattr(metrics, "cv2", None)
+    there = metrics._Blur.forward(None, maps.as_subclass(Elsewhere)).as_subclass(torch.Tensor)
+    torch.testing.assert_close(here, there, rtol=0, atol=1e-12)
