@@ -11,7 +11,7 @@ import warnings
 
 import pytest
 
-from bestpapers.course.files import FormatError
+from bestpapers.lab.files import FormatError
 
 resource = pytest.importorskip("resource")
 

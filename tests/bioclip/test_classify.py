@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bestpapers.bioclip import classify, io
+from bestpapers.bioclip import classify, formats
 from bestpapers.bioclip.classify import (
     CustomLabelsBinningClassifier,
     CustomLabelsClassifier,
@@ -20,7 +20,7 @@ from bestpapers.bioclip.classify import (
 from bestpapers.bioclip.taxa import RANKS, Taxon, taxa
 from bestpapers.bioclip.taxonomy import captions, rollup
 from bestpapers.course.data import DownloadError
-from bestpapers.course.files import FormatError, Skips
+from bestpapers.lab.files import FormatError, Skips
 
 from .tiny import CONFIG, tiny_clip
 
@@ -43,7 +43,7 @@ def photo(i, size=(80, 40)) -> Image.Image:
 def folder(tmp_path_factory):
     """Weights, five photographs, and a cache of their own."""
     path = tmp_path_factory.mktemp("classify")
-    io.save_local(tiny_clip(), path / "weights", CONFIG)
+    formats.save_local(tiny_clip(), path / "weights", CONFIG)
     for i in range(5):
         photo(i).save(path / f"{i}.png")
     return path
@@ -270,8 +270,8 @@ def test_labels_are_embedded_once(folder, name, cache, encoded):
 
 def test_another_model_has_other_labels(folder, cache, encoded, tmp_path):
     """Weights, and settings that leave the weights as they are."""
-    io.save_local(tiny_clip(), tmp_path / "copy", CONFIG)
-    io.save_local(tiny_clip(seed=1), tmp_path / "seed", CONFIG)
+    formats.save_local(tiny_clip(), tmp_path / "copy", CONFIG)
+    formats.save_local(tiny_clip(seed=1), tmp_path / "seed", CONFIG)
     for part, setting in (
         ("text_cfg", dict(heads=1)),
         ("text_cfg", dict(no_causal_mask=True)),
@@ -282,7 +282,7 @@ def test_another_model_has_other_labels(folder, cache, encoded, tmp_path):
             config["model_cfg"][part] = config["model_cfg"][part] | setting
         else:
             config["model_cfg"] |= setting
-        io.save_local(tiny_clip(), tmp_path / next(iter(setting)), config)
+        formats.save_local(tiny_clip(), tmp_path / next(iter(setting)), config)
     few = taxa()[:3]
     TreeOfLifeClassifier(f"local-dir:{folder / 'weights'}", labels=few)
     TreeOfLifeClassifier(f"local-dir:{tmp_path / 'copy'}", labels=few)
@@ -325,12 +325,12 @@ def test_a_cache_that_cannot_be_written(name, cache, encoded):
 
 
 def test_the_pair_of_pybioclip(folder, name, all_taxa, tmp_path):
-    io.save_label_embeddings(tmp_path / "txt_emb_species", 3 * all_taxa.txt_embeddings, taxa())
+    formats.save_label_embeddings(tmp_path / "txt_emb_species", 3 * all_taxa.txt_embeddings, taxa())
     pair = TreeOfLifeClassifier(name, labels=tmp_path / "txt_emb_species.npy")
     own, other = (c.predict(folder / "0.png") for c in (all_taxa, pair))
     assert [row["species"] for row in own] == [row["species"] for row in other]
     assert [row["score"] for row in own] == near(other)
-    io.save_label_embeddings(tmp_path / "wide", torch.randn(17, 2), taxa()[:2])
+    formats.save_label_embeddings(tmp_path / "wide", torch.randn(17, 2), taxa()[:2])
     with pytest.raises(ValueError, match=r"embeddings of 17 numbers, .* makes 16; they are of another model"):
         TreeOfLifeClassifier(name, labels=str(tmp_path / "wide"))
 
@@ -338,7 +338,7 @@ def test_the_pair_of_pybioclip(folder, name, all_taxa, tmp_path):
 def test_labels_without_an_embedding_never_win(folder, name, all_taxa, tmp_path):
     matrix = -all_taxa.txt_embeddings[:, :4].clone()
     matrix[:, 1] = 0
-    io.save_label_embeddings(tmp_path / "a", matrix, taxa()[:4])
+    formats.save_label_embeddings(tmp_path / "a", matrix, taxa()[:4])
     with pytest.warns(UserWarning, match="1 of 4 columns are all zero"):
         tree = TreeOfLifeClassifier(name, labels=tmp_path / "a")
     rows = tree.predict(folder / "0.png", k=10, min_prob=0)
@@ -367,7 +367,7 @@ def test_the_authors_models_bring_their_labels(folder, all_taxa, tmp_path, monke
     with pytest.raises(DownloadError, match=r"(?s)TreeOfLife-10M.*give labels of your own"):
         TreeOfLifeClassifier("hf-hub:imageomics/bioclip")
     known = (FISH, *taxa()[:3])
-    io.save_label_embeddings(tmp_path / "data/embeddings/txt_emb_species", all_taxa.txt_embeddings[:, :4], known)
+    formats.save_label_embeddings(tmp_path / "data/embeddings/txt_emb_species", all_taxa.txt_embeddings[:, :4], known)
     keep("datasets", "TreeOfLife-10M", list((tmp_path / "data/embeddings").iterdir()))
     tree = TreeOfLifeClassifier("hf-hub:imageomics/bioclip")
     assert tree.taxa == known

@@ -18,7 +18,7 @@ from bestpapers.bioclip.data import Split, World, check_split, load_split, make_
 from bestpapers.bioclip.organisms import LOOKS, Traits
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import captions, lca_height
-from bestpapers.course.files import FormatError
+from bestpapers.lab.files import FormatError
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # a file that could not be kept
 

@@ -15,7 +15,7 @@ from bestpapers.bioclip.evaluate import Results, Setting, TrainConfig
 from bestpapers.bioclip.model import ARMS, Config
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, Rank, lca_height, tree_distance
-from bestpapers.course.files import FormatError
+from bestpapers.lab.files import FormatError
 
 TINY = Config(image_size=16, patch_size=8, image_width=32, text_width=32, head_width=16, embed_dim=16)
 FAST = Setting(

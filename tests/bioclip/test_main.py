@@ -1,7 +1,7 @@
 """The command line: tables and files of predictions, embeddings, lists of taxa, and what it says when it cannot."""
 
 import csv
-import io as memory
+import io
 import json
 import subprocess
 import sys
@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 
 from bestpapers.bioclip import __main__ as program
-from bestpapers.bioclip import io
+from bestpapers.bioclip import formats
 from bestpapers.bioclip.classify import BaseClassifier, CustomLabelsClassifier, Rank, TreeOfLifeClassifier
 from bestpapers.bioclip.taxa import RANKS, taxa
-from bestpapers.course import files
+from bestpapers.lab import files
 
 from .tiny import CONFIG, tiny_clip
 
@@ -25,13 +25,13 @@ def run(*words) -> int:
 
 
 def parse(text):
-    return list(csv.DictReader(memory.StringIO(text)))
+    return list(csv.DictReader(io.StringIO(text)))
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("main")
-    io.save_local(tiny_clip(), path / "weights", CONFIG)
+    formats.save_local(tiny_clip(), path / "weights", CONFIG)
     (path / "photos" / "deep").mkdir(parents=True)
     for i, name in enumerate(("a.png", "b.jpg", "deep/c.webp")):
         few = np.random.default_rng(i).integers(0, 255, (3, 4, 3)).astype(np.uint8)
@@ -116,7 +116,7 @@ def test_a_subset_and_other_taxa(model, photos, tmp_path, capsys):
         ("Lynx rufus", ""),
     }
     tree = TreeOfLifeClassifier(model)
-    io.save_label_embeddings(tmp_path / "pair", tree.txt_embeddings[:, :3], taxa()[:3])
+    formats.save_label_embeddings(tmp_path / "pair", tree.txt_embeddings[:, :3], taxa()[:3])
     assert run("predict", photos[0], "--model", model, "--labels", tmp_path / "pair.npy") == 0
     assert {row["species"] for row in parse(capsys.readouterr().out)} == {taxon.name for taxon in taxa()[:3]}
 
@@ -192,7 +192,7 @@ def test_list_taxa(tmp_path, capsys):
     assert "2 labels, 2 of them without" in shown.err
     matrix = torch.ones(4, 2)
     matrix[:, 0] = 0
-    io.save_label_embeddings(tmp_path / "pair", matrix, taxa()[:2])
+    formats.save_label_embeddings(tmp_path / "pair", matrix, taxa()[:2])
     with pytest.warns(UserWarning, match="all zero"):
         assert run("list-taxa", "--labels", tmp_path / "pair") == 0
     assert "1 have no embedding and are never predicted" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from bestpapers.bioclip import evaluate, recorded
 from bestpapers.bioclip.model import Config
 from bestpapers.bioclip.train import TrainConfig
-from bestpapers.course.files import FormatError
+from bestpapers.lab.files import FormatError
 
 SMALL = Config(image_size=16, image_layers=1, image_width=32, text_layers=1, text_width=32, embed_dim=16)
 FEW = evaluate.Setting(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bestpapers.bioclip import io, train
+from bestpapers.bioclip import formats, train
 from bestpapers.bioclip.data import World
 from bestpapers.bioclip.model import tiny
 from bestpapers.bioclip.taxa import taxa
@@ -387,6 +387,6 @@ def test_the_command_writes_a_model_that_open_clip_reads(tmp_path, capsys):
     train.main([*arguments, "--out", str(tmp_path / "model"), "--checkpoint", str(tmp_path / "run.safetensors")])
     printed = capsys.readouterr().out
     assert "zero.sci.u1" in printed
-    model, _, tokenizer = io.load(f"local-dir:{tmp_path / 'model'}")
+    model, _, tokenizer = formats.load(f"local-dir:{tmp_path / 'model'}")
     assert model.encode_text(tokenizer(["a photo of anything at all."])).isfinite().all()
     assert (tmp_path / "run.safetensors").exists()

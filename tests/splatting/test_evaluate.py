@@ -10,9 +10,9 @@ import time
 import pytest
 import torch
 
+from bestpapers.lab.images import psnr, to_8bit
 from bestpapers.splatting import evaluate
 from bestpapers.splatting.data import make_dataset
-from bestpapers.splatting.metrics import psnr, to_8bit
 from bestpapers.splatting.model import GaussianConfig, Gaussians
 from bestpapers.splatting.train import TrainConfig
 

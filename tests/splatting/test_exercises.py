@@ -1,6 +1,6 @@
 """Every checker against its solution, against named mistakes, and against the stub; and what the pages say of them."""
 
-import io as streams
+import io
 import itertools
 import math
 import re
@@ -13,7 +13,8 @@ import torch
 
 from bestpapers.course.checks import verify
 from bestpapers.kernels.rasterize import reference
-from bestpapers.splatting import evaluate, exercises, filters, io, metrics, model, train
+from bestpapers.lab import images
+from bestpapers.splatting import evaluate, exercises, filters, formats, model, train
 from bestpapers.splatting.exercises import _four as four
 from bestpapers.splatting.exercises.blend import blend
 from bestpapers.splatting.exercises.covariance import covariance
@@ -455,12 +456,12 @@ def test_filter_sizes_are_the_librarys(rule):
 
 def test_the_file_is_read_by_another_reader_and_by_ours(tmp_path):
     content = ply_file(_scene())
-    vertex = plyfile.PlyData.read(streams.BytesIO(content))["vertex"]
+    vertex = plyfile.PlyData.read(io.BytesIO(content))["vertex"]
     assert tuple(p.name for p in vertex.properties) == NAMES
     np.testing.assert_array_equal(vertex["filter_3D"], _scene().phi.numpy())
 
     (tmp_path / "scene.ply").write_bytes(content)
-    read = io.read_ply(tmp_path / "scene.ply")
+    read = formats.read_ply(tmp_path / "scene.ply")
     for name, parameter in _scene().named_parameters():
         torch.testing.assert_close(getattr(read, name), parameter)
 
@@ -494,8 +495,8 @@ def test_the_trap_of_the_experiment_is_one():
 
     world = _world()
     truth = world.test[16].images[0]
-    assert metrics.psnr(world.train[16].images[0], truth) < 10
-    assert metrics.psnr(world.train[32].images[0], world.test[32].images[0]) > 8
+    assert images.psnr(world.train[16].images[0], truth) < 10
+    assert images.psnr(world.train[32].images[0], world.test[32].images[0]) > 8
     assert zoom_out(world, "mip", 60) > zoom_out(world, "mip", 1) + 5
 
 

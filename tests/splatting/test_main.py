@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from bestpapers.splatting import __main__ as program
-from bestpapers.splatting import io, train
+from bestpapers.splatting import formats, train
 from bestpapers.splatting.data import camera_ring, make_scene, points_on_rays, render_truth
 from bestpapers.splatting.evaluate import evaluate
 from bestpapers.splatting.filters import METHODS
@@ -42,9 +42,9 @@ def test_a_scene_is_learned(capture, scene):
     assert report["method"] == "mip"
     assert report["iterations"] == 200
     assert (report["photographs"], report["size"]) == (10, "64 x 36 px")  # two of twelve are held out
-    model = io.read_ply(scene)
+    model = formats.read_ply(scene)
     assert len(model) == report["gaussians"]
-    _, held_out = io.read_capture(capture)
+    _, held_out = formats.read_capture(capture)
     again = evaluate(model, {64: held_out.views()})[64]
     assert again["psnr"] == pytest.approx(report["held_out"]["psnr"], abs=1e-3)
     grey = held_out.views().images.float().div(255)
@@ -104,7 +104,7 @@ def test_every_method(capture, tmp_path, method):
     assert (
         run("train", "--data", capture, "--out", out, "--iterations", 5, "--method", method, "--preview-every", 0) == 0
     )
-    assert io.read_ply(out).config.method == method
+    assert formats.read_ply(out).config.method == method
 
 
 @pytest.mark.parametrize("kind", ["blender", "transforms"])
@@ -113,10 +113,10 @@ def test_other_captures_without_points(tmp_path, kind, capsys):
     cameras = camera_ring(10, size=32)
     images = torch.stack([render_truth(world, camera) for camera in cameras])
     if kind == "blender":
-        io.write_blender(tmp_path / "c", "train", cameras[:8], images[:8])
-        io.write_blender(tmp_path / "c", "test", cameras[8:], images[8:])
+        formats.write_blender(tmp_path / "c", "train", cameras[:8], images[:8])
+        formats.write_blender(tmp_path / "c", "test", cameras[8:], images[8:])
     else:
-        io.write_transforms(tmp_path / "c", cameras, images)
+        formats.write_transforms(tmp_path / "c", cameras, images)
     out = tmp_path / "s.ply"
     words = (
         "train",
@@ -134,9 +134,9 @@ def test_other_captures_without_points(tmp_path, kind, capsys):
     assert run(*words, "--init", "points") == 2
     assert "the capture holds no points" in capsys.readouterr().err
     assert run(*words) == 0
-    assert len(io.read_ply(out)) == 500
+    assert len(formats.read_ply(out)) == 500
     white = (1.0, 1.0, 1.0) if kind == "blender" else (0.0, 0.0, 0.0)
-    assert io.read_ply(out).config.background == white
+    assert formats.read_ply(out).config.background == white
     assert json.loads(out.with_suffix(".json").read_text())["held_out"]["psnr"] > 14
 
 
@@ -146,10 +146,10 @@ def test_render(capture, scene, tmp_path):
     assert names == ["0000.png", "0008.png"]
     picture = np.asarray(Image.open(tmp_path / "far" / "0000.png"))
     assert picture.shape == (18, 32, 3)
-    _, held_out = io.read_capture(capture)
+    _, held_out = formats.read_capture(capture)
     camera = held_out.cameras[0].at(width=32).zoomed(0.5)
     with torch.no_grad():
-        want = io.read_ply(scene).render([camera]).colors[0]
+        want = formats.read_ply(scene).render([camera]).colors[0]
     np.testing.assert_array_equal(picture, (255 * want.clamp(0, 1)).round().byte())
     assert run("render", scene, "--data", capture, "--out", tmp_path / "all", "--split", "all", "--method", "3dgs") == 0
     assert len(list((tmp_path / "all").iterdir())) == 12
@@ -157,7 +157,7 @@ def test_render(capture, scene, tmp_path):
 
 def test_evaluate(capture, scene, tmp_path, capsys):
     fused = tmp_path / "fused.ply"
-    io.write_ply(fused, io.read_ply(scene), "fused")
+    formats.write_ply(fused, formats.read_ply(scene), "fused")
     assert run("evaluate", scene, fused, "--data", capture, "--out", tmp_path / "scores.json") == 0
     rows = json.loads((tmp_path / "scores.json").read_text())
     assert [row["method"] for row in rows] == ["mip", "mip"]
@@ -214,7 +214,7 @@ def test_help_names_every_command_and_method():
 
 
 def test_points_on_rays_stand_before_the_cameras(capture):
-    photos, _ = io.read_capture(capture)
+    photos, _ = formats.read_capture(capture)
     views = photos.views()
     points, colors = points_on_rays(views, 400, np.random.default_rng(0))
     seen = np.zeros(400, int)

@@ -20,10 +20,10 @@ from traitlets import TraitError
 
 from bestpapers.course.widgets.base import MOUNT
 from bestpapers.kernels.rasterize import rasterization
-from bestpapers.splatting import io, weights
+from bestpapers.lab.images import psnr
+from bestpapers.splatting import formats, weights
 from bestpapers.splatting.data import Camera, camera_ring, look_at, stack
 from bestpapers.splatting.filters import METHODS
-from bestpapers.splatting.metrics import psnr
 from bestpapers.splatting.model import C0, GaussianConfig, Gaussians
 from bestpapers.splatting.widgets.viewer import LIMIT, Viewer
 
@@ -237,7 +237,7 @@ COARSE = 30.0  # dB where a browser cannot blend in floats; measured 34.6 and mo
 @pytest.mark.parametrize("zoom", [1 / 8, 1, 4, 8])
 def test_pictures_are_the_librarys(module, method, zoom):
     model, camera = trained(method), camera_ring(3, size=192, seed=5)[1].zoomed(zoom)
-    want, file = rendered(model, camera), io.ply_bytes(model)
+    want, file = rendered(model, camera), formats.ply_bytes(model)
     scores = {floats: psnr(draw(module, file, method, camera, floats=floats), want).item() for floats in (True, False)}
     print(f"\n{method} at zoom {zoom}: {scores[True]:.1f} dB, without floats {scores[False]:.1f} dB")
     assert scores[True] > CLOSE
@@ -248,7 +248,7 @@ def test_pictures_are_the_librarys(module, method, zoom):
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_all_filters_and_harmonics_before_a_camera_off_the_axis(module, method, degree):
     model = cloud(method=method, degree=degree, background=(0.9, 0.5, 0.2))
-    drawn = draw(module, io.ply_bytes(model), method, off_axis(), background=[0.9, 0.5, 0.2])
+    drawn = draw(module, formats.ply_bytes(model), method, off_axis(), background=[0.9, 0.5, 0.2])
     score = psnr(drawn, rendered(model, off_axis())).item()
     print(f"\n{method}, degree {degree}: {score:.1f} dB")
     assert score > CLOSE
@@ -256,7 +256,7 @@ def test_all_filters_and_harmonics_before_a_camera_off_the_axis(module, method, 
 
 def test_a_file_with_filter_3d_is_not_drawn_without_it(module):
     model, camera = cloud(), look_at((0, 0, 3), size=128)
-    file, fused = io.ply_bytes(model), io.ply_bytes(model, "fused")
+    file, fused = formats.ply_bytes(model), formats.ply_bytes(model, "fused")
     want = rendered(model, camera)
     assert psnr(draw(module, file, "mip", camera), want) > CLOSE
     assert psnr(draw(module, fused, "mip", camera), want) > CLOSE  # the file holds the filter already
@@ -283,7 +283,7 @@ def test_hard_cases(module, what):
             model.opacity_logits[:] = torch.linspace(-6.5, -4.5, 120)
     for method in PANELS:
         model.config = replace(model.config, method=method)
-        score = psnr(draw(module, io.ply_bytes(model), method, camera), rendered(model, camera)).item()
+        score = psnr(draw(module, formats.ply_bytes(model), method, camera), rendered(model, camera)).item()
         print(f"\n{what}, {method}: {score:.1f} dB")
         assert score > CLOSE
 
@@ -315,7 +315,7 @@ def assert_same(found: dict, model: Gaussians, scales, opacities):
 @pytest.mark.parametrize("degree", [0, 1, 2, 3])
 def test_ply_files_hold_what_the_library_reads(module, layout, degree):
     model = cloud(50, degree=degree)
-    found = parsed(module, io.ply_bytes(model, layout), "cloud.ply")
+    found = parsed(module, formats.ply_bytes(model, layout), "cloud.ply")
     assert_same(found, model, model.log_scales.exp(), model.opacity_logits.sigmoid())
     if layout == "mip":
         np.testing.assert_array_equal(found["phi"], model.phi)
@@ -324,10 +324,12 @@ def test_ply_files_hold_what_the_library_reads(module, layout, degree):
 
 
 def test_splat_files_hold_what_the_library_reads(module, tmp_path):
-    io.write_splat(tmp_path / "cloud.splat", cloud(50))
-    model = io.read_splat(tmp_path / "cloud.splat")
+    formats.write_splat(tmp_path / "cloud.splat", cloud(50))
+    model = formats.read_splat(tmp_path / "cloud.splat")
     found = parsed(module, (tmp_path / "cloud.splat").read_bytes(), "cloud.splat")
-    found["opacities"] = found["opacities"].clip(0.25 / 255, 254.75 / 255)  # the ends have no logit, see io.read_splat
+    found["opacities"] = found["opacities"].clip(
+        0.25 / 255, 254.75 / 255
+    )  # the ends have no logit, see formats.read_splat
     assert_same(found, model, model.log_scales.exp(), model.opacity_logits.sigmoid())
 
 
@@ -367,7 +369,7 @@ def test_properties_are_found_by_name_in_any_type(module):
 
 def damaged() -> dict[str, tuple[str, bytes, str]]:
     """What is wrong -> (name of the file, its bytes, what the message must say)."""
-    ply, splat = io.ply_bytes(cloud(5)), io.splat_bytes(cloud(5))
+    ply, splat = formats.ply_bytes(cloud(5)), formats.splat_bytes(cloud(5))
     end = ply.index(b"end_header\n") + 11
 
     def with_value(at, number):  # the fifth vertex has 63 floats
@@ -611,7 +613,7 @@ def said(page, text: str) -> str:
 def test_a_dropped_file_is_shown_under_every_filter(opened):
     widget, model = viewer(), cloud(degree=1)
     page = opened(widget)
-    drop(page, "my cloud.ply", io.ply_bytes(model))
+    drop(page, "my cloud.ply", formats.ply_bytes(model))
     assert said(page, "my cloud.ply: ") == (
         "my cloud.ply: 400 Gaussians, spherical harmonics of degree 1, in every panel."
     )
@@ -628,7 +630,7 @@ def test_a_chosen_file_far_away_is_found(opened, tmp_path):
     with torch.no_grad():
         model.means.mul_(50).add_(torch.tensor([300.0, -200.0, 100.0]))
         model.log_scales.add_(4)
-    io.write_splat(tmp_path / "far.splat", model)
+    formats.write_splat(tmp_path / "far.splat", model)
     page = opened(viewer())
     page.get_by_label("a .ply or .splat file of yours").set_input_files(tmp_path / "far.splat")
     assert said(page, "far.splat: ") == (
@@ -650,7 +652,7 @@ def test_damaged_files_leave_the_figure_as_it_was(opened):
         drop(page, name, data)
         assert said(page, message).startswith(f"{name} cannot be shown: ")
     assert_shows(page, widget)
-    drop(page, "good.splat", io.splat_bytes(cloud(40)))
+    drop(page, "good.splat", formats.splat_bytes(cloud(40)))
     assert said(page, "good.splat: ").startswith("good.splat: 40 Gaussians")
     page.get_by_role("application").press("ArrowLeft")
     wait(page)
@@ -659,8 +661,8 @@ def test_damaged_files_leave_the_figure_as_it_was(opened):
 
 def test_the_file_chosen_last_counts(opened):
     page = opened(viewer(size=64))
-    drop(page, "first.ply", io.ply_bytes(cloud(20_000)))
-    drop(page, "second.ply", io.ply_bytes(cloud(30)))
+    drop(page, "first.ply", formats.ply_bytes(cloud(20_000)))
+    drop(page, "second.ply", formats.ply_bytes(cloud(30)))
     assert said(page, "second.ply: ").startswith("second.ply: 30 Gaussians")
     page.wait_for_timeout(300)
     assert page.locator(".bp-words").first.inner_text().startswith("30 Gaussians")
@@ -675,7 +677,7 @@ def test_a_hundred_thousand(opened, tmp_path):
     model = cloud(n)
     with torch.no_grad():
         model.log_scales.sub_(1.5)
-    io.write_ply(tmp_path / "many.ply", model)
+    formats.write_ply(tmp_path / "many.ply", model)
     page = opened(viewer())
     begin = time.perf_counter()
     page.get_by_label("a .ply or .splat file of yours").set_input_files(tmp_path / "many.ply")
@@ -830,7 +832,7 @@ def test_words_and_pictures_for_those_who_cannot_see_it_move():
 def test_files_are_short_and_the_same_scene(tmp_path):
     model = cloud(30, degree=1)
     (tmp_path / "cloud.ply").write_bytes(viewer({"mip": model}).files[0])
-    back = io.read_ply(tmp_path / "cloud.ply")
+    back = formats.read_ply(tmp_path / "cloud.ply")
     assert (tmp_path / "cloud.ply").stat().st_size < 30 * 4 * (3 + 3 + 9 + 1 + 3 + 4 + 1) + 1000
     assert back.config == model.config
     for name, value in model.state_dict().items():
@@ -841,9 +843,9 @@ def test_files_are_short_and_the_same_scene(tmp_path):
 
 def test_bytes_are_taken_as_models_are():
     model = cloud(30)
-    from_model, from_bytes = (viewer({"mip": given}) for given in (model, io.ply_bytes(model)))
+    from_model, from_bytes = (viewer({"mip": given}) for given in (model, formats.ply_bytes(model)))
     assert from_model.state() == from_bytes.state()
-    splat = io.splat_bytes(model)
+    splat = formats.splat_bytes(model)
     assert viewer({"mip": splat}).files == [splat]
     assert viewer({"mip": model, "3dgs": cloud(30)}).panels[1]["file"] == 1
 
@@ -938,7 +940,7 @@ def test_a_viewer_not_ours_shows_our_files(pages, served, kind, method):
     with torch.no_grad():
         model.log_scales.sub_(1.5).clamp_(-5.5, -3.5)  # 0.2 to 1.5 px
     model = model.fused()
-    (io.write_ply if kind == "ply" else io.write_splat)(folder / f"scene.{kind}", model)
+    (formats.write_ply if kind == "ply" else formats.write_splat)(folder / f"scene.{kind}", model)
     camera = camera_ring(1, size=192, seed=5)[0]
     page = pages()
     page.goto(f"{origin}/empty.html")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io as memory
+import io
 import json
 import shlex
 import sys
@@ -21,7 +21,7 @@ from ..course.data import DownloadError
 from .taxa import RANKS
 
 if TYPE_CHECKING:
-    from ..course.files import Skips
+    from ..lab.files import Skips
 
 PROGRAM = "python -m bestpapers.bioclip"
 
@@ -123,7 +123,7 @@ def list_taxa(args: argparse.Namespace) -> int:
 
 def _photos(given: list[Path]) -> list[str]:
     """Files as they are given, folders as the images in them."""
-    from .io.photos import SUFFIXES
+    from .formats.photos import SUFFIXES
 
     found: list[str] = []
     for path in given:
@@ -139,7 +139,7 @@ def _photos(given: list[Path]) -> list[str]:
 
 def _labels(words: str) -> list[str]:
     """Those of --cls: separated by commas, or the lines of a file."""
-    from ..course.files import FormatError, read_file
+    from ..lab.files import FormatError, read_file
 
     path = Path(words)
     try:
@@ -186,7 +186,7 @@ def _device(word: str) -> str:
 
 
 def _skips() -> Skips:
-    from ..course.files import Skips
+    from ..lab.files import Skips
 
     return Skips()
 
@@ -207,7 +207,7 @@ def _say(words: str) -> None:
 def _write_table(rows: list[dict[str, Any]], form: str, output: Path | None) -> None:
     columns = list(rows[0]) if rows else ["file_name", "score"]
     if form == "csv":
-        file = memory.StringIO()
+        file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         writer.writerows([row[name] for name in columns] for row in rows)
@@ -221,7 +221,7 @@ def _write_table(rows: list[dict[str, Any]], form: str, output: Path | None) -> 
 
 
 def _write(text: str, output: Path | None) -> None:
-    from ..course.files import write_file
+    from ..lab.files import write_file
 
     if output is None:
         sys.stdout.write(text)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import hashlib
-import io as memory
+import io
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..course.data import cache_dir
-from ..course.files import FormatError, Skips, read_file, show, whole
 from ..course.progress import progress
-from . import io
-from .io.photos import decode
+from ..lab.files import FormatError, Skips, atomic_write, read_file, show
+from . import formats
+from .formats.photos import decode
 from .taxa import RANKS, Taxon, taxa
 from .taxonomy import TEXT_TYPES, Rank, captions, groups_at, taxa_filter
 
@@ -52,7 +52,7 @@ Row = dict[str, Any]
 class BaseClassifier:
     """A CLIP model that embeds photographs.
 
-    model_str  "ours", the small model of this book; "hf-hub:imageomics/bioclip" or "local-dir:<folder>" (see `io.load`)
+    model_str  "ours", the small model of this book; "hf-hub:imageomics/bioclip" or "local-dir:<folder>" (see `formats.load`)
     device     of torch: "cpu", "cuda", "mps"
     resize     "squash": all of a photograph pressed into the square, as pybioclip does it and the training images were made;
                "hub": the square in its middle
@@ -66,9 +66,9 @@ class BaseClassifier:
             from . import weights
 
             model, preprocess, self.tokenizer = weights.load()
-            self.preprocess = io.squash(model) if resize == "squash" else preprocess
+            self.preprocess = formats.squash(model) if resize == "squash" else preprocess
         else:
-            model, self.preprocess, self.tokenizer = io.load(model_str, resize)
+            model, self.preprocess, self.tokenizer = formats.load(model_str, resize)
         self.model: Any = model.to(device)
 
     @staticmethod
@@ -152,7 +152,11 @@ class BaseClassifier:
             if found.ndim == 2 and found.shape[1] == len(texts) and np.isfinite(found).all():
                 return torch.from_numpy(found.astype(np.float32, copy=False)).to(self.device)
         features = self._encode_labels(texts)
-        with contextlib.suppress(OSError), whole(path) as part, part.open("wb") as file:  # a full disk costs time only
+        with (
+            contextlib.suppress(OSError),
+            atomic_write(path) as part,
+            part.open("wb") as file,
+        ):  # a full disk costs time only
             np.save(file, features.cpu().numpy(), allow_pickle=False)
         return features
 
@@ -198,7 +202,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         super().__init__(model_str, device, resize=resize)
         found = load_labels(model_str, labels)
         empty: NDArray[np.int64] = np.zeros(0, np.int64)
-        if isinstance(found, io.LabelEmbeddings):
+        if isinstance(found, formats.LabelEmbeddings):
             self.taxa, empty = found.taxa, found.empty
             self.txt_embeddings = torch.from_numpy(found.embeddings).to(device)
             lengths = self.txt_embeddings.norm(dim=0)
@@ -377,14 +381,14 @@ class CustomLabelsBinningClassifier(CustomLabelsClassifier):
 
 def load_labels(
     model_str: str, labels: Sequence[Taxon] | str | os.PathLike[str] | None
-) -> tuple[Taxon, ...] | io.LabelEmbeddings:
+) -> tuple[Taxon, ...] | formats.LabelEmbeddings:
     """The labels that `TreeOfLifeClassifier` would take, embedded if they are so on the disk or on the Hub."""
     if labels is None and (dataset := HUB_LABELS.get(model_str.partition("@")[0])):
-        return io.fetch_label_embeddings(dataset)
+        return formats.fetch_label_embeddings(dataset)
     if labels is None:
         return taxa()
     if isinstance(labels, str | os.PathLike):
-        return io.load_label_embeddings(Path(labels))
+        return formats.load_label_embeddings(Path(labels))
     if not labels:
         raise ValueError("labels: there are none")
     return tuple(labels)
@@ -401,7 +405,7 @@ def read_table(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]
     path = Path(path)
     try:
         text = read_file(path, MAX_TABLE).decode("utf-8-sig")
-        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(memory.StringIO(text, newline="")) if row]
+        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline="")) if row]
     except FormatError:
         raise
     except (ValueError, csv.Error) as error:  # not UTF-8; no line at all

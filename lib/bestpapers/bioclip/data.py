@@ -32,8 +32,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..course.data import cache_dir
-from ..course.files import FormatError, parse_json, read_file, show, whole, write_file
 from ..course.progress import progress
+from ..lab.files import FormatError, atomic_write, parse_json, read_file, show, write_file
 from .organisms import LOOKS, Traits, render
 from .taxa import RANKS, Taxon, taxa
 
@@ -63,7 +63,7 @@ Wholes = Sequence[int] | NDArray[np.integer]
 _HERE = Path(__file__).parent
 # What decides how a photograph looks. Read when the code is: a file that is changed while this process runs does not go
 # with the code that runs.
-SOURCES = (_HERE / "data.py", _HERE / "paint.py", *sorted(_HERE.glob("organisms/*.py")))
+SOURCES = (_HERE / "data.py", *sorted(_HERE.glob("organisms/*.py")))
 SOURCE = hashlib.sha256(b"\0".join(path.read_bytes() for path in SOURCES)).hexdigest()[:12]
 
 TEST_START = 100_000  # photographs from this number on are for tests: training never comes so far
@@ -395,7 +395,7 @@ def _kept(key: str, shape: tuple[int, ...], make: Callable[[], NDArray[np.uint8]
         if pixels is None:
             pixels = make()
             try:
-                with whole(path) as part, part.open("wb") as file:
+                with atomic_write(path) as part, part.open("wb") as file:
                     file.write(hashlib.sha256(pixels.data).digest())
                     file.write(pixels.data)
             except OSError as error:

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..course.files import FormatError, parse_json, read_file, show, write_file
 from ..course.progress import progress
+from ..lab.files import FormatError, parse_json, read_file, show, write_file
 from .data import SOURCE, TEST_START, Split, World, long_tail, make_split, photographs, species
 from .model import ARMS, RANK_WEIGHTS, Classifier, Config, Vocabulary, build, embed_images, embed_texts, image_features
 from .taxa import Taxon

@@ -66,7 +66,7 @@ class Config:
             raise ValueError(f"Config: context_length must be at least 4, got {self.context_length}")
 
     def open_clip(self, vocabulary: int = STOCK) -> dict[str, Any]:
-        """What open_clip_config.json holds for this model; see `io.save_local`."""
+        """What open_clip_config.json holds for this model; see `formats.save_local`."""
         vision = dict(
             image_size=self.image_size,
             patch_size=self.patch_size,

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from ..course.files import FormatError, write_file
+from ..lab.files import FormatError, write_file
 from .data import SOURCE
 from .evaluate import SETTINGS, Material, Results, Setting, experiments, image_scores, image_table, material, pixels
 from .model import ARMS, tiny

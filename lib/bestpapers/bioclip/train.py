@@ -27,13 +27,13 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.nn import functional as F
 
-from ..course.files import whole
 from ..course.interrupts import interrupts_wait
 from ..course.presets import device
 from ..course.progress import progress
 from ..kernels.contrastive import contrastive_loss
+from ..lab.files import atomic_write
 from .data import World, collection, observe
-from .io import text_type
+from .formats import text_type
 from .model import Classifier, image_features, text_features
 from .taxa import Taxon
 from .taxonomy import TEXT_TYPES, captions
@@ -309,7 +309,7 @@ class Trainer:
         for name, p in self.named.items():
             tensors |= {f"adam.{name}.{key}": value for key, value in self.optimizer.state.get(p, {}).items()}
         state = dict(train=_settings(self.config), data=self.data, losses=self.losses, seconds=self.seconds)
-        with whole(Path(path)) as part:
+        with atomic_write(Path(path)) as part:
             save_file(
                 {k: v.cpu().contiguous() for k, v in tensors.items()}, part, metadata=dict(bestpapers=json.dumps(state))
             )
@@ -395,7 +395,7 @@ def processes() -> Iterator[Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train one model on the 92 seen species of a world, print its scores, and save it as open_clip does."""
     from .evaluate import Setting, material, score
-    from .io import save_local
+    from .formats import save_local
     from .model import ARMS, Config, build, expand
 
     parser = argparse.ArgumentParser(prog="python -m bestpapers.bioclip.train", description=main.__doc__)

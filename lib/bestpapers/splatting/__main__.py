@@ -16,14 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..course.files import whole, write_file
+from ..lab.files import atomic_write, write_file
 from .filters import METHODS, Method
 
 if TYPE_CHECKING:
     import torch
 
-    from .data import Camera, Views
-    from .io import Capture
+    from .cameras import Camera
+    from .data import Views
+    from .formats import Capture
     from .model import Gaussians
     from .train import Trainer
 
@@ -54,14 +55,14 @@ class Refused(Exception):
 
 
 def capture(args: argparse.Namespace) -> None:
-    from . import io
+    from . import formats
     from .data import make_capture
 
     if args.out.exists() and any(args.out.iterdir()):
         raise Refused(f"{args.out} is there already and not empty; name another folder")
     views, points, colors = make_capture(args.scene, args.photos, width=args.width, height=args.height, seed=args.seed)
     names = [f"{i:04d}.png" for i in range(len(views))]
-    io.write_colmap(args.out, views.cameras, names, points, colors, images=views.images)
+    formats.write_colmap(args.out, views.cameras, names, points, colors, images=views.images)
     print(f"{len(views)} photographs of {args.width} x {args.height} px and {len(points)} points in {args.out}")
 
 
@@ -211,9 +212,9 @@ def view(args: argparse.Namespace) -> None:
 
 
 def _captures(folder: Path, test_every: int) -> tuple[Capture, Capture]:
-    from . import io
+    from . import formats
 
-    return io.read_capture(folder, test_every=test_every)
+    return formats.read_capture(folder, test_every=test_every)
 
 
 def _background(words: str, folder: Path) -> tuple[float, float, float]:
@@ -256,28 +257,32 @@ def _density(iterations: int, most: int | None) -> Any:
 
 
 def _read_scene(path: Path, method: str | None, background: tuple[float, float, float] | None = None) -> Gaussians:
-    from . import io
+    from . import formats
 
-    model = io.read_splat(path, method or "3dgs") if path.suffix.lower() == ".splat" else io.read_ply(path, method)
+    model = (
+        formats.read_splat(path, method or "3dgs")
+        if path.suffix.lower() == ".splat"
+        else formats.read_ply(path, method)
+    )
     if background is not None:
         model.config = replace(model.config, background=background)
     return model
 
 
 def _write_scene(path: Path, model: Gaussians, fuse: bool) -> None:
-    from . import io
+    from . import formats
 
     if path.suffix.lower() == ".splat":
-        io.write_splat(path, model)
+        formats.write_splat(path, model)
     else:
-        io.write_ply(path, model, "fused" if fuse else None)
+        formats.write_ply(path, model, "fused" if fuse else None)
 
 
 def _start_camera(scene: Path, data: Path | None, model: Gaussians) -> Camera:
     """The first view of a viewer: a photograph's, the one that training noted beside the scene, or a guess."""
     import numpy as np
 
-    from .data import Camera, look_at
+    from .cameras import Camera, look_at
 
     if data:
         train, test = _captures(data, 8)
@@ -365,7 +370,7 @@ def _say(words: str) -> None:
 def _write_png(path: Path, image: torch.Tensor) -> None:
     from PIL import Image
 
-    with whole(path) as part:
+    with atomic_write(path) as part:
         Image.fromarray(image.numpy()).save(part, format="PNG")
 
 

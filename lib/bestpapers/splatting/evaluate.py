@@ -22,9 +22,9 @@ import numba
 import torch
 
 from ..course.progress import progress
+from ..lab.images import psnr, ssim, to_8bit
 from .data import Dataset, Views
 from .filters import METHODS
-from .metrics import psnr, ssim, to_8bit
 from .model import GaussianConfig, Gaussians
 from .train import TrainConfig, Trainer
 

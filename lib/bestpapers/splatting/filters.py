@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .data import Camera
+    from .cameras import Camera
 
 SMOOTHING = 0.2  # s of Eq. 9: variance of the 3D filter, in units of the squared sampling interval (pixel footprint)^2
 MIP_VARIANCE = 0.1  # px^2, variance of the 2D Mip filter; a box of one pixel has 1/12

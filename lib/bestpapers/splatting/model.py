@@ -11,10 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..course.files import whole
 from ..kernels.rasterize import Rendering, rasterization
+from ..lab.files import atomic_write
 from . import filters
-from .data import Camera, stack
+from .cameras import Camera, stack
 
 C0 = 0.5 / math.sqrt(math.pi)  # the constant spherical harmonic: colour = 0.5 + C0 * coefficient
 START_OPACITY = 0.1
@@ -159,7 +159,7 @@ class Gaussians(nn.Module):
 
         tensors = {name: t.detach().cpu().contiguous() for name, t in self.state_dict().items()}
         header = dict(config=json.dumps(asdict(self.config)), sh_active=str(self.sh_active))
-        with whole(Path(path)) as part:
+        with atomic_write(Path(path)) as part:
             save_file(tensors, part, metadata=header)
 
     @classmethod

@@ -16,12 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..course.files import whole
 from ..course.interrupts import interrupts_wait
 from ..course.progress import progress
-from .data import Camera, Views, stack
+from ..lab.files import atomic_write
+from ..lab.images import psnr, ssim
+from .cameras import Camera, stack
+from .data import Views
 from .density import DensityConfig, DensityControl
-from .metrics import psnr, ssim
 from .model import Gaussians
 
 LR = dict(means=1.6e-4, log_scales=5e-3, quats=1e-3, opacity_logits=0.05, sh_dc=2.5e-3, sh_rest=1.25e-4)
@@ -202,7 +203,7 @@ class Trainer:
             iteration=self.iteration, history=self.history, queues=self.queues, sh_active=self.model.sh_active,
             model=asdict(self.model.config), train=_settings(self.config), data=self.data,
         )  # fmt: skip
-        with whole(Path(path)) as part:
+        with atomic_write(Path(path)) as part:
             save_file(
                 {k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata=dict(bestpapers=json.dumps(state))
             )

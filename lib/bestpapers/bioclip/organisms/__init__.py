@@ -17,8 +17,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bestpapers.bioclip.organisms import fungi, invertebrates, plants, vertebrates
+from bestpapers.bioclip.organisms.paint import Canvas, _box, chain, oval, paint
 from bestpapers.bioclip.organisms.sketch import BARK, GREEN, LEAF, Look, Sketch, Traits, dim, hsv, mix
-from bestpapers.bioclip.paint import Canvas, _box, chain, oval, paint
 
 __all__ = ["LOOKS", "Look", "Traits", "render"]
 

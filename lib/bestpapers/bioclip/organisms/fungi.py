@@ -4,6 +4,21 @@ from __future__ import annotations
 
 import math
 
+from bestpapers.bioclip.organisms.paint import (
+    MOTTLE,
+    NET,
+    NONE,
+    RAYS,
+    RINGS,
+    SPOTS,
+    STRIPES,
+    Point,
+    blob,
+    chain,
+    oval,
+    poly,
+    seg,
+)
 from bestpapers.bioclip.organisms.sketch import (
     WHITE,
     Look,
@@ -18,21 +33,6 @@ from bestpapers.bioclip.organisms.sketch import (
     opts,
     place,
     spot,
-)
-from bestpapers.bioclip.paint import (
-    MOTTLE,
-    NET,
-    NONE,
-    RAYS,
-    RINGS,
-    SPOTS,
-    STRIPES,
-    Point,
-    blob,
-    chain,
-    oval,
-    poly,
-    seg,
 )
 
 # ----------------------------------------------------------------------------------------------------------- mushrooms

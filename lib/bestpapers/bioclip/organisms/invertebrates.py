@@ -4,6 +4,20 @@ from __future__ import annotations
 
 import math
 
+from bestpapers.bioclip.organisms.paint import (
+    MOTTLE,
+    NONE,
+    PATCH,
+    RAYS,
+    SPIRAL,
+    SPOTS,
+    STRIPES,
+    Point,
+    blob,
+    chain,
+    oval,
+    seg,
+)
 from bestpapers.bioclip.organisms.sketch import (
     BLACK,
     BONE,
@@ -21,20 +35,6 @@ from bestpapers.bioclip.organisms.sketch import (
     opts,
     place,
     spot,
-)
-from bestpapers.bioclip.paint import (
-    MOTTLE,
-    NONE,
-    PATCH,
-    RAYS,
-    SPIRAL,
-    SPOTS,
-    STRIPES,
-    Point,
-    blob,
-    chain,
-    oval,
-    seg,
 )
 
 # --------------------------------------------------------------------------------------------------------- butterflies

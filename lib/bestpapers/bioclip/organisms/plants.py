@@ -5,6 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from bestpapers.bioclip.organisms.paint import (
+    MOTTLE,
+    NET,
+    NONE,
+    PATCH,
+    RAYS,
+    RINGS,
+    SPOTS,
+    STRIPES,
+    VEINS,
+    Point,
+    blob,
+    chain,
+    oval,
+    poly,
+    seg,
+)
 from bestpapers.bioclip.organisms.sketch import (
     BARK,
     GREEN,
@@ -24,23 +41,6 @@ from bestpapers.bioclip.organisms.sketch import (
     opts,
     place,
     spot,
-)
-from bestpapers.bioclip.paint import (
-    MOTTLE,
-    NET,
-    NONE,
-    PATCH,
-    RAYS,
-    RINGS,
-    SPOTS,
-    STRIPES,
-    VEINS,
-    Point,
-    blob,
-    chain,
-    oval,
-    poly,
-    seg,
 )
 
 UP = math.pi / 2

@@ -5,6 +5,21 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from bestpapers.bioclip.organisms.paint import (
+    MOTTLE,
+    NONE,
+    PATCH,
+    SPOTS,
+    STRIPES,
+    ZIGZAG,
+    Colour,
+    Point,
+    blob,
+    chain,
+    oval,
+    poly,
+    seg,
+)
 from bestpapers.bioclip.organisms.sketch import (
     BARK,
     BLACK,
@@ -21,21 +36,6 @@ from bestpapers.bioclip.organisms.sketch import (
     opts,
     place,
     spot,
-)
-from bestpapers.bioclip.paint import (
-    MOTTLE,
-    NONE,
-    PATCH,
-    SPOTS,
-    STRIPES,
-    ZIGZAG,
-    Colour,
-    Point,
-    blob,
-    chain,
-    oval,
-    poly,
-    seg,
 )
 
 # ------------------------------------------------------------------------------------------------------------- mammals

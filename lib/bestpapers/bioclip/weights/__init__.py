@@ -3,7 +3,7 @@
     python -m bestpapers.bioclip.weights            # trains it again, about four minutes on one core
 
 The mixture of text types on the 92 seen species of split 0, over CLIP's whole vocabulary, in half precision. The folder is
-laid out as open_clip, pybioclip and `io.load` read it. Beside the two files lies card.json: settings, hashes of the
+laid out as open_clip, pybioclip and `formats.load` read it. Beside the two files lies card.json: settings, hashes of the
 photographs, and the scores that a test measures again.
 """
 
@@ -29,8 +29,8 @@ TRAINING = dict(steps=1200)
 
 
 def load(resize: str = "hub") -> tuple[nn.Module, Callable[[Any], Tensor], Callable[[Any], Tensor]]:
-    """(model, preprocess, tokenizer), as `io.load` gives them."""
-    from ..io import load as load_model
+    """(model, preprocess, tokenizer), as `formats.load` gives them."""
+    from ..formats import load as load_model
 
     return load_model(f"local-dir:{HERE}", resize)
 
@@ -58,9 +58,9 @@ def data_hash(images: Tensor) -> str:
 
 def train() -> None:
     """Train it, and write the files and the card."""
-    from ...course.files import write_file
+    from ...lab.files import write_file
     from ..evaluate import material, score, train_arm
-    from ..io import save_local
+    from ..formats import save_local
     from ..model import expand
 
     data = material(setting(), SEED)

@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...course.files import write_file
+from ...lab.files import write_file
 
 if TYPE_CHECKING:
     from ..data import Dataset

@@ -24,8 +24,8 @@ from ...course import plots
 from ...course.display import required_text
 from ...course.widgets import Widget
 from .. import filters
-from ..data import Camera
-from ..io import clouds, ply_bytes
+from ..cameras import Camera
+from ..formats import clouds, ply_bytes
 from ..model import Gaussians
 
 Array = NDArray[np.float64]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...course.files import FormatError, show
+from ...lab.files import FormatError, show
 from .checks import check_finite, floats
 
 MAX_HEADER = 1 << 16  # bytes

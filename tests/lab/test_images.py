@@ -6,8 +6,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from bestpapers.splatting import metrics
-from bestpapers.splatting.metrics import psnr, ssim, to_8bit
+from bestpapers.lab import images as metrics
+from bestpapers.lab.images import psnr, ssim, to_8bit
 
 
 def images(size=(40, 53), dtype=torch.float64):

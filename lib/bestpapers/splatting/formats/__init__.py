@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ...course.files import FormatError
+from ...lab.files import FormatError
 from .capture import Capture, Lens
 from .clouds import ply_bytes, read_ply, read_splat, splat_bytes, write_ply, write_splat
 from .colmap import find_model, read_colmap, write_colmap

@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from bestpapers.bioclip.io import FormatError, load, save_local, weights
-from bestpapers.bioclip.io.torch_file import TorchFile
+from bestpapers.bioclip.formats import FormatError, load, save_local, weights
+from bestpapers.bioclip.formats.torch_file import TorchFile
 from bestpapers.course.data import DownloadError
 
 from .tiny import CONFIG, tiny_clip

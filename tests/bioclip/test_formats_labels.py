@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bestpapers.bioclip.io import FormatError, load_label_embeddings, save_label_embeddings
+from bestpapers.bioclip.formats import FormatError, load_label_embeddings, save_label_embeddings
 from bestpapers.bioclip.taxa import Taxon, taxa
 
 TAXA = taxa()[:5]
@@ -73,7 +73,7 @@ def test_what_is_not_written(tmp_path):
 
 def test_a_writer_that_stops_midway_leaves_no_wrong_pair(tmp_path, monkeypatch):
     save_label_embeddings(tmp_path / "a", matrix(), TAXA)
-    from bestpapers.bioclip.io import labels
+    from bestpapers.bioclip.formats import labels
 
     def stop(*_):
         raise KeyboardInterrupt

@@ -14,7 +14,7 @@ import pytest
 import webdataset
 from PIL import Image
 
-from bestpapers.bioclip.io import (
+from bestpapers.bioclip.formats import (
     FormatError,
     Skips,
     batches,

@@ -11,7 +11,7 @@ expected and what was found. Where single photographs or samples may be bad, `sk
 unpickled, nothing is unpacked to disk, and no path in a file leads out of its folder.
 """
 
-from ...course.files import FormatError, Skips
+from ...lab.files import FormatError, Skips
 from .labels import LabelEmbeddings, fetch_label_embeddings, load_label_embeddings, save_label_embeddings
 from .photos import Photo, read_photos
 from .shards import Batch, Sample, batches, find_shards, read_shards, shard_sizes, text_type, write_shards

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...course.files import FormatError, Skips, inside, opened_image, read_file, show
+from ...lab.files import FormatError, Skips, inside, opened_image, read_file, show
 from ..taxa import Taxon
 from ..taxonomy import clean
 

@@ -12,17 +12,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bestpapers.course.files import (
+from bestpapers.lab.files import (
     MAX_SIDE,
     BoundedFile,
     FormatError,
     Skips,
+    atomic_write,
     inside,
     opened_image,
     parse_json,
     read_file,
     show,
-    whole,
     write_file,
 )
 
@@ -212,23 +212,23 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     assert path.read_bytes() == b"1"
 
     def interrupted():
-        with whole(path) as part:
+        with atomic_write(path) as part:
             part.write_bytes(b"half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert path.read_bytes() == b"1"
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_text(json.dumps([1]))
         assert path.read_bytes() == b"1"  # until the block ends
     assert path.read_text() == "[1]"
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.touch(mode=0o600)  # as safetensors does
     (path.parent / "other").touch()
     assert path.stat().st_mode == (path.parent / "other").stat().st_mode
     path.write_text("[1]")
-    with pytest.raises(FileNotFoundError), whole(path):
+    with pytest.raises(FileNotFoundError), atomic_write(path):
         pass  # nothing was written
     assert path.read_text() == "[1]"

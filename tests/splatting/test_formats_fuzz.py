@@ -12,7 +12,7 @@ from PIL import Image
 from plyfile import PlyData
 
 from bestpapers.splatting.data import make_capture
-from bestpapers.splatting.io import (
+from bestpapers.splatting.formats import (
     capture,
     clouds,
     colmap,
@@ -21,10 +21,10 @@ from bestpapers.splatting.io import (
     transforms,
     write_colmap,
 )
-from bestpapers.splatting.io import write_transforms as write_list
+from bestpapers.splatting.formats import write_transforms as write_list
 
 from .. import fuzz
-from .test_io_clouds import random_model
+from .test_formats_clouds import random_model
 
 FILES = 1000  # per reader
 PEAK = 4 << 20  # bytes while reading one file of at most 6 kB

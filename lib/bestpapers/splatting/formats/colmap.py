@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...course.files import FormatError, inside, read_file, show, write_file
-from ..data import Camera
+from ...lab.files import FormatError, inside, read_file, show, write_file
+from ..cameras import Camera
 from .capture import FOCAL, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
-from .checks import Array, check_finite, floats, number, whole
+from .checks import Array, check_finite, floats, integer, number
 
 SUBFOLDERS = ("sparse/0", "sparse", ".")
 MODELS = {  # id: name, number of parameters; those that Brown's model of `Lens` covers
@@ -95,8 +95,8 @@ def assemble(
 
 
 def _intrinsics(model: str, width: Any, height: Any, parameters: Sequence[Any], path: Path, where: str) -> Intrinsics:
-    width = whole(width, path, f"{where}: width", 1, MAX_RECORD)
-    height = whole(height, path, f"{where}: height", 1, MAX_RECORD)
+    width = integer(width, path, f"{where}: width", 1, MAX_RECORD)
+    height = integer(height, path, f"{where}: height", 1, MAX_RECORD)
     fx, fy, cx, cy, *bend = parameters if model in TWO_FOCAL else (parameters[0], *parameters)
     low, high = FOCAL[0] * width, FOCAL[1] * width
     return Intrinsics(
@@ -272,7 +272,7 @@ def parse_cameras_text(data: bytes, path: Path) -> dict[int, Intrinsics]:
         camera_id, width, height, *parameters = floats([words[0], *words[2:]], path, where)
         if len(parameters) != sizes[words[1]]:
             raise FormatError(path, where, f"{sizes[words[1]]} parameters of {words[1]}", str(len(parameters)))
-        key = _once(whole(camera_id, path, f"{where}: id", 0, 2**32), cameras, path, f"{where}: id")
+        key = _once(integer(camera_id, path, f"{where}: id", 0, 2**32), cameras, path, f"{where}: id")
         cameras[key] = _intrinsics(words[1], width, height, parameters, path, where)
     return _some(cameras, path, "cameras")
 
@@ -288,8 +288,8 @@ def parse_images_text(data: bytes, path: Path) -> list[Pose]:
         if len(words) < 10:
             raise FormatError(path, where, "IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME", show(line))
         values = floats(words[:9], path, where)
-        ids.add(_once(whole(values[0], path, f"{where}: id", 0, 2**32), ids, path, f"{where}: id"))
-        camera_id = whole(values[8], path, f"{where}: camera", 0, 2**32)
+        ids.add(_once(integer(values[0], path, f"{where}: id", 0, 2**32), ids, path, f"{where}: id"))
+        camera_id = integer(values[8], path, f"{where}: camera", 0, 2**32)
         poses.append((words[9], camera_id, _viewmat(values[1:5], values[5:8], path, where)))
         second, points = next(lines, ("", ""))
         if points and not points.rsplit(maxsplit=1)[-1].lstrip("-").isdecimal():  # the next image, its line forgotten

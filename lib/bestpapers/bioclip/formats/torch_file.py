@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...course.files import FormatError, show
+from ...lab.files import FormatError, show
 
 MAX_PICKLE = 16 << 20  # bytes; a model of a thousand tensors needs about 0.2 MB
 DTYPES = {

@@ -11,7 +11,15 @@ import torch
 from plyfile import PlyData, PlyElement, PlyListProperty
 
 from bestpapers.splatting.filters import METHODS
-from bestpapers.splatting.io import FormatError, ply_bytes, read_ply, read_splat, splat_bytes, write_ply, write_splat
+from bestpapers.splatting.formats import (
+    FormatError,
+    ply_bytes,
+    read_ply,
+    read_splat,
+    splat_bytes,
+    write_ply,
+    write_splat,
+)
 from bestpapers.splatting.model import C0, GaussianConfig, Gaussians
 
 from .golden import CAMERA
@@ -375,7 +383,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("bestpapers.course.files.os.replace", fail)
+    monkeypatch.setattr("bestpapers.lab.files.os.replace", fail)
     with pytest.raises(OSError, match="disk full"):
         write_ply(path, random_model("mip"))
     assert path.read_bytes() == before
@@ -383,5 +391,6 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_import_is_light():
-    code = "import sys, bestpapers.splatting.io; print([m for m in ('cv2', 'PIL', 'plyfile', 'pycolmap') if m in sys.modules])"
+    heavy = ("cv2", "PIL", "plyfile", "pycolmap")
+    code = f"import sys, bestpapers.splatting.formats; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"

@@ -19,7 +19,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ...course.files import BoundedFile, FormatError, Skips, parse_json, read_file, show, write_file
+from ...lab.files import BoundedFile, FormatError, Skips, parse_json, read_file, show, write_file
 from ..taxa import Taxon
 from ..taxonomy import TEXT_TYPES, captions, names
 from .photos import decode

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...course.files import FormatError, parse_json, read_file, show, whole, write_file
+from ...lab.files import FormatError, atomic_write, parse_json, read_file, show, write_file
 from ..taxa import RANKS, Taxon
 from .weights import fetch
 
@@ -48,7 +48,7 @@ def save_label_embeddings(path: str | Path, embeddings: NDArray[np.floating] | T
     if not np.isfinite(matrix).all():
         raise ValueError("save_label_embeddings: there is NaN or infinity in the embeddings")
     array, labels = _pair(path)
-    with whole(array) as part:
+    with atomic_write(array) as part:
         labels.unlink(missing_ok=True)  # the array of one set of labels never stands beside the names of another
         with part.open("wb") as file:
             np.lib.format.write_array(file, matrix, allow_pickle=False)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...course.files import FormatError, show
+from ...lab.files import FormatError, show
 
 Array = NDArray[np.float64]
 
@@ -38,7 +38,7 @@ def floats(words: Sequence[str] | Sequence[bytes], path: Path, field: str) -> li
         raise FormatError(path, field, "numbers", str(error)[:120].partition(": ")[2]) from error
 
 
-def whole(value: Any, path: Path, field: str, low: int, high: int) -> int:
+def integer(value: Any, path: Path, field: str, low: int, high: int) -> int:
     """`value` as a whole number from low to high; 800.0 counts as one."""
     x = number(value, path, field, low, high)
     if x != int(x):

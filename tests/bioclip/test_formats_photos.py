@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bestpapers.bioclip.io import FormatError, Photo, Skips, read_photos
+from bestpapers.bioclip.formats import FormatError, Photo, Skips, read_photos
 from bestpapers.bioclip.taxa import taxa
 
 LION = taxa()[0]

@@ -143,7 +143,7 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
@@ -161,5 +161,5 @@ def whole(path: Path) -> Iterator[Path]:
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; makes its folder."""
-    with whole(path) as part:
+    with atomic_write(path) as part:
         part.write_bytes(data)

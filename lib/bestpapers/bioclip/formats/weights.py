@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...course.data import DownloadError
-from ...course.files import FormatError, parse_json, read_file, show, whole, write_file
+from ...lab.files import FormatError, atomic_write, parse_json, read_file, show, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,7 +98,7 @@ def save_local(model: nn.Module, folder: str | Path, config: dict[str, Any]) -> 
     except FormatError as error:
         raise ValueError(f"save_local: the config does not describe the model: {error}") from error
     (folder / CONFIG).unlink(missing_ok=True)  # a folder with a config is whole
-    with whole(folder / WEIGHTS) as part:
+    with atomic_write(folder / WEIGHTS) as part:
         save_file(tensors, part)
     write_file(folder / CONFIG, json.dumps(config, indent=1).encode())
 

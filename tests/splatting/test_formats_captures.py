@@ -19,7 +19,7 @@ from PIL import Image
 from plyfile import PlyData, PlyElement
 
 from bestpapers.splatting.data import Camera, box_mean, camera_ring, cast, make_capture, make_scene, render_truth
-from bestpapers.splatting.io import (
+from bestpapers.splatting.formats import (
     FormatError,
     read_blender,
     read_capture,
@@ -29,7 +29,7 @@ from bestpapers.splatting.io import (
     write_colmap,
     write_transforms,
 )
-from bestpapers.splatting.io.capture import Lens
+from bestpapers.splatting.formats.capture import Lens
 
 WIDTH, HEIGHT = 48, 36
 NAMES = tuple(f"left-arm/photo-{i}.png" for i in (3, 1, 4, 0, 5, 2))

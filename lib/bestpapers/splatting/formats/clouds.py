@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...course.files import FormatError, read_file, show, write_file
+from ...lab.files import FormatError, read_file, show, write_file
 from .. import filters
 from ..model import C0, GaussianConfig, Gaussians
 from .checks import check_finite

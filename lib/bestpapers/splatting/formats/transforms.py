@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from ...course.files import MAX_SIDE, FormatError, inside, parse_json, read_file, show, write_file
-from ..data import Camera
+from ...lab.files import MAX_SIDE, FormatError, inside, parse_json, read_file, show, write_file
+from ..cameras import Camera
 from .capture import FOCAL, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
-from .checks import MAX_JSON, Array, number, rotation, whole
+from .checks import MAX_JSON, Array, integer, number, rotation
 from .clouds import read_points
 
 FLIP = np.diag((1.0, -1.0, -1.0, 1.0))  # between OpenGL's camera axes and OpenCV's, both ways
@@ -104,7 +104,7 @@ def _intrinsics(
             raise FormatError(path, field(key), "0 (distortion with k1 k2 k3 p1 p2 only)", show(values[key]))
 
     width, height = (
-        n if values.get(key) is None else whole(values[key], path, field(key), 1, 100 * MAX_SIDE)
+        n if values.get(key) is None else integer(values[key], path, field(key), 1, 100 * MAX_SIDE)
         for key, n in zip("wh", size)
     )
     low, high = FOCAL[0] * width, FOCAL[1] * width

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from bestpapers.bioclip.io import (
+from bestpapers.bioclip.formats import (
     FormatError,
     Skips,
     load,
@@ -26,9 +26,9 @@ from bestpapers.bioclip.io import (
     weights,
     write_shards,
 )
-from bestpapers.bioclip.io.torch_file import TorchFile
+from bestpapers.bioclip.formats.torch_file import TorchFile
 from bestpapers.bioclip.taxa import taxa
-from bestpapers.course.files import parse_json
+from bestpapers.lab.files import parse_json
 
 from .. import fuzz
 from .tiny import CONFIG, tiny_clip

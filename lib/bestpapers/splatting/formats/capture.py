@@ -15,9 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...course.files import FormatError, opened_image
 from ...course.progress import progress
-from ..data import Camera, Views
+from ...lab.files import FormatError, opened_image
+from ..cameras import Camera
+from ..data import Views
 from .checks import Array
 
 FOCAL = (0.01, 1000.0)  # focal length over image width: beyond these a unit is wrong, not the lens
