@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bestpapers.bioclip.organisms import fungi, invertebrates, plants, vertebrates
-from bestpapers.bioclip.organisms.paint import Canvas, _box, chain, oval, paint
+from bestpapers.bioclip.organisms.canvas import Canvas, _box, chain, oval, paint
 from bestpapers.bioclip.organisms.sketch import BARK, GREEN, LEAF, Look, Sketch, Traits, dim, hsv, mix
 
 __all__ = ["LOOKS", "Look", "Traits", "render"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from bestpapers.bioclip.organisms.paint import (
+from bestpapers.bioclip.organisms.canvas import (
     MOTTLE,
     NONE,
     PATCH,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bestpapers.bioclip.organisms.paint import (
+from bestpapers.bioclip.organisms.canvas import (
     MOTTLE,
     NET,
     NONE,

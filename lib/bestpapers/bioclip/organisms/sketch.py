@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from bestpapers.bioclip.organisms.paint import NONE, Canvas, Colour, Point, blob, oval, poly
+from bestpapers.bioclip.organisms.canvas import NONE, Canvas, Colour, Point, blob, oval, poly
 
 Options = dict[str, Any]  # of `Canvas.part`, by name
 TAU = 2 * math.pi

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from bestpapers.bioclip.organisms.paint import (
+from bestpapers.bioclip.organisms.canvas import (
     MOTTLE,
     NONE,
     PATCH,

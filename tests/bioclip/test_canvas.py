@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.path import Path
 
-from bestpapers.bioclip.organisms import paint as p
+from bestpapers.bioclip.organisms import canvas as p
 
 IDENTITY = np.array([1.0, 0, 0, 0, 1.0, 0])
 LIGHT = np.array([-0.42, 0.62, 0.66])
