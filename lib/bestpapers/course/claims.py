@@ -198,9 +198,8 @@ def _outcome(claim: Claim, ours: str | None, holds: Any, interval: Any) -> str:
     want = ["ours", "holds" if claim.rule is None else "interval"] if claim.scale != "none" else []
     if given != want:
         reason = f"scale {claim.scale!r}, " + (f"rule {claim.rule!r}" if claim.rule else "without a rule")
-        raise ValueError(
-            f"{claim.key}: this claim ({reason}) takes {' and '.join(want) or 'no result'}, got {' and '.join(given) or 'nothing'}"
-        )
+        wanted, found = (" and ".join(names) for names in (want or ["no result"], given or ["nothing"]))
+        raise ValueError(f"{claim.key}: this claim ({reason}) takes {wanted}, got {found}")
     if claim.scale == "none":
         return "not tested"
     if claim.rule is None:
