@@ -31,9 +31,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..course.data import cache_dir
 from ..course.progress import progress
-from ..lab.files import FormatError, atomic_write, parse_json, read_file, show, write_file
+from ..lab.files import atomic_write, cache_dir
 from .organisms import LOOKS, Traits, render
 from .taxa import RANKS, Taxon, taxa
 
@@ -46,13 +45,11 @@ __all__ = [
     "body",
     "check_split",
     "collection",
-    "load_split",
     "long_tail",
     "make_split",
     "observe",
     "photograph",
     "photographs",
-    "save_split",
     "species",
     "traits",
 ]
@@ -73,7 +70,7 @@ TRAITS_OF_COLOUR = ("hue", "saturation", "value", "hue2", "value2", "pattern", "
 BLOCK = 32  # photographs that a thread makes in one go
 
 
-def _whole(name: str, value: object, least: int = 0) -> int:
+def _integer(name: str, value: object, least: int = 0) -> int:
     """A whole number (numpy's too) from `least` on."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
@@ -111,7 +108,7 @@ class World:
     missing_ranks: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", _whole("World.seed", self.seed))
+        object.__setattr__(self, "seed", _integer("World.seed", self.seed))
         object.__setattr__(self, "sigma", tuple(float(s) for s in self.sigma))
         if len(self.sigma) != len(RANKS):
             raise ValueError(f"World.sigma: need {len(RANKS)} numbers, kingdom to species, got {len(self.sigma)}")
@@ -129,7 +126,7 @@ def traits(taxon: Taxon, world: World = WORLD) -> Traits:
     """The fourteen inherited numbers of a species; over many worlds each is standard normal.
 
     z = sum_r sigma_r e(path down to r) / sqrt(sum_r sigma_r^2), with e of a path standard normal in 14 dimensions.
-    In the null world z = e(whole path), of a different draw.
+    In the null world z = e(full path), of a different draw.
     """
     z = _traits(taxon.path, world.seed, world.sigma if world.inherit else None)
     model = MIMICS.get(taxon.path[5:]) if world.mimic else None
@@ -184,8 +181,8 @@ def species(extra: int = 0, seed: int = 0) -> tuple[Taxon, ...]:
     then gets two. Its Latin is made of syllables; no name of genus or species repeats another one of the table. Its common
     name ends like that of a relative: "Velmoran Oak". More species under one seed go on from fewer: the first stay.
     """
-    extra = _whole("species: extra", extra)
-    rng = _rng("species", _whole("species: seed", seed))
+    extra = _integer("species: extra", extra)
+    rng = _rng("species", _integer("species: seed", seed))
     table = list(taxa())
     used = {name.lower() for taxon in table for name in (*taxon.path, *taxon.common_name.split())}
     genera: dict[str, list[list[Taxon]]] = {}  # of each family, as lists of species
@@ -242,7 +239,7 @@ def long_tail(n_species: int, total: int, exponent: float = 1.0, seed: int = 0) 
     One each; the others of `total` go by Zipf's law, to the k-th species in proportion to k**-exponent. The seed shuffles
     the species. exponent=0 gives all the same, as far as the total allows it. Raises ValueError for less than one each.
     """
-    n, total = _whole("long_tail: n_species", n_species, 1), _whole("long_tail: total", total)
+    n, total = _integer("long_tail: n_species", n_species, 1), _integer("long_tail: total", total)
     if total < n:
         raise ValueError(f"long_tail: {total} photographs are not enough for one of each of {n} species")
     if not 0 <= exponent < math.inf:
@@ -252,7 +249,7 @@ def long_tail(n_species: int, total: int, exponent: float = 1.0, seed: int = 0) 
     counts = np.floor(share).astype(np.int64)
     rest = total - n - int(counts.sum())
     counts[np.argsort(counts - share, kind="stable")[:rest]] += 1  # largest remainders first
-    return _rng("long tail", _whole("long_tail: seed", seed)).permutation(1 + counts)
+    return _rng("long tail", _integer("long_tail: seed", seed)).permutation(1 + counts)
 
 
 # -------------------------------------------------------------------------------------------------------------- labels
@@ -279,7 +276,7 @@ def observe(taxa: Sequence[Taxon], world: World = WORLD, number: int | Wholes = 
 
 
 def _observe(taxon: Taxon, number: int, world: World, pool: list[Taxon], place: int) -> Taxon:
-    rng = _rng("label", world.seed, taxon.path, _whole("observe: number", number))
+    rng = _rng("label", world.seed, taxon.path, _integer("observe: number", number))
     wrong, incomplete, cut = rng.random(3)  # always drawn: one switch does not move what the other does
     other, end, hole = (int(rng.integers(n)) for n in (max(1, len(pool) - 1), 3, 4))
     if wrong < world.label_noise:
@@ -308,7 +305,7 @@ def photograph(taxon: Taxon, number: int | None, world: World = WORLD, size: int
     the world change the organism and leave the scene. size: 8 to 4096 pixels.
     """
     if number is not None:
-        number = _number("photograph", world.seed, taxon.path, _whole("photograph: number", number))
+        number = _number("photograph", world.seed, taxon.path, _integer("photograph: number", number))
     return render(body(taxon, world), traits(taxon, world), number, size)
 
 
@@ -325,7 +322,7 @@ def photographs(
 
     Those from TEST_START on are for tests. Made on as many threads as torch uses; kept and found again as in `collection`.
     """
-    per_species = _whole("photographs: per_species", per_species, 1)
+    per_species = _integer("photographs: per_species", per_species, 1)
     images, _ = collection(taxa, [per_species] * len(taxa), world, size, start, cache=cache)
     return images.view(len(taxa), per_species, size, size, 3)
 
@@ -341,14 +338,14 @@ def collection(
 ) -> tuple[Tensor, Tensor]:
     """`counts[i]` photographs of species i, numbers from `start` on: images uint8 [N, size, size, 3], species int64 [N].
 
-    What was made is kept in `course.data.cache_dir()`, in a file whose name is a hash of all that matters: species, counts,
+    What was made is kept in `lab.files.cache_dir()`, in a file whose name is a hash of all that matters: species, counts,
     switches, size, start, and the source code of the painter. So a file either holds these very pictures or is not looked
     at; a damaged one is made again; files of an older painter are removed. cache=False neither looks nor keeps.
     """
     if len(taxa) != len(counts):
         raise ValueError(f"collection: {len(counts)} counts for {len(taxa)} species")
-    numbers = [_whole("collection: counts", n) for n in counts]
-    start, size = _whole("collection: start", start), _whole("collection: size", size, 1)
+    numbers = [_integer("collection: counts", n) for n in counts]
+    start, size = _integer("collection: start", start), _integer("collection: size", size, 1)
     shape = (sum(numbers), size, size, 3)
 
     def make() -> NDArray[np.uint8]:
@@ -408,7 +405,7 @@ def _kept(key: str, shape: tuple[int, ...], make: Callable[[], NDArray[np.uint8]
 
 
 def _read(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """Pixels behind their SHA-256, if they are there and whole."""
+    """Pixels behind their SHA-256, if they are there and undamaged."""
     size = hashlib.sha256().digest_size
     try:
         if path.stat().st_size != size + math.prod(shape):
@@ -450,8 +447,8 @@ def make_split(taxa: Sequence[Taxon], seed: int = 0, n_u1: int = 20, n_u2_genera
     With the 128 species and the defaults: 92 seen, 20 in u1, 16 in u2. Raises ValueError if the table has too few genera
     whose family has another one, or too few species whose genus has another one.
     """
-    seed, n_u1 = _whole("make_split: seed", seed), _whole("make_split: n_u1", n_u1)
-    n_u2_genera = _whole("make_split: n_u2_genera", n_u2_genera)
+    seed, n_u1 = _integer("make_split: seed", seed), _integer("make_split: n_u1", n_u1)
+    n_u2_genera = _integer("make_split: n_u2_genera", n_u2_genera)
     rng = _rng("split", seed)
     genera: dict[tuple[str, ...], list[int]] = {}
     for i, taxon in enumerate(taxa):
@@ -518,38 +515,3 @@ def check_split(split: Split, taxa: Sequence[Taxon]) -> None:
 
 def _key(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
-
-
-def save_split(path: str | Path, split: Split, taxa: Sequence[Taxon]) -> None:
-    """Write a split as JSON that can be read without our table: {"seed": 0, "seen": [taxonomic names], "u1": .., "u2": ..}."""
-    check_split(split, taxa)
-    lists = {part: [" ".join(taxa[i].path) for i in members] for part, members in split.parts()}
-    write_file(Path(path), (json.dumps({"seed": split.seed, **lists}, indent=1) + "\n").encode())
-
-
-def load_split(path: str | Path, taxa: Sequence[Taxon]) -> Split:
-    """Read what `save_split` wrote, for a table that holds these species in any order.
-
-    Raises FormatError naming the field that is not as expected, or the leak that `check_split` finds.
-    """
-    path = Path(path)
-    value = parse_json(read_file(path, 1 << 26), path)
-    number = {" ".join(taxon.path): i for i, taxon in enumerate(taxa)}
-    parts: dict[str, tuple[int, ...]] = {}
-    for part in ("seen", "u1", "u2"):
-        names = value.get(part)
-        if not isinstance(names, list):
-            raise FormatError(path, part, "a list of taxonomic names", show(names))
-        for name in names:
-            if not isinstance(name, str) or name not in number:
-                raise FormatError(path, part, f"species of the table of {len(taxa)}", show(name))
-        parts[part] = tuple(number[name] for name in names)
-    seed = value.get("seed")
-    if isinstance(seed, bool) or not isinstance(seed, int):
-        raise FormatError(path, "seed", "a whole number", show(seed))
-    split = Split(seed, **parts)
-    try:
-        check_split(split, taxa)
-    except ValueError as error:
-        raise FormatError(path, "split", "no leak", str(error)) from error
-    return split
