@@ -135,7 +135,7 @@ class Trainer(Training):
         group: Any = None,
     ):
         super().__init__(model, config, config.steps, checkpoint, group)
-        self.photos = photos
+        self.photos, self.tokenizer = photos, tokenizer  # type: Photos, Any
         self.device = next(model.parameters()).device
         self.images = photos.images.to(self.device)
         self.counts = torch.bincount(photos.species)
@@ -267,4 +267,3 @@ def distinct(labels: Sequence[Taxon]) -> tuple[Taxon, ...]:
 def text_of(arm: str) -> str:
     """What captions say in an arm: its text type, or "mixed" (also for classifiers, which do not ask)."""
     return arm if arm in TEXT_TYPES else "mixed"
-

@@ -12,7 +12,9 @@ def _never() -> bool:
     return False
 
 
-asked_to_stop: Callable[[], bool] = _never  # in a process of `lab.runs`: whether the one that waits for it was interrupted
+asked_to_stop: Callable[[], bool] = (
+    _never  # in a process of `lab.runs`: whether the one that waits for it was interrupted
+)
 
 
 @contextmanager

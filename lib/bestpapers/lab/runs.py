@@ -37,6 +37,7 @@ from torch import distributed as dist
 
 from ..course import interrupts
 from ..course.presets import device as preset_device
+from ..course.progress import VARIABLE as SILENT
 from ..course.progress import progress
 from .files import FormatError, parse_json, read_file, show, write_file
 from .stats import Interval, interval, paired
@@ -82,8 +83,12 @@ def side_by_side(
     try:
         with progress(total=len(jobs), desc=desc) as bar:
             while True:
-                while len(running) < workers and (entry := next(waiting, None)):  # packed when it is its turn, not before
-                    with _environment(OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1"):  # processes start with the first jobs
+                while len(running) < workers and (
+                    entry := next(waiting, None)
+                ):  # packed when it is its turn, not before
+                    with _environment(
+                        OMP_NUM_THREADS="1", NUMBA_NUM_THREADS="1"
+                    ):  # processes start with the first jobs
                         # plain bytes, not torch's way of passing tensors on, which needs more shared memory than many
                         # containers have
                         running[pool.submit(_packed, pickle.dumps((work, entry[1])))] = entry[0]
@@ -151,6 +156,7 @@ def _start(stop: Any) -> None:
     """Ctrl-C reaches all processes of a terminal or notebook: it is the parent's to hear, which then sets `stop`."""
     import numba
 
+    os.environ[SILENT] = "1"  # one bar, the parent's
     interrupts.asked_to_stop = stop.is_set
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)  # the server may have started before there was a word of it in the environment
@@ -198,9 +204,9 @@ def _dealt(
             dist.all_gather_object(found, mine, group=group)
             for number, packed in enumerate(found, first):
                 if packed is not None:
-                    value, error = pickle.loads(packed)
-                    if error is not None:
-                        raise error
+                    value, raised = pickle.loads(packed)
+                    if raised is not None:
+                        raise raised
                     bar.update()
                     yield number, value
 
@@ -323,8 +329,11 @@ def _essence(node: Any) -> Any:
         return [_essence(part) for part in node if not isinstance(part, ast.Import | ast.ImportFrom)]
     if not isinstance(node, ast.AST):
         return repr(node)
-    fields = dict(ast.iter_fields(node))
-    documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-    if documented and ast.get_docstring(node, clean=False) is not None:
+    fields = {name: value for name, value in ast.iter_fields(node) if name != "ctx"}  # which follows from the place
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
         fields["body"] = fields["body"][1:]
-    return [type(node).__name__, *([name, _essence(value)] for name, value in fields.items() if value not in (None, []))]
+    return [
+        type(node).__name__,
+        *([name, _essence(value)] for name, value in fields.items() if value not in (None, [])),
+    ]

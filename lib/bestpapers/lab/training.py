@@ -87,7 +87,7 @@ class Training(ABC):
         """The same of what JSON can hold."""
         return {}
 
-    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:  # noqa: B027, often there is nothing
         """Take back what `tensors` and `state` gave. The model and the moments are there already."""
 
     def settings(self) -> dict[str, Any]:

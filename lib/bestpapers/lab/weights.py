@@ -6,16 +6,15 @@ its hashes are those of the files, its data hash that of the data made again, it
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-import importlib.metadata
 import json
-import os
-import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from . import machine
 from .files import FormatError, parse_json, read_file, show, write_file
 
 NAME = "card.json"
@@ -52,7 +51,8 @@ class Card:
     @classmethod
     def of(cls, folder: Path, files: Iterable[str], **said: Any) -> Card:
         """The card of files that were just made, on this machine; `said`: the fields that only the wing knows."""
-        made_here = dict(files=measure(folder, files), licence=LICENCE, versions=versions(), machine=machine())
+        made_here = dict(files=measure(folder, files), licence=LICENCE, machine=machine.in_words())
+        made_here |= dict(versions=machine.versions(*PACKAGES))
         return cls(**made_here | said)
 
     @classmethod
@@ -89,14 +89,17 @@ def _measure(data: bytes) -> dict[str, Any]:
     return dict(sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
 
 
-def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """Of Python and of packages."""
-    return dict(python=platform.python_version()) | {name: importlib.metadata.version(name) for name in packages}
+# -------------------------------------------------------------------------------------------------------- command line
 
 
-def rounded(scores: Mapping[str, float], digits: int) -> dict[str, float]:
-    return {name: round(value, digits) for name, value in scores.items()}
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--verify", action="store_true", help="only check that the files are those of the card")
 
 
-def machine() -> str:
-    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+def verify(folder: Path) -> int:
+    """Check the files, and say so."""
+    card = Card.read(folder)
+    card.verify(folder)
+    for name, said in card.files.items():
+        print(f"{name}: {said['bytes']:,} bytes, SHA-256 {said['sha256'][:12]}..., as on the card")
+    return 0
