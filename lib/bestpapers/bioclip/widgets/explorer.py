@@ -100,9 +100,9 @@ class Explorer(Widget):
     still_style = "width:52em;max-width:100%"
 
     taxa = traitlets.List(traitlets.List()).tag(sync=True)  # [S] of [seven ranks, common name, "seen" | "u1" | "u2"]
-    texts = traitlets.Bytes().tag(sync=True)  # [5, L, D] float16, little endian: the captions of labels_of(taxa)
-    photos = traitlets.Bytes().tag(sync=True)  # [S, D] float16: one photograph of each species
-    means = traitlets.Bytes().tag(sync=True)  # [S, D] float16: the mean over its photographs, length 1
+    texts = traitlets.Bytes().tag(sync=True, floats="<f2")  # [5, L, D]: the captions of labels_of(taxa)
+    photos = traitlets.Bytes().tag(sync=True, floats="<f2")  # [S, D]: one photograph of each species
+    means = traitlets.Bytes().tag(sync=True, floats="<f2")  # [S, D]: the mean over its photographs, length 1
     pictures = traitlets.Bytes().tag(sync=True)  # the photographs as one WebP
     scale = traitlets.Float().tag(sync=True)  # what cosines are multiplied by
     parts = traitlets.Dict(PARTS, read_only=True).tag(sync=True)
