@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...course.checks import Checker, close, true
-from .. import data, evaluate, model, train
+from .. import data, evaluate, experiments, model, train
 from ..taxa import Taxon, taxa
 from ..taxonomy import Rank
 
@@ -59,14 +59,14 @@ def run() -> None:
     """The experiment itself, for the cell of the solution: 100 steps of training in each world."""
     small = train.TrainConfig(text="taxon", steps=100, warmup=20, backend="reference")
     for inherit in (True, False):
-        setting = evaluate.Setting(world=data.World(inherit=inherit), per_species=10, test_per_species=10)
-        world = evaluate.material(setting, seed=0)
-        species, split = world.exam.taxa, world.exam.split
+        setting = experiments.Setting(world=data.World(inherit=inherit), per_species=10, test_per_species=10)
+        world = experiments.material(setting, seed=0)
+        species, split = world.test.taxa, world.test.split
         clip, tokenizer = model.build("taxon", setting.model, train.distinct(world.photos.labels), species)
         train.Trainer(clip, world.photos, small, tokenizer).run(quiet=True)
         texts = evaluate.text_table(clip, tokenizer, species)["taxon"]
         scale = clip.logit_scale.exp().item()
-        for part, row in null_world(evaluate.image_table(clip, world.exam), texts, scale, species, split).items():
+        for part, row in null_world(evaluate.image_table(clip, world.test), texts, scale, species, split).items():
             chance, share, low, high = row
             kind = "inherited" if inherit else "null world"
             print(f"{kind:10} {part}: {share:.2f} ({low:.2f} to {high:.2f}), chance {chance:.3f}")
