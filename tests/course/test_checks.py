@@ -58,7 +58,8 @@ def test_a_right_answer_gets_one_line(checker, capsys):
 def test_an_untouched_stub_is_no_error(checker, capsys):
     checker(stub)
     assert capsys.readouterr().out == (
-        "exercise 2.3: not started yet; replace the `raise NotImplementedError` line of stub, then run this cell again\n"
+        "exercise 2.3: not started yet; replace the `raise NotImplementedError` line\n"
+        "of stub, then run this cell again\n"
     )
 
 

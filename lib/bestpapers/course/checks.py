@@ -189,8 +189,8 @@ class Checker:
     def _not_started(self, answer: Function) -> str:
         name = getattr(answer, "__name__", "your function")
         return (
-            f"exercise {self.exercise}: not started yet; replace the `raise NotImplementedError` line of {name}, "
-            "then run this cell again"
+            f"exercise {self.exercise}: not started yet; replace the `raise NotImplementedError` line\n"
+            f"of {name}, then run this cell again"
         )
 
 
