@@ -24,7 +24,7 @@ COLAB_ID = "colab"
 COLAB_SOURCE = """\
 import sys
 
-if "google.colab" in sys.modules:  # alone on Colab: fetch the package; anywhere else this cell does nothing
+if "google.colab" in sys.modules:  # alone on Colab: fetch the package
     %pip install -q "bestpapers @ git+{url}\""""
 
 COST = re.compile(r"(<!-- cost -->).*?(<!-- /cost -->)", re.S)
