@@ -7,7 +7,7 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from bestpapers.bioclip import io
+from bestpapers.bioclip import formats
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, captions
 from bestpapers.course.claims import MIME
@@ -179,10 +179,10 @@ def test_shards_for_open_clip_have_one_text_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
     samples = [(f"photo-{i}", image, taxon) for i, (image, taxon) in enumerate(zip(noise, taxa()))]
-    sizes = io.write_shards("shards", samples, size=None, maxcount=5)
+    sizes = formats.write_shards("shards", samples, size=None, maxcount=5)
     run("scale")
-    assert io.shard_sizes("shards_for_open_clip") == sizes
-    read = list(io.read_shards("shards_for_open_clip", ("txt",)))
+    assert formats.shard_sizes("shards_for_open_clip") == sizes
+    read = list(formats.read_shards("shards_for_open_clip", ("txt",)))
     assert [sample.key for sample in read] == [key for key, _, _ in samples]
     kinds = set()
     for sample, (_, _, taxon) in zip(read, samples):
