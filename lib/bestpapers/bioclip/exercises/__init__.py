@@ -57,7 +57,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from bestpapers.bioclip import data, evaluate, exercises, model, train
+from bestpapers.bioclip import data, evaluate, exercises, experiments, model, train
 from bestpapers.bioclip.taxa import Taxon
 from bestpapers.bioclip.taxonomy import Rank
 from bestpapers.course import presets

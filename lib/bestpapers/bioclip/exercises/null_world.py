@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...course.checks import Checker, close, true
-from .. import data, evaluate, model, train
+from .. import data, evaluate, experiments, model, train
 from ..taxa import Taxon, taxa
 from ..taxonomy import Rank
 
@@ -65,15 +65,15 @@ def run() -> None:
     small = train.TrainConfig(text="taxon", steps=100, warmup=20, backend="reference")
     for kind, inherit in (("inherited", True), ("null world", False)):
         own = data.World(inherit=inherit)
-        setting = evaluate.Setting(world=own, per_species=10, test_per_species=10)
-        world = evaluate.material(setting, seed=0)
-        species, split = world.exam.taxa, world.exam.split
+        setting = experiments.Setting(world=own, per_species=10, test_per_species=10)
+        world = experiments.material(setting, seed=0)
+        species, split = world.test.taxa, world.test.split
         labels = train.distinct(world.photos.labels)
         clip, tokenizer = model.build("taxon", setting.model, labels, species)
         train.Trainer(clip, world.photos, small, tokenizer).run(quiet=True)
         texts = evaluate.text_table(clip, tokenizer, species)["taxon"]
         scale = clip.logit_scale.exp().item()
-        images = evaluate.image_table(clip, world.exam)
+        images = evaluate.image_table(clip, world.test)
         found = null_world(images, texts, scale, species, split)
         for part, (chance, share, low, high) in found.items():
             interval = f"{low:.2f} to {high:.2f}"
