@@ -24,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import form
 import nbformat
 import psutil
 import stored
@@ -31,7 +32,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from stored import ROOT, NotebookError
 
-CELL_TIMEOUT = 600
+CELL_TIMEOUT = (
+    3600  # the longest cell takes a minute alone: a machine ten times slower, and other work on it, may finish
+)
 VERSIONS = ("torch", "numba", "numpy", "matplotlib", "bestpapers")
 
 
@@ -63,8 +66,10 @@ def machine() -> str:
 
 
 class PeakMemory(threading.Thread):
-    """Samples the resident memory of a process and its children until told to stop.
+    """Peak of the resident memory of a process and its children, until told to stop.
 
+    Of the process itself the system keeps a high-water mark, which `mark` reads: it holds however busy the machine is. Of
+    the process with its children there is none, so they are sampled.
     What several processes share, such as the code of torch, counts once, as it does for the system. To count it so takes the
     system a while and stops the processes meanwhile, so the sampling rests for fifty times as long as it took.
     """
@@ -72,6 +77,13 @@ class PeakMemory(threading.Thread):
     def __init__(self, pid: int, every: float = 0.05):
         super().__init__(daemon=True)
         self.process, self.every, self.peak, self.done = psutil.Process(pid), every, 0, threading.Event()
+
+    def mark(self) -> None:
+        """Take the system's own high-water mark of the process, where it has one (Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        if status.exists():
+            lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+            self.peak = max(self.peak, *(1024 * int(line.split()[1]) for line in lines), 0)
 
     def run(self) -> None:
         rest = self.every
@@ -105,6 +117,7 @@ def run(nb: Any, path: Path, where: str, say: Any, timeout: int = CELL_TIMEOUT) 
         at["cell"], at["started"] = cell, time.perf_counter()
 
     def cell_done(cell: Any, **_: Any) -> None:
+        at["memory"].mark()
         seconds = time.perf_counter() - at["started"]
         say(f"    {code.index(cell) + 1:3d}/{len(code)}  {cell.id:40s} {seconds:6.1f} s")
 
@@ -139,7 +152,7 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
     """Run one notebook and store it. Returns True when the file changed.
 
     Raises NotebookError, with the file left as it was, when a cell fails, an id is not readable, a figure has no alt
-    text, or an output holds a path of this machine.
+    text, an output holds a path of this machine or digits that others would not get, or something is too wide or long.
     """
     where = stored.name(path, root)
     before = path.read_text(encoding="utf-8")
@@ -147,6 +160,7 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
     nb = nbformat.reads(before, as_version=4)
     old = copy.deepcopy(nb)
     stored.put_colab_cell(nb, stored.repository(root))
+    form.refuse(form.wide_cells(nb, where))  # known before the run, which may be long
     stored.clear(nb)
     signature = stored.fingerprint(nb, path, root)
     seconds, peak = run(nb, path, where, say)
@@ -155,6 +169,8 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
     stored.normalise(nb)
     stored.copy_alt(nb, where)
     stored.refuse_machine_paths(nb, where, root)
+    form.fold(nb)
+    form.refuse(form.check(nb, where))
     record = {
         "fingerprint": signature,
         "seconds": round(seconds, 1),
@@ -242,6 +258,12 @@ def check(paths: list[Path], root: Path = ROOT) -> int:
             if aligned != nb:
                 problems.append(f"{where}: alt text in cell metadata differs from the figures'")
             stored.refuse_machine_paths(nb, where, root)
+            form.fold(folded := copy.deepcopy(nb))
+            if other := [c.id for c, want in zip(nb.cells, folded.cells) if c != want]:
+                problems.append(f"{where}: cells that only draw or record are folded, others not: {', '.join(other)}")
+            problems += form.check(folded, where)
+            for cell in nb.cells:
+                stored.tolerance(cell, where)
         except NotebookError as e:
             problems.append(str(e))
     for line in problems:
