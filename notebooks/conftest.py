@@ -1,3 +1,3 @@
 """pytest reads this when it runs the notebooks (`pytest --nbval`): outputs are compared as scripts/nbval_numbers.py says."""
 
-from nbval_numbers import pytest_collection_modifyitems  # noqa: F401
+from nbval_numbers import pytest_collection_modifyitems, pytest_runtest_call  # noqa: F401

@@ -76,14 +76,20 @@ class PeakMemory(threading.Thread):
 
     def __init__(self, pid: int, every: float = 0.05):
         super().__init__(daemon=True)
-        self.process, self.every, self.peak, self.done = psutil.Process(pid), every, 0, threading.Event()
+        self.process, self.every, self.done = psutil.Process(pid), every, threading.Event()
+        self.sampled = self.marked = 0
+
+    @property
+    def peak(self) -> int:
+        """Bytes."""
+        return max(self.sampled, self.marked)
 
     def mark(self) -> None:
         """Take the system's own high-water mark of the process, where it has one (Linux)."""
         status = Path(f"/proc/{self.process.pid}/status")
-        if status.exists():
-            lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-            self.peak = max(self.peak, *(1024 * int(line.split()[1]) for line in lines), 0)
+        if status.exists():  # it has such a line as long as the process lives
+            found = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+            self.marked = max(self.marked, *(1024 * int(kib) for _, kib, _ in found))
 
     def run(self) -> None:
         rest = self.every
@@ -94,7 +100,7 @@ class PeakMemory(threading.Thread):
                 total = sum(map(_share, [self.process, *children])) if children else self.process.memory_info().rss
             except psutil.Error:  # a process ended between listing and reading
                 continue
-            self.peak = max(self.peak, total)
+            self.sampled = max(self.sampled, total)
             rest = max(self.every, 50 * (time.perf_counter() - began))
 
 
