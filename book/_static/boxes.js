@@ -10,7 +10,8 @@ function nameOf(box) {
 }
 
 function look(box) {
-  const hidden = (box.querySelector("mjx-math") ?? box).scrollWidth - box.clientWidth; // a formula also holds words, unseen
+  const formula = box.localName === "mjx-container" && box.querySelector("mjx-math"); // which also holds words, unseen
+  const hidden = (formula || box).scrollWidth - box.clientWidth;
   const sides = hidden > 1 ? { left: box.scrollLeft > 1, right: box.scrollLeft < hidden - 1 } : {};
   const more = Object.keys(sides).filter((side) => sides[side]).join(" ");
   if (more === (box.dataset.more ?? "")) return;

@@ -19,8 +19,7 @@ from bestpapers.bioclip.classify import (
 )
 from bestpapers.bioclip.taxa import RANKS, Taxon, taxa
 from bestpapers.bioclip.taxonomy import captions, rollup
-from bestpapers.course.data import DownloadError
-from bestpapers.lab.files import FormatError, Skips
+from bestpapers.lab.files import DownloadError, FormatError, Skips
 
 from .tiny import CONFIG, tiny_clip
 

@@ -1,6 +1,5 @@
 """The procedural tree of life: does inheritance follow its law, do pictures follow the traits, do splits and caches hold?"""
 
-import json
 import threading
 from collections import Counter
 from dataclasses import FrozenInstanceError, replace
@@ -14,11 +13,10 @@ from scipy.stats import chisquare, spearmanr
 
 import bestpapers
 from bestpapers.bioclip import data
-from bestpapers.bioclip.data import Split, World, check_split, load_split, make_split, save_split
+from bestpapers.bioclip.data import Split, World, check_split, make_split
 from bestpapers.bioclip.organisms import LOOKS, Traits
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import captions, lca_height
-from bestpapers.lab.files import FormatError
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # a file that could not be kept
 
@@ -690,12 +688,9 @@ LEAKS = {
 
 
 @pytest.mark.parametrize(("split", "message"), LEAKS.values(), ids=LEAKS)
-def test_leaks_are_named(split, message, tmp_path):
+def test_leaks_are_named(split, message):
     with pytest.raises(ValueError, match=message):
         check_split(split, TABLE)
-    with pytest.raises(ValueError, match=message):
-        save_split(tmp_path / "split.json", split, TABLE)
-    assert not (tmp_path / "split.json").exists()
 
 
 def test_a_species_that_is_in_the_table_twice_leaks():
@@ -708,50 +703,3 @@ def test_a_species_that_is_in_the_table_twice_leaks():
     with pytest.raises(ValueError, match="leak: lion is in seen and in u1"):
         check_split(split, (*TABLE, namesake))
     check_split(split, (*TABLE, replace(namesake, common_name="")))
-
-
-def test_splits_are_kept_by_name(tmp_path):
-    path = tmp_path / "folder" / "split.json"
-    save_split(path, SPLIT, TABLE)
-    assert load_split(path, TABLE) == SPLIT
-    raw = json.loads(path.read_text())
-    assert list(raw) == ["seed", "seen", "u1", "u2"]
-    assert raw["u1"][0] == " ".join(TABLE[SPLIT.u1[0]].path)
-    table = (*data.species(40)[128:], *TABLE[::-1])  # another order and more species
-    other = load_split(path, table)
-    for (_, ours), (_, theirs) in zip(SPLIT.parts(), other.parts()):
-        assert [TABLE[i] for i in ours] == [table[i] for i in theirs]
-    check_split(other, table)
-
-
-@pytest.mark.parametrize(
-    ("change", "field"),
-    [
-        (lambda raw: raw.pop("u1"), "u1"),
-        (lambda raw: raw.update(u1="all"), "u1"),
-        (lambda raw: raw["seen"].append("Animalia Chordata Mammalia Primates Hominidae Homo sapiens"), "seen"),
-        (lambda raw: raw["seen"].append(3), "seen"),
-        (lambda raw: raw["u2"].append(["leo"]), "u2"),
-        (lambda raw: raw.pop("seed"), "seed"),
-        (lambda raw: raw.update(seed=True), "seed"),
-        (lambda raw: raw["seen"].append(raw["u2"][0]), "split: expected no leak"),
-    ],
-)
-def test_a_bad_split_file_names_the_field(change, field, tmp_path):
-    path = tmp_path / "split.json"
-    save_split(path, SPLIT, TABLE)
-    raw = json.loads(path.read_text())
-    change(raw)
-    path.write_text(json.dumps(raw))
-    with pytest.raises(FormatError, match=rf"split\.json: {field}"):
-        load_split(path, TABLE)
-
-
-@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b"{}", b"null"])
-def test_a_file_that_is_no_split_is_refused(raw, tmp_path):
-    path = tmp_path / "split.json"
-    path.write_bytes(raw)
-    with pytest.raises(FormatError):
-        load_split(path, TABLE)
-    with pytest.raises(FormatError, match="nothing of that name"):
-        load_split(tmp_path / "none.json", TABLE)

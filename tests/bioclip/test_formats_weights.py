@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from bestpapers.bioclip.formats import FormatError, load, save_local, weights
 from bestpapers.bioclip.formats.torch_file import TorchFile
-from bestpapers.course.data import DownloadError
+from bestpapers.lab.files import DownloadError
 
 from .tiny import CONFIG, tiny_clip
 

@@ -118,6 +118,27 @@ def test_state_is_strict_json():
         bundle_of(Odd(value=float("nan")))
 
 
+def test_numbers_are_rounded_to_what_is_the_same_on_every_machine():
+    class Turned(Widget):
+        module = Strip.module
+        R = traitlets.List().tag(sync=True)
+        start = traitlets.Dict().tag(sync=True)
+        scale = traitlets.Float().tag(sync=True, digits=3)
+        count = traitlets.Int(12345678).tag(sync=True)
+
+    here = Turned(R=[0.98823587755866, -3.2467733339918216e-17, -0.0, 1], start={"t": [[1e-20, 137.24844291261175]]})
+    here.scale = 26.557092666625977
+    state = here.state()
+    assert state == {"R": [0.988236, 0.0, 0.0, 1], "start": {"t": [[0.0, 137.248]]}, "scale": 26.6, "count": 12345678}
+    assert "-0" not in json.dumps(state)
+    next_door = Turned(R=[0.98823587755867, 1e-17, 0.0, 1], start={"t": [[-2e-20, 137.24844291261172]]})
+    next_door.scale = 26.557094573974609
+    assert next_door.state() == state
+    assert here.R[0] == 0.98823587755866  # what the kernel computes with is as it was
+    assert Turned(scale=-0.0).state()["scale"] == 0
+    assert Turned(scale=1.23456e-9).state()["scale"] == 1.23e-9
+
+
 def test_modules_are_found_and_stand_alone():
     found = widgets.modules()
     assert {"strip.js", "splat1d.js", "viewer.js", "explorer.js"} <= set(found)

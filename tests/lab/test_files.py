@@ -5,8 +5,11 @@ import json
 import os
 import pickle
 import struct
+import sys
+import threading
 import tracemalloc
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from bestpapers.lab.files import (
     FormatError,
     Skips,
     atomic_write,
+    cache_dir,
     inside,
     opened_image,
     parse_json,
@@ -232,3 +236,67 @@ def test_files_are_written_whole_or_not_at_all(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_write(path):
         pass  # nothing was written
     assert path.read_text() == "[1]"
+
+
+def test_two_writers_at_once_do_not_meet(tmp_path):
+    path = tmp_path / "a.bin"
+    with atomic_write(path) as one:
+        one.write_bytes(b"1" * 100)
+        with atomic_write(path) as other:
+            other.write_bytes(b"2" * 200)
+        assert path.read_bytes() == b"2" * 200
+        with one.open("ab") as file:
+            file.write(b"1" * 100)
+    assert path.read_bytes() == b"1" * 200
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_reader_never_sees_half_of_what_several_writers_write(tmp_path):
+    path, size = tmp_path / "a.bin", 1 << 20
+    write_file(path, b"x" * size)
+    failed = []
+
+    def write(letter):
+        try:
+            for _ in range(20):
+                write_file(path, letter * size)
+        except BaseException as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write, args=(letter,)) for letter in (b"a", b"b", b"c")]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        data = path.read_bytes()
+        assert data == data[:1] * size
+    assert not failed
+    assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
+
+
+def test_a_file_keeps_its_permissions_and_may_have_a_long_name(tmp_path):
+    path = tmp_path / ("n" * 250)
+    write_file(path, b"1")
+    path.chmod(0o600)
+    write_file(path, b"2")
+    assert path.read_bytes() == b"2"
+    assert path.stat().st_mode & 0o777 == (0o600 if os.name == "posix" else 0o666)
+
+
+# ---------------------------------------------------------------------------------------------------------- the cache
+
+
+@pytest.mark.parametrize(
+    ("platform", "variable", "want"),
+    [
+        ("linux", "XDG_CACHE_HOME", "bestpapers"),
+        ("win32", "LOCALAPPDATA", "bestpapers"),
+        ("darwin", "HOME", "Library/Caches/bestpapers"),
+    ],
+)
+def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path, platform, variable, want):
+    monkeypatch.delenv("BESTPAPERS_CACHE", raising=False)
+    monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.setattr(sys, "platform", platform)
+    assert cache_dir() == tmp_path / want
+    monkeypatch.setenv("BESTPAPERS_CACHE", "~/here")
+    assert cache_dir() == Path("~/here").expanduser()

@@ -7,7 +7,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from bestpapers.lab import images as metrics
-from bestpapers.lab.images import psnr, ssim, to_8bit
+from bestpapers.lab.images import box_mean, psnr, ssim, to_8bit
 
 
 def images(size=(40, 53), dtype=torch.float64):
@@ -63,3 +63,14 @@ def test_the_convolution_of_other_devices_gives_the_same(monkeypatch):
     monkeypatch.setattr(metrics, "cv2", None)
     there = metrics._Blur.forward(None, maps.as_subclass(Elsewhere)).as_subclass(torch.Tensor)
     torch.testing.assert_close(here, there, rtol=0, atol=1e-12)
+
+
+def test_box_mean():
+    image = torch.arange(2 * 4 * 6 * 3, dtype=torch.float64).reshape(2, 4, 6, 3)
+    small = box_mean(image, 2)
+    assert small.shape == (2, 2, 3, 3)
+    torch.testing.assert_close(small[1, 1, 2], image[1, 2:, 4:].flatten(0, 1).mean(0))
+    assert torch.equal(box_mean(image, 1), image)
+    for factor in (0, -2, 4):
+        with pytest.raises(ValueError, match="do not divide"):
+            box_mean(image, factor)

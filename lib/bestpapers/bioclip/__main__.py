@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..course.data import DownloadError
+from ..lab import cli
+from ..lab.cli import Refused
 from .taxa import RANKS
 
 if TYPE_CHECKING:
@@ -37,10 +38,6 @@ The small model knows the drawn organisms of this book, not photographs of real 
 `{PROGRAM} COMMAND --help` says more."""
 
 
-class Refused(Exception):
-    """Something on the command line that cannot be done; the message is shown without a traceback."""
-
-
 # ------------------------------------------------------------------------------------------------------------- commands
 
 
@@ -50,7 +47,7 @@ def predict(args: argparse.Namespace) -> int:
 
     begun = time.strftime("%Y-%m-%dT%H:%M:%S")
     photos, skips = _photos(args.photos), _skips()
-    settings: dict[str, Any] = dict(model_str=args.model, device=_device(args.device), resize=args.resize)
+    settings: dict[str, Any] = dict(model_str=args.model, device=cli.device(args.device), resize=args.resize)
     common: dict[str, Any] = dict(batch_size=args.batch_size, skips=skips)
     if args.cls is not None or args.bins is not None:
         if args.labels is not None:
@@ -97,7 +94,7 @@ def embed(args: argparse.Namespace) -> int:
     from .classify import BaseClassifier
 
     photos, skips = _photos(args.photos), _skips()
-    model = BaseClassifier(args.model, _device(args.device), resize=args.resize)
+    model = BaseClassifier(args.model, cli.device(args.device), resize=args.resize)
     vectors: dict[str, list[float]] = {}
     for names, features in model.embed(photos, batch_size=args.batch_size, skips=skips):
         vectors |= zip(names, features.tolist())
@@ -174,17 +171,6 @@ def _taxa(path: Path | None) -> Any:
     return species
 
 
-def _device(word: str) -> str:
-    import torch
-
-    here = dict(cpu=True, cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available())
-    if word == "auto":
-        return next(name for name in ("cuda", "mps", "cpu") if here[name])
-    if not here[word]:
-        raise Refused(f"--device {word}: torch finds no such device here; use --device cpu")
-    return word
-
-
 def _skips() -> Skips:
     from ..lab.files import Skips
 
@@ -201,7 +187,7 @@ def _told(skips: Skips) -> int:
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)
+    cli.say(words, sys.stderr)  # stdout is for tables
 
 
 def _write_table(rows: list[dict[str, Any]], form: str, output: Path | None) -> None:
@@ -232,36 +218,14 @@ def _write(text: str, output: Path | None) -> None:
 # ------------------------------------------------------------------------------------------------------- command line
 
 
-def _whole(word: str) -> int:
-    if not word.isdecimal() or int(word) < 1:
-        raise argparse.ArgumentTypeError(f"a whole number, at least 1, not {word!r}")
-    return int(word)
-
-
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="Names photographs of organisms, at any rank of the tree of life.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, run: Any, words: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=words, description=words[0].upper() + words[1:] + ".")
-        sub.set_defaults(run=run)
-        return sub
+    top, command = cli.program(PROGRAM, "Names photographs of organisms, at any rank of the tree of life.", EPILOG)
 
     def photographs(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="an image, or a folder of images")
+        cli.add_device(sub)
         sub.add_argument(
-            "--device",
-            default="auto",
-            choices=("auto", "cpu", "cuda", "mps"),
-            help="where it runs (default: a GPU if any)",
-        )
-        sub.add_argument(
-            "--batch-size", type=_whole, default=10, metavar="N", help="photographs at a time (default 10)"
+            "--batch-size", type=cli.positive_int, default=10, metavar="N", help="photographs at a time (default 10)"
         )
         sub.add_argument(
             "--resize", default="squash", choices=("squash", "hub"),
@@ -286,7 +250,7 @@ def parser() -> argparse.ArgumentParser:
             sub.add_argument("--format", default="csv", choices=("csv", "table"), help="default: csv")
         sub.add_argument("--output", type=Path, metavar="FILE", help="write there, not on the screen")
 
-    sub = command("predict", predict, "say what is on photographs, with probabilities")
+    sub = command("predict", "say what is on photographs, with probabilities", predict)
     photographs(sub)
     model(sub)
     labels(sub)
@@ -302,19 +266,19 @@ def parser() -> argparse.ArgumentParser:
         "--subset", type=Path, metavar="CSV", help="only these: a column headed by a rank, with names below"
     )
     sub.add_argument(
-        "--k", type=_whole, metavar="K", help="answers for each photograph (default 5; --cls and --bins: all)"
+        "--k", type=cli.positive_int, metavar="K", help="answers for each photograph (default 5; --cls and --bins: all)"
     )
     output(sub)
     sub.add_argument(
         "--log", type=Path, metavar="FILE.json", help="write how this was made: versions, command, times, images"
     )
 
-    sub = command("embed", embed, "write the embedding of each photograph, not normalised, as JSON")
+    sub = command("embed", "write the embedding of each photograph, not normalised, as JSON", embed)
     photographs(sub)
     model(sub)
     output(sub, table=False)
 
-    sub = command("list-taxa", list_taxa, "list the labels that predict would choose from, and say how many have holes")
+    sub = command("list-taxa", "list the labels that predict would choose from, and say how many have holes", list_taxa)
     model(sub)
     labels(sub)
     output(sub)
@@ -323,14 +287,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Iterable[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 if photographs were left out, 2 with the reason in words on stderr."""
-    words = list(sys.argv[1:] if words is None else words)
-    args = parser().parse_args(words)
-    args.words = words
-    try:
-        return int(args.run(args))
-    except (Refused, ValueError, OSError, DownloadError) as error:  # the library's refusals hold the reason in words
-        _say(f"{PROGRAM} {args.command}: {error}")
-        return 2
+    return cli.main(parser(), words)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..course.data import cache_dir
 from ..course.progress import progress
-from ..lab.files import FormatError, Skips, atomic_write, read_file, show
+from ..lab.files import FormatError, Skips, atomic_write, cache_dir, read_file, show
 from . import formats
 from .formats.photos import decode
 from .taxa import RANKS, Taxon, taxa
@@ -147,7 +146,7 @@ class BaseClassifier:
         context = getattr(self.tokenizer, "context_length", None)
         key.update(json.dumps([type(self.tokenizer).__name__, context, texts]).encode())
         path = cache_dir() / "bioclip" / "labels" / f"{key.hexdigest()[:32]}.npy"
-        with contextlib.suppress(OSError, ValueError):  # not there, or not whole
+        with contextlib.suppress(OSError, ValueError):  # not there, or damaged
             found = np.load(path, allow_pickle=False)
             if found.ndim == 2 and found.shape[1] == len(texts) and np.isfinite(found).all():
                 return torch.from_numpy(found.astype(np.float32, copy=False)).to(self.device)
@@ -249,8 +248,8 @@ class TreeOfLifeClassifier(BaseClassifier):
         if not len(index):
             raise ValueError("apply_filter: no label is left that has an embedding")
         self._kept_taxa = [self.taxa[i] for i in index]
-        whole = len(index) == len(self.taxa)
-        self._kept = self.txt_embeddings if whole else self.txt_embeddings[:, torch.from_numpy(index).to(self.device)]
+        every = len(index) == len(self.taxa)
+        self._kept = self.txt_embeddings if every else self.txt_embeddings[:, torch.from_numpy(index).to(self.device)]
 
     def get_txt_embeddings(self) -> Tensor:
         """[D, M] of the M labels that the filter leaves."""

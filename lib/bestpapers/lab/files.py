@@ -1,4 +1,4 @@
-"""What readers and writers of files share: one kind of error, paths that stay inside, images, files written whole."""
+"""Files: one kind of error, paths that stay inside, images in bounded memory, writing whole or not at all, the cache."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import io
 import json
 import os
 import reprlib
+import secrets
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,12 +146,15 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not."""
+    """A path beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not.
+
+    No two writers get the same one, so that of several at once the last wins, with a file that is all its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}.part")
     try:
-        part.touch()
-        mode = part.stat().st_mode  # of new files here
+        part.touch(exist_ok=False)
+        mode = (path if path.exists() else part).stat().st_mode  # as before, or of new files here
         part.unlink()
         yield part
         part.chmod(mode)  # safetensors lets nobody else read its files
@@ -163,3 +168,23 @@ def write_file(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; makes its folder."""
     with atomic_write(path) as part:
         part.write_bytes(data)
+
+
+# --------------------------------------------------------------------------------------------------- downloads, the cache
+
+
+class DownloadError(OSError):
+    """A file could not be brought; the message says what was tried and what you can do."""
+
+
+def cache_dir() -> Path:
+    """The folder for what is kept between runs: BESTPAPERS_CACHE if it is set, else the platform's. It need not exist."""
+    if chosen := os.environ.get("BESTPAPERS_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "bestpapers"

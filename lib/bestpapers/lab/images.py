@@ -1,4 +1,4 @@
-"""Image metrics: PSNR and SSIM as in the authors' code. Images are [H, W, D] with values in [0, 1]."""
+"""Images as tensors [..., H, W, D] with values in [0, 1]: as 8-bit files keep them, made smaller, and compared (PSNR, SSIM)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,14 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 def to_8bit(images: Tensor) -> Tensor:
     """Values [0, 1] as an 8-bit file keeps them: clipped and rounded to 1/255."""
     return (images.clamp(0, 1) * 255).round() / 255
+
+
+def box_mean(images: Tensor, factor: int) -> Tensor:
+    """[..., H, W, D] -> [..., H / factor, W / factor, D]: the mean of each factor x factor block."""
+    *batch, H, W, D = images.shape
+    if factor < 1 or H % factor or W % factor:
+        raise ValueError(f"box_mean: {H} x {W} pixels do not divide into blocks of {factor} x {factor}")
+    return images.reshape(*batch, H // factor, factor, W // factor, factor, D).mean(dim=(-4, -2))
 
 
 def psnr(images: Tensor, truth: Tensor) -> Tensor:
@@ -59,7 +67,7 @@ class _Blur(torch.autograd.Function):
 def ssim(image: Tensor, truth: Tensor, *, reduce: bool = True) -> Tensor:
     """Structural similarity of two images [H, W, D] with values in [0, 1] (Wang et al. 2004): their mean, or the map [D, H, W].
 
-    Differentiable in both; 1 for equal images.
+    A Gaussian window of 11 px, zeros outside the image. Differentiable in both; 1 for equal images.
     """
     x, y = image, truth
     mean_x, mean_y, xx, yy, xy = _Blur.apply(torch.stack([x, y, x * x, y * y, x * y]))

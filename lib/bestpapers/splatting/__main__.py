@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import shlex
 import sys
 from collections.abc import Iterable
@@ -16,7 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..lab import cli
+from ..lab.cli import Refused, positive_float, positive_int, say
 from ..lab.files import atomic_write, write_file
+from ..lab.machine import peak_memory
 from .filters import METHODS, Method
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "cpu": dict(iterations=7_000, sh_degree=1, max_gaussians=100_000),
     "cuda": dict(iterations=30_000, sh_degree=3, max_gaussians=None),
 }
+DEVICES = ("cuda", "cpu")  # that the rasterizer has kernels for
 SCALES = (1, 2, 4, 8)  # the report card: full size, 1/2, 1/4, 1/8
 
 EPILOG = f"""\
@@ -45,10 +48,6 @@ a first run, without photographs of your own:
 
 FOLDER may hold a COLMAP reconstruction (sparse/0 beside images), a Blender scene (transforms_train.json ...), or a capture of
 instant-ngp or nerfstudio (transforms.json). `{PROGRAM} COMMAND --help` says more."""
-
-
-class Refused(Exception):
-    """Something on the command line that cannot be done; the message is shown without a traceback."""
 
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -89,7 +88,7 @@ def train(args: argparse.Namespace) -> None:
     test = held_out.views(args.downscale, background) if len(held_out) else None
     if scene_extent(views.cameras) == 0:
         raise Refused(f"{args.data}: all photographs were taken from one place; depth needs at least two")
-    _say(f"{len(views)} photographs to learn from, {len(held_out)} held out; {_sizes(views)}; {device}")
+    say(f"{len(views)} photographs to learn from, {len(held_out)} held out; {_sizes(views)}; {device}")
 
     points, colors = _start(photos, views, args.init, args.random_points, args.seed)
     model = Model.from_points(points, colors, GaussianConfig(args.method, settings["sh_degree"], background)).to(device)
@@ -102,7 +101,7 @@ def train(args: argparse.Namespace) -> None:
     width = max(camera.width for camera in views.cameras)
     run = Trainer(model, {width: views}, plan, checkpoint)
     if run.iteration:
-        _say(f"going on from iteration {run.iteration} ({checkpoint})")
+        say(f"going on from iteration {run.iteration} ({checkpoint})")
     shown = test if test is not None else views
 
     def after(run: Trainer) -> None:
@@ -112,7 +111,7 @@ def train(args: argparse.Namespace) -> None:
     try:
         run.run(desc=f"train {args.out.name}", after=after)
     except KeyboardInterrupt:
-        _say(f"stopped at iteration {run.iteration}; the same command goes on from there ({checkpoint})")
+        say(f"stopped at iteration {run.iteration}; the same command goes on from there ({checkpoint})")
         sys.exit(130)
     scores = evaluate(model, {width: test})[width] if test is not None else None
     camera = shown.cameras[0]
@@ -134,9 +133,9 @@ def train(args: argparse.Namespace) -> None:
     write_file(args.out.with_suffix(".json"), (json.dumps(report, indent=1) + "\n").encode())
     checkpoint.unlink(missing_ok=True)
     if scores:
-        _say(f"held-out photographs: PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}")
-    _say(f"{len(model):,} Gaussians in {args.out} after {report['minutes']:.1f} min")
-    _say(f"look at them: {PROGRAM} view {args.out}")
+        say(f"held-out photographs: PSNR {scores['psnr']:.2f} dB, SSIM {scores['ssim']:.3f}")
+    say(f"{len(model):,} Gaussians in {args.out} after {report['minutes']:.1f} min")
+    say(f"look at them: {PROGRAM} view {args.out}")
 
 
 def render(args: argparse.Namespace) -> None:
@@ -152,7 +151,7 @@ def render(args: argparse.Namespace) -> None:
         path = (args.out / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_png(path, _draw(model, view))
-    _say(f"{len(cameras)} pictures in {args.out}")
+    say(f"{len(cameras)} pictures in {args.out}")
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -171,12 +170,12 @@ def evaluate(args: argparse.Namespace) -> None:
             views = held_out.views(args.downscale * scale, background)
             rows[-1][f"1/{scale}"] = score(model, {scale: views})[scale]
     widest = max(len(row["scene"]) for row in rows)
-    _say(f"PSNR in dB (SSIM) on {len(held_out)} held-out photographs, at shares of the training size")
-    _say(f"{'scene':<{widest}}  {'method':<16}" + "".join(f"{f'1/{s}':>16}" for s in SCALES))
+    say(f"PSNR in dB (SSIM) on {len(held_out)} held-out photographs, at shares of the training size")
+    say(f"{'scene':<{widest}}  {'method':<16}" + "".join(f"{f'1/{s}':>16}" for s in SCALES))
     for row in rows:
         scores = (row[f"1/{s}"] for s in SCALES)
         cells = (f"{score['psnr']:.2f} ({score['ssim']:.3f})" for score in scores)
-        _say(f"{row['scene']:<{widest}}  {row['method']:<16}" + "".join(f"{cell:>16}" for cell in cells))
+        say(f"{row['scene']:<{widest}}  {row['method']:<16}" + "".join(f"{cell:>16}" for cell in cells))
     if args.out:
         write_file(args.out, (json.dumps(rows, indent=1) + "\n").encode())
 
@@ -203,7 +202,7 @@ def view(args: argparse.Namespace) -> None:
     )
     page = args.out or args.scenes[0].with_suffix(".html")
     write_file(page, viewer.page(title).encode())
-    _say(f"{page} holds the scene and its viewer; it works in any browser, without a network")
+    say(f"{page} holds the scene and its viewer; it works in any browser, without a network")
     if not args.no_open:
         webbrowser.open(page.resolve().as_uri())
 
@@ -293,7 +292,7 @@ def _start_camera(scene: Path, data: Path | None, model: Gaussians) -> Camera:
             found = json.loads(note.read_text())["camera"]
             return Camera(np.array(found["viewmat"]), np.array(found["K"]), found["width"], found["height"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
-            _say(f"{note} names no camera; the view is guessed")
+            say(f"{note} names no camera; the view is guessed")
     means = model.means.detach().cpu().double().numpy()
     middle = np.median(means, axis=0)
     reach = max(float(np.quantile(np.linalg.norm(means - middle, axis=1), 0.7)), 1e-3)
@@ -336,11 +335,7 @@ def _sizes(views: Views) -> str:
 def _device(word: str) -> torch.device:
     import torch
 
-    if word == "auto":
-        word = "cuda" if torch.cuda.is_available() else "cpu"
-    if word == "cuda" and not torch.cuda.is_available():
-        raise Refused("--device cuda: torch finds no CUDA device here; use --device cpu")
-    return torch.device(word)
+    return torch.device(cli.device(word, DEVICES))
 
 
 def _peak_gb(device: torch.device) -> float | None:
@@ -349,22 +344,14 @@ def _peak_gb(device: torch.device) -> float | None:
 
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated() / 1e9, 2)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9, 2)
+    peak = peak_memory()
+    return None if peak is None else round(peak / 1e9, 2)
 
 
 def _progress(items: list, desc: str) -> Any:
     from ..course.progress import progress
 
     return progress(items, desc=desc)
-
-
-def _say(words: str) -> None:
-    print(words, flush=True)
 
 
 def _write_png(path: Path, image: torch.Tensor) -> None:
@@ -377,40 +364,8 @@ def _write_png(path: Path, image: torch.Tensor) -> None:
 # ------------------------------------------------------------------------------------------------------- command line
 
 
-def _whole(least: int) -> Any:
-    def number(word: str) -> int:
-        if not word.isdecimal() or int(word) < least:
-            raise argparse.ArgumentTypeError(f"a whole number, at least {least}, not {word!r}")
-        return int(word)
-
-    return number
-
-
-def _positive(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"a number above 0, not {word!r}")
-    return value
-
-
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(
-        prog=PROGRAM,
-        description="3D Gaussian Splatting without aliasing, from your own photographs.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(run: Any, words: str, epilog: str | None = None) -> argparse.ArgumentParser:
-        about = words[0].upper() + words[1:] + "."
-        style = argparse.RawDescriptionHelpFormatter
-        sub = commands.add_parser(run.__name__, help=words, description=about, epilog=epilog, formatter_class=style)
-        sub.set_defaults(run=run)
-        return sub
+    top, command = cli.program(PROGRAM, "3D Gaussian Splatting without aliasing, from your own photographs.", EPILOG)
 
     def scene(sub: argparse.ArgumentParser, name: str, nargs: str | None = None) -> None:
         sub.add_argument(name, type=Path, nargs=nargs, metavar="SCENE", help="a .ply or .splat file")
@@ -420,21 +375,13 @@ def parser() -> argparse.ArgumentParser:
             "--data", type=Path, required=True, metavar="FOLDER", help="the capture: photographs and cameras"
         )
 
-    def device(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument(
-            "--device",
-            default="auto",
-            choices=("auto", "cpu", "cuda"),
-            help="where it runs (default: CUDA if there is any)",
-        )
-
     def split(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
-            "--test-every", type=_whole(0), default=8, metavar="N",
+            "--test-every", type=cli.integer(0), default=8, metavar="N",
             help="every N-th photograph by name is held out and never learned from (default 8, as in the paper; 0: none)",
         )  # fmt: skip
         sub.add_argument(
-            "--downscale", type=_whole(1), default=1, metavar="N",
+            "--downscale", type=positive_int, default=1, metavar="N",
             help="use the photographs N times smaller along each side (default 1): half the side is a quarter of the work",
         )  # fmt: skip
 
@@ -449,20 +396,23 @@ def parser() -> argparse.ArgumentParser:
     def method(sub: argparse.ArgumentParser, words: str, default: str | None) -> None:
         sub.add_argument("--method", choices=tuple(METHODS), default=default, help=words)
 
-    sub = command(capture, "make a small capture to try the rest on: photographs of a made-up scene, with COLMAP files")
+    sub = command(
+        "capture", "make a small capture to try the rest on: photographs of a made-up scene, with COLMAP files", capture
+    )
     sub.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder")
     sub.add_argument(
         "--scene", default="foliage", choices=("foliage", "text", "wheel"), help="which scene (default: foliage)"
     )
-    sub.add_argument("--photos", type=_whole(2), default=50, help="how many photographs (default 50)")
-    sub.add_argument("--width", type=_whole(16), default=480, help="pixels (default 480)")
-    sub.add_argument("--height", type=_whole(16), default=270, help="pixels (default 270)")
-    sub.add_argument("--seed", type=_whole(0), default=0, help="equal seeds give equal captures (default 0)")
+    sub.add_argument("--photos", type=cli.integer(2), default=50, help="how many photographs (default 50)")
+    sub.add_argument("--width", type=cli.integer(16), default=480, help="pixels (default 480)")
+    sub.add_argument("--height", type=cli.integer(16), default=270, help="pixels (default 270)")
+    sub.add_argument("--seed", type=cli.integer(0), default=0, help="equal seeds give equal captures (default 0)")
 
     arms = "\n".join(f"  {name:<17} {method.label}: {_filters(method)}" for name, method in METHODS.items())
     sub = command(
-        train,
+        "train",
         "learn a scene from photographs; if it is interrupted, the same command goes on where it stopped",
+        train,
         f"methods:\n{arms}",
     )
     data(sub)
@@ -472,7 +422,7 @@ def parser() -> argparse.ArgumentParser:
     method(sub, "which method of the paper's tables (default: mip)", "mip")
     split(sub)
     sub.add_argument(
-        "--iterations", type=_whole(1), metavar="N", help="default 7000 on a CPU, 30000 (the paper's) on a GPU"
+        "--iterations", type=positive_int, metavar="N", help="default 7000 on a CPU, 30000 (the paper's) on a GPU"
     )
     sub.add_argument(
         "--sh-degree",
@@ -482,7 +432,7 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--max-gaussians",
-        type=_whole(4),
+        type=cli.integer(4),
         metavar="N",
         help="stop adding at so many (default 100000 on a CPU; a GPU has no limit)",
     )
@@ -493,7 +443,7 @@ def parser() -> argparse.ArgumentParser:
         help="start from the capture's points or from random ones along the rays (default: points if there are any)",
     )
     sub.add_argument(
-        "--random-points", type=_whole(4), default=20_000, metavar="N", help="how many random ones (default 20000)"
+        "--random-points", type=cli.integer(4), default=20_000, metavar="N", help="how many random ones (default 20000)"
     )
     background(sub)
     sub.add_argument(
@@ -501,25 +451,25 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument(
         "--preview-every",
-        type=_whole(0),
+        type=cli.integer(0),
         default=500,
         metavar="N",
         help="write a picture beside its photograph every N iterations (default 500; 0: none)",
     )
     sub.add_argument(
         "--checkpoint-every",
-        type=_whole(1),
+        type=positive_int,
         default=1000,
         metavar="N",
         help="save the run every N iterations (default 1000)",
     )
     sub.add_argument("--restart", action="store_true", help="forget an interrupted run and begin anew")
     sub.add_argument(
-        "--seed", type=_whole(0), default=0, help="equal seeds give equal results on one device (default 0)"
+        "--seed", type=cli.integer(0), default=0, help="equal seeds give equal results on one device (default 0)"
     )
-    device(sub)
+    cli.add_device(sub, DEVICES)
 
-    sub = command(render, "draw a scene as the capture's cameras see it, at any size and zoom")
+    sub = command("render", "draw a scene as the capture's cameras see it, at any size and zoom", render)
     scene(sub, "scene")
     data(sub)
     sub.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the PNG files go")
@@ -528,24 +478,28 @@ def parser() -> argparse.ArgumentParser:
     background(sub)
     sub.add_argument(
         "--zoom",
-        type=_positive,
+        type=positive_float,
         default=1.0,
         metavar="F",
         help="multiply the focal length: 8 looks closer, 0.125 from afar (default 1)",
     )
     method(sub, "draw with another method's filters than the file says", None)
-    device(sub)
+    cli.add_device(sub, DEVICES)
 
-    sub = command(evaluate, "score scenes on the held-out photographs at full, half, quarter and eighth size")
+    sub = command(
+        "evaluate", "score scenes on the held-out photographs at full, half, quarter and eighth size", evaluate
+    )
     scene(sub, "scenes", "+")
     data(sub)
     split(sub)
     background(sub)
     method(sub, "draw with another method's filters than the file says", None)
     sub.add_argument("--out", type=Path, metavar="FILE.json", help="write the scores there too")
-    device(sub)
+    cli.add_device(sub, DEVICES)
 
-    sub = command(view, "make a page with a viewer of one scene under every filter, or of several scenes, and open it")
+    sub = command(
+        "view", "make a page with a viewer of one scene under every filter, or of several scenes, and open it", view
+    )
     scene(sub, "scenes", "+")
     sub.add_argument(
         "--data",
@@ -560,15 +514,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(words: Iterable[str] | None = None) -> int:
     """Run one command; returns the exit status. What cannot be done is said in one line on stderr."""
-    words = list(sys.argv[1:] if words is None else words)
-    args = parser().parse_args(words)
-    args.words = words
-    try:
-        args.run(args)
-    except (Refused, ValueError, OSError) as error:  # the library's refusals are ValueErrors with the reason in words
-        print(f"{PROGRAM} {args.command}: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return cli.main(parser(), words)
 
 
 if __name__ == "__main__":

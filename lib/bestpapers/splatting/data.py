@@ -32,6 +32,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from bestpapers.lab.images import box_mean
 from bestpapers.splatting.cameras import (
     FOV_DEG,
     Camera,
@@ -90,14 +91,6 @@ def render_truth(scene: Scene, camera: Camera, *, supersample: int | None = None
     to_ray = np.ascontiguousarray(camera.viewmat[:3, :3].T @ np.linalg.inv(camera.K))
     render_rays(scene.world, camera.position, to_ray, supersample, out)
     return torch.from_numpy(out)
-
-
-def box_mean(images: Tensor, factor: int) -> Tensor:
-    """[..., H, W, C] -> [..., H / factor, W / factor, C]: the mean of each factor x factor block."""
-    *batch, H, W, C = images.shape
-    if factor < 1 or H % factor or W % factor:
-        raise ValueError(f"box_mean: {H} x {W} pixels do not divide into blocks of {factor} x {factor}")
-    return images.reshape(*batch, H // factor, factor, W // factor, factor, C).mean(dim=(-4, -2))
 
 
 def band_limit(images: Tensor, size: int) -> Tensor:

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...course.data import DownloadError
-from ...lab.files import FormatError, atomic_write, parse_json, read_file, show, write_file
+from ...lab.files import DownloadError, FormatError, atomic_write, parse_json, read_file, show, write_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,15 @@ class Widget(anywidget.AnyWidget):
     A displayed widget leaves three forms of itself in the notebook: the live view; `describe()` as text/plain, which print
     and nbval use; and a text/html twin that mount.js brings to life on the page. Until then, and where no script runs, the
     twin shows `still()`, pictures with their alternative texts, and the description.
+
+    What the twin stores must be the same on every machine, and the last digits that a processor computes are not: numbers are
+    rounded to `digits` significant ones, a list of numbers to those of its largest, so that rounding noise becomes 0. A trait
+    that needs others says so: `.tag(sync=True, digits=3)`. Bytes that hold numbers computed at run time say of which type,
+    so that tests compare them as numbers: `.tag(sync=True, floats="<f2")`.
     """
 
     module: Path
+    digits = 6
     still_style = "image-rendering:pixelated;width:10em;margin:0.2em"  # CSS of the pictures of `still`
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -105,9 +112,15 @@ class Widget(anywidget.AnyWidget):
         return []
 
     def state(self) -> dict[str, Any]:
-        """Return the traits that the ES module reads, as JSON values, bytes as {"b64": text}."""
-        own = set(self.traits(sync=True)) - set(anywidget.AnyWidget.class_traits(sync=True))
-        return {name: _as_json(getattr(self, name)) for name in sorted(own) if not name.startswith("_")}
+        """Return the traits that the ES module reads, as JSON values, bytes as {"b64": text, "floats": type}."""
+        traits, inherited = self.traits(sync=True), anywidget.AnyWidget.class_traits(sync=True)
+        found = {}
+        for name, trait in sorted(traits.items()):
+            if name not in inherited and not name.startswith("_"):
+                found[name] = _as_json(getattr(self, name), trait.metadata.get("digits", self.digits))
+                if "floats" in trait.metadata:
+                    found[name]["floats"] = trait.metadata["floats"]
+        return found
 
     def page(self, title: str) -> str:
         """Return a page of HTML that holds the widget and all it needs, to be saved as one file: it asks no host."""
@@ -140,11 +153,20 @@ def _picture(png: bytes, alt: str, style: str) -> str:
     return f'<img src="{source}" alt="{html.escape(alt)}" style="{style}">'
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: Any, digits: int) -> Any:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return {"b64": base64.b64encode(value).decode("ascii")}
     if isinstance(value, dict):
-        return {str(key): _as_json(item) for key, item in value.items()}
+        return {str(key): _as_json(item, digits) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_as_json(item) for item in value]
-    return value
+        floats = [item for item in value if isinstance(item, float)]
+        return [_rounded(item, digits, floats) if isinstance(item, float) else _as_json(item, digits) for item in value]
+    return _rounded(value, digits, [value]) if isinstance(value, float) else value
+
+
+def _rounded(value: float, digits: int, among: list[float]) -> float:
+    """`value` in steps of the last of `digits` significant digits of the largest number that it stands among; never -0."""
+    largest = max((abs(x) for x in among if math.isfinite(x)), default=0.0)
+    if not largest or not math.isfinite(value):  # what is not finite, JSON refuses
+        return value + 0.0
+    return round(float(value), digits - 1 - math.floor(math.log10(largest))) + 0.0

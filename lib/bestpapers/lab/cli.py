@@ -1,0 +1,131 @@
+"""Command lines: commands of one program, types of their arguments, devices, and how it says that something cannot be done.
+
+parser, command = program("python -m bestpapers.wing", "What it does.", EPILOG)
+sub = command("train", "learn a model from photographs", run)     # run(options) -> exit status, or None for 0
+sub.add_argument("--iterations", type=integer(1))
+sys.exit(main(parser))
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TextIO
+
+DEVICES = ("cuda", "mps", "cpu")  # the first that is here, for "auto"
+NAMES = dict(cuda="CUDA", mps="MPS", cpu="CPU")
+
+Run = Callable[[argparse.Namespace], int | None]
+
+
+class Refused(Exception):
+    """Something on the command line that cannot be done; the message is shown without a traceback."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose arguments a module gives, which is loaded when they are asked for: other commands do without it."""
+
+    module: str | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.module is not None:
+            found, self.module = importlib.import_module(self.module), None
+            self.set_defaults(run=found.run)
+            found.arguments(self)
+        return super().parse_known_args(args, namespace)
+
+
+def program(
+    name: str, about: str, epilog: str | None = None
+) -> tuple[argparse.ArgumentParser, Callable[..., argparse.ArgumentParser]]:
+    """The parser of a program, and command(name, words, run, epilog=None), which adds a command and returns its parser.
+
+    run    the function that is called with the options; returns the exit status, or None for 0. Or the name of a module
+           that has arguments(parser) and run(options)
+    words  what the command does, for its line in the list
+    """
+    style = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(prog=name, description=about, epilog=epilog, formatter_class=style)
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, words: str, run: Run | str, epilog: str | None = None) -> argparse.ArgumentParser:
+        about = words[0].upper() + words[1:] + "."
+        sub = commands.add_parser(name, help=words, description=about, epilog=epilog, formatter_class=style)
+        if isinstance(run, str):
+            sub.module = run
+        else:
+            sub.set_defaults(run=run)
+        return sub
+
+    return top, command
+
+
+def main(parser: argparse.ArgumentParser, words: Iterable[str] | None = None) -> int:
+    """Run the command that the words (default: those of this process) name; returns the exit status.
+
+    What cannot be done is said in a line on stderr, and the status is 2: the library's refusals are ValueErrors and OSErrors
+    with the reason in words. `options.words` is what was typed.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    options = parser.parse_args(words)
+    options.words = words
+    try:
+        return int(options.run(options) or 0)
+    except (Refused, ValueError, OSError) as error:
+        say(f"{parser.prog} {options.command}: {error}", sys.stderr)
+        return 2
+
+
+def say(words: str, file: TextIO | None = None) -> None:
+    """Print a line at once, on stdout or another file."""
+    print(words, file=file or sys.stdout, flush=True)
+
+
+# ------------------------------------------------------------------------------------------------------ types, devices
+
+
+def integer(least: int) -> Callable[[str], int]:
+    """Type of an argument: an integer from `least` on, at least 0."""
+
+    def number(word: str) -> int:
+        if not (word.isascii() and word.isdecimal()) or int(word) < least:
+            raise argparse.ArgumentTypeError(f"a whole number, at least {least}, not {word!r}")
+        return int(word)
+
+    return number
+
+
+positive_int = integer(1)
+
+
+def positive_float(word: str) -> float:
+    """Type of an argument: a finite number above 0."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"a number above 0, not {word!r}")
+    return value
+
+
+def add_device(parser: argparse.ArgumentParser, kinds: Sequence[str] = DEVICES) -> None:
+    """Add --device: auto, or one of `kinds`."""
+    parser.add_argument(
+        "--device", default="auto", choices=("auto", *sorted(kinds)), help="where it runs (default: a GPU if any)"
+    )
+
+
+def device(word: str, kinds: Sequence[str] = DEVICES) -> str:
+    """What `--device` means for torch: the word itself, or for "auto" the first of `kinds` that is here."""
+    import torch
+
+    here = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
+    if word == "auto":
+        return next(kind for kind in kinds if here[kind])
+    if not here[word]:
+        raise Refused(f"--device {word}: torch finds no {NAMES[word]} device here; use --device cpu")
+    return word

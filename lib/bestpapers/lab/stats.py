@@ -1,0 +1,63 @@
+"""How sure we are: one convention for all tables and the scorecard. Every interval is (mean, lower end, upper end).
+
+over seeds     `interval`, and `paired` between two methods: Student's t at 95 %. A seed is the experiment made anew.
+over clusters  `bootstrap`: values that rise and fall together (the photographs of a species) are drawn together.
+a few runs     `mean_range`: the mean, the least and the greatest, where no chance is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+Interval = tuple[float, float, float]  # mean, lower and upper end
+
+
+def interval(values: Iterable[float]) -> Interval:
+    """Mean over seeds with the 95 % interval of Student's t."""
+    from scipy.stats import t
+
+    x = np.array(list(values), np.float64)
+    if len(x) < 2:
+        raise ValueError(f"interval: needs the values of at least two seeds, got {len(x)}")
+    half = float(t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
+    return float(x.mean()), float(x.mean()) - half, float(x.mean()) + half
+
+
+def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Interval:
+    """The difference a - b between two methods, seed by seed, with its interval. What seeds share cancels out."""
+    if a.keys() != b.keys():
+        raise ValueError(f"paired: seeds {sorted(a)} and {sorted(b)} are not the same")
+    return interval(a[seed] - b[seed] for seed in sorted(a))
+
+
+def bootstrap(values: ArrayLike, repeats: int = 2000, seed: int = 0) -> Interval:
+    """Mean of values [C, n], n from each of C clusters, with a 95 % interval by drawing clusters anew, with replacement.
+
+    values [C] are clusters of one value: right only where none of them has to do with another. Bias-corrected and
+    accelerated (BCa, Efron 1987): over 20 clusters it holds the truth 93 to 95 times in 100, percentiles of the draws 90 to
+    94 times. Clusters that all have the same mean say nothing of their spread: then both ends are the mean.
+    """
+    from scipy import stats
+
+    x = np.asarray(values, np.float64)
+    if x.ndim not in (1, 2) or len(x) < 2 or not x.size or not np.isfinite(x).all():
+        raise ValueError(f"bootstrap: wants finite values [C, n] or [C] of at least two clusters, got {list(x.shape)}")
+    means = x.reshape(len(x), -1).mean(1)
+    mean = float(x.mean())
+    if np.ptp(means) <= 1e-12 * np.abs(means).max():
+        return mean, mean, mean
+    ends = stats.bootstrap(
+        (means,), np.mean, n_resamples=repeats, batch=100, method="BCa", rng=np.random.default_rng(seed)
+    ).confidence_interval
+    return mean, float(ends.low), float(ends.high)
+
+
+def mean_range(values: Iterable[float]) -> Interval:
+    """Mean, least and greatest of a few runs."""
+    x = list(values)
+    if not x:
+        raise ValueError("mean_range: needs at least one value")
+    return sum(x) / len(x), min(x), max(x)

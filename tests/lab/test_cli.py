@@ -1,0 +1,130 @@
+"""Command lines: what they refuse and how they say it."""
+
+import argparse
+import sys
+import types
+
+import pytest
+import torch
+
+from bestpapers.lab import cli
+
+
+def typed(kind, word):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("value", type=kind)
+    return parser.parse_args([word]).value
+
+
+@pytest.mark.parametrize(
+    ("kind", "word", "value"),
+    [
+        (cli.positive_int, "7", 7),
+        (cli.integer(0), "0", 0),
+        (cli.integer(16), "16", 16),
+        (cli.positive_float, "1e-3", 1e-3),
+    ],
+)
+def test_numbers(kind, word, value):
+    assert typed(kind, word) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "word"),
+    [(cli.positive_int, w) for w in ("0", "1.5", "one", "", "²", "٣", "+1")]
+    + [(cli.integer(16), "15")]
+    + [(cli.positive_float, w) for w in ("0", "nan", "inf", "x", "")],
+)
+def test_what_is_no_such_number_is_refused(kind, word, capsys):
+    with pytest.raises(SystemExit) as stop:
+        typed(kind, word)
+    assert stop.value.code == 2
+    assert f"not {word!r}" in capsys.readouterr().err
+
+
+def made(run):
+    parser, command = cli.program("python -m thing", "Does things.", "that is all")
+    sub = command("do", "do a thing", run, "and no more")
+    sub.add_argument("--times", type=cli.positive_int, default=1)
+    command("other", "do nothing of the kind", lambda options: None)
+    return parser
+
+
+def test_a_command_gets_its_options_and_gives_the_status(capsys):
+    seen = []
+    assert cli.main(made(seen.append), ["do", "--times", "3"]) == 0
+    assert (seen[0].times, seen[0].command, seen[0].words) == (3, "do", ["do", "--times", "3"])
+    assert cli.main(made(lambda options: options.times), ["do"]) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("error", [cli.Refused("there is none"), ValueError("there is none"), OSError("there is none")])
+def test_what_cannot_be_done_is_said_in_a_line(error, capsys):
+    def run(options):
+        raise error
+
+    assert cli.main(made(run), ["do"]) == 2
+    assert capsys.readouterr() == ("", "python -m thing do: there is none\n")
+
+
+def test_other_errors_are_the_programs_own_and_show_where():
+    def run(options):
+        return {}["key"]
+
+    with pytest.raises(KeyError):
+        cli.main(made(run), ["do"])
+
+
+@pytest.mark.parametrize("words", [[], ["none"], ["do", "--times", "0"]])
+def test_wrong_words_are_refused(words):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(made(lambda options: None), words)
+    assert stop.value.code == 2
+
+
+def test_help_lists_the_commands(capsys):
+    for words, shown in (
+        (["--help"], ("Does things.", "do a thing", "do nothing of the kind", "that is all")),
+        (["do", "--help"], ("python -m thing do", "Do a thing.", "--times", "and no more")),
+    ):
+        with pytest.raises(SystemExit):
+            cli.main(made(lambda options: None), words)
+        out = capsys.readouterr().out
+        assert all(part in out for part in shown)
+
+
+def test_a_module_is_loaded_for_its_own_command_only(monkeypatch, capsys):
+    loaded = types.ModuleType("late_module")
+    loaded.arguments = lambda parser: parser.add_argument("--steps", type=cli.positive_int, required=True)
+    loaded.run = lambda options: options.steps
+    parser, command = cli.program("python -m thing", "Does things.")
+    command("late", "take a while", "late_module")
+    command("other", "do nothing", lambda options: None)
+    assert cli.main(parser, ["other"]) == 0  # there is no such module yet
+    monkeypatch.setitem(sys.modules, "late_module", loaded)
+    assert cli.main(parser, ["late", "--steps", "3"]) == 3
+    assert cli.main(parser, ["late", "--steps", "4"]) == 4
+    with pytest.raises(SystemExit):
+        cli.main(parser, ["late", "--help"])
+    assert "--steps" in capsys.readouterr().out
+
+
+def test_devices(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert cli.device("auto") == "mps"
+    assert cli.device("auto", ("cuda", "cpu")) == "cpu"
+    assert cli.device("cpu") == "cpu"
+    with pytest.raises(cli.Refused, match="--device cuda: torch finds no CUDA device here; use --device cpu"):
+        cli.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert cli.device("auto") == cli.device("cuda") == "cuda"
+
+
+def test_the_argument_of_the_device(capsys):
+    parser = argparse.ArgumentParser()
+    cli.add_device(parser, ("cuda", "cpu"))
+    assert parser.parse_args([]).device == "auto"
+    assert parser.parse_args(["--device", "cuda"]).device == "cuda"
+    with pytest.raises(SystemExit):
+        parser.parse_args(["--device", "mps"])
