@@ -37,7 +37,8 @@ from _results import machine, write
 from textbook import rasterization as textbook
 
 from bestpapers.kernels import dispatch
-from bestpapers.kernels.rasterize import cpu, rasterization, reference, rules
+from bestpapers.kernels.rasterize import rasterization, reference, rules
+from bestpapers.kernels.rasterize.tiles.cpu import bin_tiles
 from bestpapers.splatting.train import loss_fn
 
 SHAPES = [(1_000, 128), (2_000, 96), (20_000, 256), (100_000, 800), (200_000, 1024)]  # Gaussians, pixels per side
@@ -255,7 +256,7 @@ def count_pairs(scene: dict) -> int:
     scene = {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in scene.items()}
     meta = rasterization(**scene, **SETTINGS, backend="numba").meta
     arrays = (meta[k] for k in ("means2d", "conics", "opacities", "depths"))
-    return len(cpu.bin_tiles(*arrays, scene["width"], scene["height"]).owner)
+    return len(bin_tiles(*arrays, scene["width"], scene["height"]).owner)
 
 
 def measure(shapes: list[tuple[int, int]], training_shape: tuple[int, int], seconds: float) -> list[dict]:

@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import imports
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,14 +25,14 @@ COLAB_ID = "colab"
 COLAB_SOURCE = """\
 import sys
 
-if "google.colab" in sys.modules:  # alone on Colab: fetch the package; anywhere else this cell does nothing
+if "google.colab" in sys.modules:  # alone on Colab: fetch the package
     %pip install -q "bestpapers @ git+{url}\""""
 
 COST = re.compile(r"(<!-- cost -->).*?(<!-- /cost -->)", re.S)
 ADDRESS = re.compile(r"\b0x[0-9a-f]{4,}")
 READABLE_ID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 RANDOM_ID = re.compile(r"(?=.*\d)[0-9a-f]{8}(-[0-9a-f]{4}){0,3}(-[0-9a-f]{12})?")
-COMPILED = {".pyc", ".nbi", ".nbc"}
+FOLDED = "hide-input"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
@@ -78,58 +79,53 @@ def _digest(items: list[bytes]) -> str:
     return h.hexdigest()[:32]
 
 
-def _folder(base: Path, pattern: str) -> str:
-    files = [p for p in base.glob(pattern) if p.is_file() and p.suffix not in COMPILED and "__pycache__" not in p.parts]
-    return _digest([x for p in sorted(files) for x in (p.relative_to(base).as_posix().encode(), p.read_bytes())])
+def fingerprint(nb: Any, path: Path, root: Path = ROOT) -> dict[str, Any]:
+    """What the outputs of a notebook depend on: sha256, the first hex digits of each.
 
-
-def fingerprint(nb: Any, path: Path, root: Path = ROOT) -> dict[str, str]:
-    """What the outputs of a notebook depend on, one sha256 (its first 32 hex digits) for each part.
-
-    cells: source and tags of its code cells, in order (prose and the Colab cell change no output)
-    package, course, <wing>: files of lib/bestpapers, weights included; other wings are left out
-    kernels: what all operations share, and those operations that the wing or the notebook imports
-    lock: requirements.lock
+    cells  source and tags of its code cells, in order (prose, the Colab cell and the tag that folds a cell change no output)
+    lock   requirements.lock
+    files  file below lib/bestpapers -> digest, for each that the cells stand on: see `imports.files`
     """
     relative = path.resolve().relative_to((root / "notebooks").resolve())
     if len(relative.parts) != 2:
         raise NotebookError(f"{name(path, root)}: a notebook lives in notebooks/<wing>/, directly")
-    wing, library = relative.parts[0], root / "lib" / "bestpapers"
+    library = root / "lib" / "bestpapers"
     code = [c for c in nb.cells if c.cell_type == "code" and c.get("id") != COLAB_ID]
+    try:
+        used = sorted(imports.files([c.source for c in code], library))
+    except SyntaxError as e:
+        raise NotebookError(f"{name(path, root)}: a cell, or a module that it imports, is not Python: {e}") from None
+    tags = [sorted({*c.metadata.get("tags", [])} - {FOLDED}) for c in code]
     return {
-        "cells": _digest([json.dumps([c.source, sorted(c.metadata.get("tags", []))]).encode() for c in code]),
-        "package": _folder(library, "*"),
-        "kernels": _digest(
-            [_folder(library / "kernels", p).encode() for p in ("*", *_operations(library, wing, code))]
-        ),
-        "course": _folder(library / "course", "**/*"),
-        wing: _folder(library / wing, "**/*"),
+        "cells": _digest([json.dumps([c.source, t]).encode() for c, t in zip(code, tags)]),
         "lock": _digest([(root / "requirements.lock").read_bytes()]),
+        "files": {p.relative_to(library).as_posix(): _digest([p.read_bytes()])[:12] for p in used},
     }
-
-
-def _operations(library: Path, wing: str, code: list[Any]) -> list[str]:
-    """Patterns of the folders in kernels/ that the wing's modules or the cells import."""
-    text = "\n".join(
-        [*(c.source for c in code), *(p.read_text(encoding="utf-8") for p in (library / wing).rglob("*.py"))]
-    )
-    folders = sorted(p.name for p in (library / "kernels").glob("*/") if p.name != "__pycache__")
-    used = [n for n in folders if re.search(rf"\bkernels\.{n}\b|\bkernels import [^\n]*\b{n}\b", text)]
-    return [f"{n}/**/*" for n in used]
 
 
 def why_stale(nb: Any, path: Path, root: Path = ROOT) -> list[str]:
     """Why the stored outputs no longer fit, as words; empty when they do."""
-    stored = nb.metadata.get("bestpapers", {}).get("fingerprint")
-    if not stored:
+    kept = nb.metadata.get("bestpapers", {}).get("fingerprint", {})
+    if "files" not in kept:
         return ["it was never executed by scripts/execute.py"]
     now = fingerprint(nb, path, root)
-    words = {"cells": "its code cells", "lock": "requirements.lock", "package": "lib/bestpapers/*"}
-    return [
-        f"{words.get(part, f'lib/bestpapers/{part}/')} changed"
-        for part in sorted(now.keys() | stored.keys())
-        if now.get(part) != stored.get(part)
+    reasons = [
+        f"{words} changed"
+        for part, words in {"cells": "its code cells", "lock": "requirements.lock"}.items()
+        if now[part] != kept.get(part)
     ]
+    old, new = kept["files"], now["files"]
+    for file in sorted(old.keys() | new.keys()):
+        if old.get(file) != new.get(file):
+            what = (
+                "changed"
+                if file in old and file in new
+                else "is new to it"
+                if file in new
+                else "is no longer part of it"
+            )
+            reasons.append(f"lib/bestpapers/{file} {what}")
+    return reasons if len(reasons) <= 6 else [*reasons[:5], f"{len(reasons) - 5} more files changed"]
 
 
 # --- what a notebook must be before it runs
@@ -168,6 +164,24 @@ def check_ids(text: str, where: str) -> None:
         if cell_id in seen:
             raise NotebookError(f'{where}: two cells have the id "{cell_id}": ids must be unique in a notebook')
         seen.add(cell_id)
+
+
+def tolerance(cell: Any, where: str) -> dict[str, float] | None:
+    """By how much the numbers of a cell's outputs may differ from run to run; None where not at all.
+
+    `bestpapers.tolerance` in the cell's metadata, see nbval_numbers.py.
+    """
+    found = cell.metadata.get("bestpapers", {}).get("tolerance")
+    if found is None:
+        return None
+    place = f'{where}, cell "{cell.id}": its tolerance'
+    if not isinstance(found, dict) or not found or {*found} - {"abs", "rel", "levels"}:
+        raise NotebookError(f'{place} must hold "abs", "rel" or "levels", got {json.dumps(found)}')
+    if not all(type(v) in (int, float) and 0 <= v < float("inf") for v in found.values()):
+        raise NotebookError(f"{place} must hold numbers from 0, got {json.dumps(found)}")
+    if "nbval-ignore-output" in cell.metadata.get("tags", []):
+        raise NotebookError(f"{place} says nothing beside the tag nbval-ignore-output: remove one of the two")
+    return dict(found)
 
 
 # --- what a notebook becomes before it is stored

@@ -1,7 +1,8 @@
-"""Two tables that are made from the stored notebooks when the site is built.
+"""Three tables that are made from the stored notebooks when the site is built.
 
-{scorecard}  every claim that a notebook records, with a link to the cell that tests it
-{status}     what each notebook cost when it was run, where, and with which versions
+{scorecard}    every claim that a notebook records, with a link to the cell that tests it
+{claims} WING  what the wing's claims.toml says, each with its outcome: for the page of a paper
+{status}       what each notebook cost when it was run, where, and with which versions
 
 Nothing is typed in by hand: a notebook that is executed again changes its rows.
 """
@@ -19,6 +20,7 @@ WORDS = {"identity": "identity", "toy": "toy scale", "full": "full scale", "none
 
 def setup(app):
     app.add_directive("scorecard", Scorecard)
+    app.add_directive("claims", Claims)
     app.add_directive("status", Status)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -68,23 +70,46 @@ class Scorecard(Ledger):
     def claims(self, rows, documents):
         lines = []
         for row in rows:
-            verdict = claims.VERDICTS[row["holds"]]
             claim = [nodes.paragraph("", row["claim"])]
             if row["note"]:
                 claim.append(nodes.paragraph("", row["note"], classes=["claim-note"]))
-            paper = f"{row['where']}: {row['paper']}" if row["paper"] else row["where"]
             lines.append(
                 [
                     [nodes.paragraph("", "", self.link(row["key"], documents[row["notebook"]], row["anchor"]))],
                     claim,
-                    paper,
+                    f"{row['where']}: {row['paper']}" if row["paper"] else row["where"],
                     row["ours"] or "–",
                     WORDS[row["scale"]],
-                    [nodes.paragraph("", "", nodes.inline(verdict, verdict, classes=["verdict", style(verdict)]))],
+                    verdict(row["outcome"]),
                 ]
             )
         head = ["Cell", "What the paper claims", "The paper's figure", "Ours", "Evidence", "Outcome"]
         return self.table(head, lines, [12, 34, 20, 18, 8, 8], ["scorecard"])
+
+
+class Claims(Ledger):
+    required_arguments = 1
+
+    def run(self):
+        wing = self.arguments[0]
+        pages = self.notebooks()
+        documents = {path.as_posix(): document for document, path in pages.items()}
+        rows = {row["key"]: row for row in claims.collect(pages.values())}
+        lines, reporter = [], self.state.document.reporter
+        for key, claim in claims.load(wing).items():
+            if key not in rows:
+                return [reporter.warning(f"no stored notebook records the claim {key}", line=self.lineno)]
+            row = rows[key]
+            link = self.link(key.split(".", 1)[1], documents[row["notebook"]], row["anchor"])
+            paper = f"{claim.where}: {claim.paper}" if claim.paper else claim.where
+            lines.append([[nodes.paragraph("", "", link)], claim.claim, paper, verdict(row["outcome"])])
+        return [
+            self.table(["Claim", "In our words", "The paper's figure", "Here"], lines, [10, 46, 30, 14], ["scorecard"])
+        ]
+
+
+def verdict(outcome):
+    return [nodes.paragraph("", "", nodes.inline(outcome, outcome, classes=["verdict", style(outcome)]))]
 
 
 class Status(Ledger):
@@ -130,8 +155,8 @@ def style(verdict):
 
 
 def summary(rows):
-    """`splatting: 14 rows. 11 hold, 2 do not hold, 1 not tested.`"""
-    outcome = [row["holds"] for row in rows]
-    holds, fails, open_ = outcome.count(True), outcome.count(False), outcome.count(None)
-    wing = rows[0]["key"].split(".")[0]
-    return f"{wing}: {len(rows)} rows. {holds} hold, {fails} do not hold, {open_} not tested."
+    """`splatting: 14 rows. 9 hold, 2 do not hold, 2 undecided, 1 not tested.`"""
+    found = [row["outcome"] for row in rows]
+    words = {"holds": "hold", "does not hold": "do not hold"}
+    counts = ", ".join(f"{found.count(outcome)} {words.get(outcome, outcome)}" for outcome in claims.OUTCOMES)
+    return f"{rows[0]['key'].split('.')[0]}: {len(rows)} rows. {counts}."

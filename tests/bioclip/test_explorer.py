@@ -41,7 +41,7 @@ def parts():
                 torch.nn.init.normal_(parameter, std=parameter.shape[-1] ** -0.5)
     torch.nn.init.constant_(model.logit_scale, math.log(100))
     images = photographs(TABLE, 2, size=32, start=TEST_START, cache=False)
-    exam = evaluate.Exam(TABLE, make_split(TABLE, 0), images)
+    exam = evaluate.TestSet(TABLE, make_split(TABLE, 0), images)
     return model, open_clip.SimpleTokenizer(context_length=48), exam
 
 
@@ -175,7 +175,7 @@ def test_values_out_of_range_are_refused(widget, change):
 
 def test_bad_input_is_refused(parts):
     model, tokenizer, exam = parts
-    hole = evaluate.Exam((Taxon("Animalia", "", *TABLE[0].path[2:]), *TABLE[1:]), exam.split, exam.images)
+    hole = evaluate.TestSet((Taxon("Animalia", "", *TABLE[0].path[2:]), *TABLE[1:]), exam.split, exam.images)
     with pytest.raises(ValueError, match="needs all seven ranks, Panthera leo lacks some"):
         Explorer.of(model, tokenizer, hole)
     with pytest.raises(ValueError, match=r"pictures must be uint8 \[128, h, h, 3\], got torch.float32"):
@@ -563,7 +563,7 @@ def test_another_table_of_species_works(tmp_path, parts):
     model, tokenizer, exam = parts
     numbers = [*range(1, 128, 4), *range(0, 128, 4)]
     table = tuple(TABLE[i] for i in numbers)
-    small = evaluate.Exam(
+    small = evaluate.TestSet(
         table, dataclasses.replace(exam.split, seen=tuple(range(60)), u1=(60, 61), u2=(62, 63)), exam.images[numbers]
     )
     one = Explorer.of(model, tokenizer, small, organism=3)

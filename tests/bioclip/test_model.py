@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bestpapers.bioclip import io
+from bestpapers.bioclip import formats
 from bestpapers.bioclip.data import World, observe
 from bestpapers.bioclip.model import (
     ARMS,
@@ -156,8 +156,8 @@ def test_expand_gives_the_same_model_over_all_pieces(vocabulary, tmp_path):
     assert whole.token_embedding.weight.shape == (STOCK, 32)
     assert int((whole.token_embedding.weight != 0).any(1).sum()) == len(vocabulary)
 
-    io.save_local(whole, tmp_path, CONFIG.open_clip())
-    read, preprocess, tokenizer = io.load(f"local-dir:{tmp_path}")
+    formats.save_local(whole, tmp_path, CONFIG.open_clip())
+    read, preprocess, tokenizer = formats.load(f"local-dir:{tmp_path}")
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), read.state_dict().values(), strict=True))
     torch.testing.assert_close(F.normalize(read.encode_text(tokenizer(ALL)), dim=-1), want)
     theirs, _ = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path}")

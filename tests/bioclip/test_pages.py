@@ -7,10 +7,10 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from bestpapers.bioclip import io
+from bestpapers.bioclip import formats
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, captions
-from bestpapers.course.claims import MIME
+from bestpapers.course import claims
 
 from ..documents import NUMBER, Wing
 
@@ -28,23 +28,11 @@ def table(page, *heading):
 # ------------------------------------------------------------------------------------------------------ the paper's page
 
 
-def test_each_claim_is_decided_in_the_notebook_that_the_page_names():
-    decided = {
-        notebook.stem: {
-            ".".join(output["data"][MIME]["key"].split(".")[:2])
-            for cell in cells(notebook.stem)
-            for output in cell.get("outputs", [])
-            if MIME in output.get("data", {})
-        }
-        for notebook in NOTEBOOKS.glob("*.ipynb")
-    }
-    rows = table("paper", "claim")
-    assert [row[0] for row in rows] == [f"C{n}" for n in range(1, 12)]
-    for claim, *_, here in rows:
-        notebooks = re.findall(r"bioclip/(\w+)\.ipynb", here)
-        assert notebooks
-        for notebook in notebooks:
-            assert f"bioclip.{claim}" in decided[notebook], f"{notebook} records nothing of {claim}"
+def test_each_claim_has_its_row_in_a_notebook():
+    known = claims.load("bioclip")
+    assert {row["key"] for row in claims.collect(sorted(NOTEBOOKS.glob("*.ipynb")))} == set(known)
+    assert list(dict.fromkeys(key.split(".")[1] for key in known)) == [f"C{n}" for n in range(1, 12)]
+    assert "```{claims} bioclip" in PAGES["paper"]
 
 
 def test_means_of_the_zero_shot_table_are_those_of_its_rows():
@@ -179,10 +167,10 @@ def test_shards_for_open_clip_have_one_text_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     noise = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), np.uint8)
     samples = [(f"photo-{i}", image, taxon) for i, (image, taxon) in enumerate(zip(noise, taxa()))]
-    sizes = io.write_shards("shards", samples, size=None, maxcount=5)
+    sizes = formats.write_shards("shards", samples, size=None, maxcount=5)
     run("scale")
-    assert io.shard_sizes("shards_for_open_clip") == sizes
-    read = list(io.read_shards("shards_for_open_clip", ("txt",)))
+    assert formats.shard_sizes("shards_for_open_clip") == sizes
+    read = list(formats.read_shards("shards_for_open_clip", ("txt",)))
     assert [sample.key for sample in read] == [key for key, _, _ in samples]
     kinds = set()
     for sample, (_, _, taxon) in zip(read, samples):

@@ -27,60 +27,82 @@ def test_fresh_after_signing_and_stale_before(project):
     assert stored.why_stale(signed(project, path), path, project.root) == []
 
 
+IMPORTS = """
+from bestpapers.course import plots
+from bestpapers.kernels import op
+from bestpapers.splatting import model, weights
+"""
+
+
+@pytest.fixture
+def imported(project):
+    """A notebook that stands on some of the library."""
+    project.write("lib/bestpapers/splatting/weights/__init__.py", "")
+    project.write("lib/bestpapers/splatting/weights/a.safetensors", "123")
+    project.write("lib/bestpapers/lab/loop.py", "")
+    project.write("lib/bestpapers/kernels/blur/cpu.py", "")
+    return project.notebook(("title", "# A question"), ("sum-up", IMPORTS))
+
+
 @pytest.mark.parametrize(
-    ("file", "reason"),
-    [
-        ("lib/bestpapers/kernels/op.py", "lib/bestpapers/kernels/ changed"),
-        ("lib/bestpapers/course/deep/new.js", "lib/bestpapers/course/ changed"),
-        ("lib/bestpapers/splatting/model.py", "lib/bestpapers/splatting/ changed"),
-        ("lib/bestpapers/splatting/weights/a.safetensors", "lib/bestpapers/splatting/ changed"),
-        ("lib/bestpapers/__init__.py", "lib/bestpapers/* changed"),
-        ("requirements.lock", "requirements.lock changed"),
-    ],
+    "file", ["__init__.py", "course/plots.py", "kernels/op.py", "splatting/model.py", "splatting/weights/a.safetensors"]
 )
-def test_a_change_of_what_it_stands_on_makes_it_stale(project, file, reason):
-    path = project.notebook(*CELLS)
-    nb = signed(project, path)
-    project.write(file, "changed\n")
-    assert stored.why_stale(nb, path, project.root) == [reason]
+def test_a_change_of_what_it_imports_makes_it_stale(project, imported, file):
+    nb = signed(project, imported)
+    project.write(f"lib/bestpapers/{file}", "changed = 1\n")
+    assert stored.why_stale(nb, imported, project.root) == [f"lib/bestpapers/{file} changed"]
 
 
-@pytest.mark.parametrize("where", ["a cell", "a module of the wing", "nobody"])
-def test_only_operations_in_use_count(project, where):
-    project.write("lib/bestpapers/kernels/blur/cpu.py", "# as it was\n")
-    if where == "a module of the wing":
-        project.write("lib/bestpapers/splatting/train.py", "from ..kernels.blur import blur\n")
-    use = "from bestpapers.kernels import blur, dispatch" if where == "a cell" else "1 + 1"
-    path = project.notebook(("title", "# A question"), ("sum-up", use))
-    nb = signed(project, path)
-    project.write("lib/bestpapers/kernels/blur/cpu.py", "# changed\n")
-    want = [] if where == "nobody" else ["lib/bestpapers/kernels/ changed"]
-    assert stored.why_stale(nb, path, project.root) == want
+def test_the_locked_versions_count(project, imported):
+    nb = signed(project, imported)
+    project.write("requirements.lock", "numpy==2.5.0\n")
+    assert stored.why_stale(nb, imported, project.root) == ["requirements.lock changed"]
 
 
 @pytest.mark.parametrize(
     "file",
     [
         "lib/bestpapers/bioclip/model.py",
+        "lib/bestpapers/splatting/train.py",
+        "lib/bestpapers/lab/loop.py",
+        "lib/bestpapers/kernels/blur/cpu.py",
         "lib/bestpapers/kernels/__pycache__/op.cpython-311.pyc",
         "lib/bestpapers/kernels/op.nbi",
         "notebooks/splatting/2_build.ipynb",
         "README.md",
     ],
 )
-def test_another_wing_and_compiled_files_do_not(project, file):
-    path = project.notebook(*CELLS)
-    nb = signed(project, path)
-    project.write(file, "changed\n")
-    assert stored.why_stale(nb, path, project.root) == []
+def test_what_it_does_not_import_and_compiled_files_do_not_count(project, imported, file):
+    nb = signed(project, imported)
+    project.write(file, "changed = 1\n")
+    assert stored.why_stale(nb, imported, project.root) == []
 
 
-def test_a_renamed_file_makes_it_stale(project):
-    path = project.notebook(*CELLS)
-    nb = signed(project, path)
-    kernels = project.root / "lib/bestpapers/kernels"
-    (kernels / "op.py").rename(kernels / "other.py")
-    assert stored.why_stale(nb, path, project.root) == ["lib/bestpapers/kernels/ changed"]
+def test_a_room_that_a_module_begins_or_ceases_to_import_counts(project, imported):
+    nb = signed(project, imported)
+    project.write("lib/bestpapers/splatting/model.py", "def f():\n    from ..lab import loop\n")
+    assert stored.why_stale(nb, imported, project.root) == [
+        "lib/bestpapers/lab/loop.py is new to it",
+        "lib/bestpapers/splatting/model.py changed",
+    ]
+    nb = signed(project, imported)
+    (project.root / "lib/bestpapers/lab/loop.py").unlink()
+    assert stored.why_stale(nb, imported, project.root) == ["lib/bestpapers/lab/loop.py is no longer part of it"]
+
+
+def test_many_reasons_are_counted(project, imported):
+    nb = signed(project, imported)
+    for number in range(8):
+        project.write(f"lib/bestpapers/splatting/weights/{number}.json", "1")
+    reasons = stored.why_stale(nb, imported, project.root)
+    assert len(reasons) == 6
+    assert reasons[-1] == "3 more files changed"
+
+
+def test_a_cell_or_module_that_is_no_python_is_named(project):
+    path = project.notebook(("title", "# A question"), ("sum-up", "1 +"))
+    with pytest.raises(NotebookError, match=r"notebooks/splatting/1_idea\.ipynb: a cell, or a module .* is not Python"):
+        stored.fingerprint(read(path), path, project.root)
 
 
 def test_code_and_tags_count_but_prose_outputs_cost_and_the_colab_cell_do_not(project):
@@ -91,7 +113,9 @@ def test_code_and_tags_count_but_prose_outputs_cost_and_the_colab_cell_do_not(pr
     nb.cells[-1].outputs = [nbformat.v4.new_output("stream", text="2")]
     nb.cells[0].source += " More prose."
     assert stored.why_stale(nb, path, project.root) == []
-    nb.cells[-1].metadata["tags"] = ["hide-input"]
+    nb.cells[-1].metadata["tags"] = ["hide-input"]  # set after the run
+    assert stored.why_stale(nb, path, project.root) == []
+    nb.cells[-1].metadata["tags"] = ["raises-exception"]
     assert stored.why_stale(nb, path, project.root) == ["its code cells changed"]
     nb.cells[-1].metadata["tags"] = []
     nb.cells[-1].source = "1 + 2"

@@ -1,5 +1,7 @@
 import json
+import math
 import random
+import re
 from types import SimpleNamespace
 
 import nbformat
@@ -8,18 +10,58 @@ import pytest
 import torch
 from nbclient import NotebookClient
 
-from bestpapers.course import claims
+from bestpapers.course import WINGS, claims
 
-GOOD = {
-    "key": "splatting.C1",
-    "where": "Table 2",
-    "claim": "Mip beats 3DGS on average.",
-    "paper": "31.97 against 24.84 dB",
-    "ours": "25.5 against 9.6 dB",
-    "holds": True,
-    "scale": "toy",
-}
-UNTESTED = {"holds": None, "scale": "none", "ours": None, "note": "needs a 40 GB GPU"}
+TOML = """
+["splatting.C1"]
+where = "Table 2"
+claim = "Mip beats 3DGS on average."
+paper = "31.97 against 24.84 dB"
+scale = "toy"
+
+["splatting.C2"]
+where = "Table 6"
+claim = "The gap grows."
+scale = "toy"
+rule = "> 0"
+
+["splatting.C2.thin"]
+where = "Table 6"
+claim = "The gap grows on the thin scene, too."
+scale = "toy"
+rule = "> 0"
+expect = "undecided"
+note = "Three seeds are few."
+
+["splatting.C3"]
+where = "Figure 1"
+claim = "Training with dilation shrinks."
+scale = "toy"
+expect = "does not hold"
+note = "Our scene has no noise."
+
+["splatting.C14"]
+where = "section 5"
+claim = "Memory runs out."
+paper = "out of memory"
+scale = "none"
+note = "Needs a 40 GB GPU <or more>."
+"""
+
+
+@pytest.fixture(autouse=True)
+def package(tmp_path, monkeypatch):
+    """A package whose wing `splatting` claims what TOML says. Returns a function that writes another text."""
+
+    def write(text, wing="splatting"):
+        (tmp_path / wing).mkdir(exist_ok=True)
+        (tmp_path / wing / "claims.toml").write_text(text, encoding="utf-8")
+        claims.load.cache_clear()
+
+    monkeypatch.setattr(claims, "PACKAGE", tmp_path)
+    write(TOML)
+    yield write
+    claims.load.cache_clear()
 
 
 @pytest.fixture
@@ -42,112 +84,183 @@ def cell(monkeypatch):
 
 
 def test_a_row_holds_everything_in_each_form(shown):
-    claims.check(**GOOD, note="one scene, three seeds <mean>")
+    claims.check("splatting.C1", ours="25.5 against 9.6 dB", holds=True, note="one scene <mean>")
     (bundle,) = shown
     row = bundle[claims.MIME]
-    assert row == GOOD | {"note": "one scene, three seeds <mean>", "expect": True}
+    assert row == {
+        "key": "splatting.C1",
+        "where": "Table 2",
+        "claim": "Mip beats 3DGS on average.",
+        "paper": "31.97 against 24.84 dB",
+        "scale": "toy",
+        "rule": None,
+        "expect": "holds",
+        "note": "one scene <mean>",
+        "ours": "25.5 against 9.6 dB",
+        "outcome": "holds",
+    }
     assert json.loads(json.dumps(row)) == row
     for form in ("text/plain", "text/html"):
-        for word in ("splatting.C1", "Table 2", "holds (toy)", GOOD["claim"], GOOD["paper"], GOOD["ours"]):
+        for word in ("splatting.C1", "Table 2", "holds (toy)", row["claim"], row["paper"], row["ours"]):
             assert word in bundle[form]
     assert 'id="claim-splatting-C1"' in bundle["text/html"]
-    assert "three seeds &lt;mean&gt;" in bundle["text/html"]
+    assert "one scene &lt;mean&gt;" in bundle["text/html"]
 
 
 def test_the_paper_may_print_no_figure(shown):
-    claims.check(**GOOD | {"paper": None})
+    claims.check("splatting.C2", ours="+1", interval=(1.0, 0.5, 1.5))
     assert "Paper" not in shown[0]["text/plain"] + shown[0]["text/html"]
+    assert "Rule: the interval lies > 0" in shown[0]["text/plain"]
 
 
 @pytest.mark.parametrize("truth", [np.bool_(True), np.array(True), torch.tensor(True)])
 def test_truth_values_of_arrays_are_taken(shown, truth):
-    claims.check(**GOOD | {"holds": truth})
-    assert shown[0][claims.MIME]["holds"] is True
+    claims.check("splatting.C1", ours="25.5", holds=truth)
+    assert shown[0][claims.MIME]["outcome"] == "holds"
 
 
 @pytest.mark.parametrize(
-    ("holds", "expect", "words"),
-    [(False, True, "C1: the claim does not hold"), (True, False, "C1: the claim holds, .*that it does not")],
-)
-def test_a_surprise_is_shown_then_raised(shown, holds, expect, words):
-    with pytest.raises(AssertionError, match=words):
-        claims.check(**GOOD | {"holds": holds, "expect": expect, "note": "seen in another run"})
-    assert claims.VERDICTS[holds] in shown[0]["text/plain"]
-
-
-def test_a_claim_known_not_to_reproduce_is_shown_as_failed(shown):
-    claims.check(**GOOD | {"holds": False, "expect": False, "note": "our scene has no noise"})
-    assert "does not hold (toy)" in shown[0]["text/html"]
-
-
-def test_a_claim_that_cannot_be_tested_says_why(shown):
-    claims.check(**GOOD | UNTESTED)
-    assert "not tested" in shown[0]["text/plain"]
-    assert "needs a 40 GB GPU" in shown[0]["text/html"]
-
-
-@pytest.mark.parametrize(
-    ("change", "error", "message"),
+    ("rule", "intervals", "outcome"),
     [
-        ({"key": "mip.C1"}, ValueError, "key: 'mip.C1' is not <wing>.C<number>"),
-        ({"key": "splatting.C0"}, ValueError, "key"),
-        ({"key": "splatting.C1."}, ValueError, "key"),
-        ({"key": "splatting.C1.Thin"}, ValueError, "key"),
-        ({"key": 'splatting.C1.x"y'}, ValueError, "key"),
-        ({"key": "splatting.C1\n"}, ValueError, "key"),
-        ({"key": 3}, ValueError, "key"),
-        ({"holds": 1}, TypeError, r"C1: holds must be one of True, False, None; got 1 \(int\)"),
-        ({"holds": "yes"}, TypeError, "holds"),
-        ({"expect": None}, TypeError, "expect must be one of True, False; got None"),
-        ({"scale": "small"}, ValueError, "scale: 'small' is not one of identity, toy, full, none"),
-        ({"scale": "none"}, ValueError, "scale 'none' and holds=None go together"),
-        ({"holds": None}, ValueError, "go together"),
-        (UNTESTED | {"note": ""}, ValueError, "note is missing"),
-        (UNTESTED | {"ours": "3 dB"}, ValueError, "ours must be None"),
-        (UNTESTED | {"expect": False}, ValueError, "expect=False is for a claim that was tested"),
-        ({"holds": False, "expect": False}, ValueError, "note is missing: say why"),
-        ({"where": " "}, ValueError, "where is missing"),
-        ({"claim": ""}, ValueError, "claim is missing"),
-        ({"paper": 31.97}, ValueError, "paper is missing: give the paper's figures as text"),
-        ({"ours": 25.5}, ValueError, "ours is missing"),
+        ("> 0", [(1, 0.5, 2)], "holds"),
+        ("> 0", [(1, 0, 2)], "undecided"),  # the end itself is in the interval
+        ("> 0", [(-1, -2, 0)], "undecided"),
+        ("> 0", [(-1, -2, -0.5)], "does not hold"),
+        ("< -0.5", [(-1, -2, -0.6)], "holds"),
+        ("< -0.5", [(-1, -2, -0.4)], "undecided"),
+        ("< -0.5", [(0, -0.4, 1)], "does not hold"),
+        ("within 0.5", [(0, -0.4, 0.4)], "holds"),
+        ("within 0.5", [(0.2, -0.4, 0.6)], "undecided"),
+        ("within 0.5", [(0, -9, 9)], "undecided"),
+        ("within 0.5", [(-1, -1.2, -0.6)], "does not hold"),
+        ("> 1e-3", [(1, 0.5, 2), (1, 1, 1)], "holds"),
+        ("> 0", [(1, 0.5, 2), (1, -1, 2)], "undecided"),
+        ("> 0", [(1, -1, 2), (-1, -2, -0.5), (1, 0.5, 2)], "does not hold"),
     ],
 )
-def test_bad_rows_are_refused_before_anything_is_shown(shown, change, error, message):
+def test_an_interval_that_contains_the_threshold_is_undecided(rule, intervals, outcome):
+    assert claims.judge(rule, intervals) == outcome
+
+
+def test_intervals_of_numpy_are_taken(shown):
+    claims.check("splatting.C2", ours="+1", interval=tuple(np.array([1.0, 0.5, 1.5])))
+    claims.check("splatting.C2.thin", ours="+1", interval=[(1.0, 0.5, 1.5), tuple(np.float32([1, -1, 2]))])
+    assert [bundle[claims.MIME]["outcome"] for bundle in shown] == ["holds", "undecided"]
+
+
+@pytest.mark.parametrize(
+    ("key", "result", "words"),
+    [
+        ("splatting.C1", {"holds": False}, "the outcome is 'does not hold', and claims.toml expects 'holds'"),
+        ("splatting.C3", {"holds": True}, "the outcome is 'holds', and claims.toml expects 'does not hold'"),
+        ("splatting.C2", {"interval": (1, -1, 2)}, "the outcome is 'undecided'"),
+        ("splatting.C2.thin", {"interval": (1, 0.5, 2)}, "the outcome is 'holds', and .*'undecided'"),
+    ],
+)
+def test_a_surprise_is_shown_then_raised(shown, key, result, words):
+    with pytest.raises(AssertionError, match=words):
+        claims.check(key, ours="31 dB", **result)
+    assert shown[0][claims.MIME]["outcome"] in shown[0]["text/plain"]
+
+
+def test_a_claim_that_is_not_decided_in_its_favour_says_why(shown):
+    claims.check("splatting.C3", ours="no shrinking", holds=False)
+    claims.check("splatting.C2.thin", ours="+1 (-1 to 2)", interval=(1, -1, 2), note="Seeds 1 to 3.")
+    claims.check("splatting.C14")
+    assert "does not hold (toy)" in shown[0]["text/html"]
+    assert "Our scene has no noise." in shown[0]["text/plain"]
+    assert "undecided (toy)" in shown[1]["text/plain"]
+    assert "Note: Three seeds are few. Seeds 1 to 3." in shown[1]["text/plain"]
+    assert "not tested" in shown[2]["text/plain"]
+    assert "40 GB GPU &lt;or more&gt;" in shown[2]["text/html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"key": "splatting.C9"}, ValueError, "'splatting.C9' is no claim of its wing's claims.toml"),
+        ({"key": "mip.C1"}, ValueError, "'mip.C1' is no claim"),
+        ({"key": 3}, ValueError, "3 is no claim"),
+        ({"holds": 1}, TypeError, r"C1: holds must be True or False; got 1 \(int\)"),
+        ({"holds": "yes"}, TypeError, "holds"),
+        ({"holds": None}, ValueError, "without a rule. takes ours and holds, got ours"),
+        ({"interval": (1, 0, 2)}, ValueError, "takes ours and holds, got ours and holds and interval"),
+        ({"key": "splatting.C2"}, ValueError, "rule '> 0'. takes ours and interval, got ours and holds"),
+        ({"key": "splatting.C14"}, ValueError, "takes no result, got ours and holds"),
+        ({"ours": " "}, ValueError, "ours is missing"),
+        ({"ours": 25.5}, ValueError, "ours is missing"),
+        ({"key": "splatting.C2", "holds": None, "interval": (3, 0, 2)}, ValueError, "C2: an interval is"),
+        ({"key": "splatting.C2", "holds": None, "interval": (0, math.nan, 2)}, ValueError, "C2: an interval is"),
+        ({"key": "splatting.C2", "holds": None, "interval": (0, -math.inf, 2)}, ValueError, "finite"),
+        ({"key": "splatting.C2", "holds": None, "interval": (0, 1)}, ValueError, "C2: not enough values"),
+    ],
+)
+def test_bad_results_are_refused_before_anything_is_shown(shown, arguments, error, message):
     with pytest.raises(error, match=message):
-        claims.check(**GOOD | change)
+        claims.check(**{"key": "splatting.C1", "ours": "25.5", "holds": True} | arguments)
     assert not shown
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"splatting.C1"]', '"mip.C1"]', "key: 'mip.C1' is not <wing>.C<number>"),
+        ('"splatting.C1"]', '"bioclip.C1"]', "does not begin with 'splatting'"),
+        ('"splatting.C1"]', '"splatting.C0"]', "key"),
+        ('"splatting.C1"]', '"splatting.C1."]', "key"),
+        ('"splatting.C1"]', '"splatting.C1.Thin"]', "key"),
+        ('["splatting.C1"]', "[splatting.C1]", "C1"),
+        ('where = "Table 2"', 'where = " "', "where is missing"),
+        ('where = "Table 2"', 'were = "Table 2"', "were"),
+        ('where = "Table 2"\n', "", "where"),
+        ('claim = "Mip beats 3DGS on average."', 'claim = ""', "claim is missing"),
+        ('paper = "31.97 against 24.84 dB"', "paper = 31.97", "paper is missing: give the paper's figures as text"),
+        ('scale = "toy"', 'scale = "small"', "scale: 'small' is not one of identity, toy, full, none"),
+        ('scale = "toy"', 'scale = "none"\nnote = "x"\nexpect = "holds"', "go together"),
+        ('scale = "toy"', 'scale = "toy"\nexpect = "not tested"\nnote = "x"', "go together"),
+        ('scale = "toy"', 'scale = "toy"\nexpect = "maybe"', "expect: 'maybe' is not one of holds, does not hold"),
+        ('scale = "toy"', 'scale = "toy"\nexpect = "undecided"\nnote = "x"', "only an interval against a rule"),
+        ('rule = "> 0"', 'rule = ">= 0"', "rule: '>= 0' is not"),
+        ('rule = "> 0"', 'rule = "> 0 dB"', "rule"),
+        ('note = "Three seeds are few."', "", "note is missing: say why"),
+        ('note = "Needs a 40 GB GPU <or more>."', "", "note is missing: say why"),
+        ('"splatting.C14"]', '"splatting.C2.a"]', "not in the order of the keys"),
+        ('scale = "toy"', 'scale = "toy', "no TOML"),
+        ('"splatting.C2"]', '"splatting.C1"]', "no TOML"),  # twice
+    ],
+)
+def test_a_bad_table_is_refused_with_its_file_and_key(package, old, new, message):
+    package(TOML.replace(old, new, 1))
+    with pytest.raises(ValueError, match=r"splatting.claims\.toml") as caught:
+        claims.load("splatting")
+    assert re.search(message, str(caught.value))
+
+
+def test_a_wing_without_claims_is_named():
+    with pytest.raises(ValueError, match=r"the wing 'dynamics' has no claims\.toml"):
+        claims.load("dynamics")
 
 
 def test_running_a_cell_again_replaces_its_row(shown, cell):
     cell(3)
-    claims.check(**GOOD)
+    claims.check("splatting.C1", ours="25.5", holds=True)
     cell(4)
-    claims.check(**GOOD)
-    cell(5)
-    claims.check(**GOOD | {"ours": "26.0 against 9.9 dB"})  # after a change of the seed, say
-    assert len(shown) == 3
-
-
-def test_one_key_for_two_claims_is_refused(shown, cell):
-    cell(3)
-    claims.check(**GOOD)
-    cell(4)
-    with pytest.raises(ValueError, match=r"C1: this key already names another row \(Table 2: Mip beats.*C1\.b"):
-        claims.check(**GOOD | {"claim": "Mip beats EWA."})
+    claims.check("splatting.C1", ours="26.0", holds=True)  # after a change of the seed, say
+    assert len(shown) == 2
 
 
 def test_one_key_for_two_results_of_one_cell_is_refused(shown, cell):
     cell(3)
-    claims.check(**GOOD)
-    with pytest.raises(ValueError, match="already names another row"):
-        claims.check(**GOOD | {"ours": "31 dB"})
+    claims.check("splatting.C1", ours="25.5", holds=True)
+    with pytest.raises(ValueError, match=r"C1: this key already has a row \(ours: 25.5\).*splatting\.C1\.b"):
+        claims.check("splatting.C1", ours="31 dB", holds=True)
 
 
 def test_outside_a_notebook_only_the_same_row_may_come_again(shown):
-    claims.check(**GOOD)
-    claims.check(**GOOD)
-    with pytest.raises(ValueError, match="already names another row"):
-        claims.check(**GOOD | {"ours": "31 dB"})
+    claims.check("splatting.C1", ours="25.5", holds=True)
+    claims.check("splatting.C1", ours="25.5", holds=True)
+    with pytest.raises(ValueError, match="already has a row"):
+        claims.check("splatting.C1", ours="31 dB", holds=True)
 
 
 def test_keys_sort_as_people_count():
@@ -157,35 +270,42 @@ def test_keys_sort_as_people_count():
     assert sorted(mixed, key=claims.order) == keys
 
 
-def write(path, *cells):
+@pytest.mark.parametrize("wing", WINGS)
+def test_the_claims_of_the_wings_are_in_order(monkeypatch, wing):
+    package = claims.Path(claims.__file__).parents[1]
+    if not (package / wing).is_dir():
+        pytest.skip(f"the wing {wing} is not built yet")
+    monkeypatch.setattr(claims, "PACKAGE", package)
+    assert claims.load(wing)
+
+
+def write(path, package, *cells):
     """Run the sources as a notebook, one cell each, and store it with its outputs."""
+    start = f"import pathlib\nfrom bestpapers.course import claims\nclaims.PACKAGE = pathlib.Path({str(package)!r})\n"
     notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(source, id=f"c{i}") for i, source in enumerate(cells)]
+        cells=[nbformat.v4.new_code_cell(start + source, id=f"c{i}") for i, source in enumerate(cells)]
     )
-    NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     nbformat.write(notebook, path)
-
-
-def call(**change):
-    return f"from bestpapers.course import claims\nclaims.check(**{GOOD | change!r})"
 
 
 def test_the_ledger_comes_back_from_real_notebooks(tmp_path):
     one, two = tmp_path / "1.ipynb", tmp_path / "2.ipynb"
-    write(one, call(key="splatting.C14"), "print('no claim here')", call(key="splatting.C2", **UNTESTED))
-    write(two, call(key="splatting.C2.thin") + "\n" + call(key="splatting.C1", holds=False, expect=False, note="why"))
+    write(
+        one,
+        tmp_path,
+        "claims.check('splatting.C14')",
+        "print('no claim here')",
+        "claims.check('splatting.C2', ours='+1', interval=(1, 0.5, 2))",
+    )
+    last = "claims.check('splatting.C2.thin', ours='+1', interval=(1, -1, 2))"
+    write(two, tmp_path, f"{last}\nclaims.check('splatting.C1', ours='31 dB', holds=True)")
     rows = claims.collect([one, two])
     assert [row["key"] for row in rows] == [f"splatting.{n}" for n in ("C1", "C2", "C2.thin", "C14")]
-    assert rows[0] == GOOD | {
-        "holds": False,
-        "expect": False,
-        "note": "why",
-        "notebook": two.as_posix(),
-        "cell": "c0",
-        "anchor": "claim-splatting-C1",
-    }
-    assert rows[3]["cell"] == "c0"
-    assert rows[1]["holds"] is None
+    assert [row["outcome"] for row in rows] == ["holds", "holds", "undecided", "not tested"]
+    assert [row["cell"] for row in rows] == ["c0", "c2", "c0", "c0"]
+    assert rows[0]["notebook"] == two.as_posix()
+    assert rows[0]["anchor"] == "claim-splatting-C1"
     with pytest.raises(
         ValueError, match=r"1\.ipynb, cell c0: the key 'splatting\.C14' is already used in .*1\.ipynb, cell c0"
     ):
@@ -199,11 +319,18 @@ def stored(tmp_path, row):
     return path
 
 
+GOOD = {"key": "splatting.C1", "where": "Table 2", "claim": "Mip wins.", "scale": "toy"}
+RESULT = {"ours": "25.5", "outcome": "holds"}
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        (GOOD, "cell c7: a stored claim is malformed, run the notebook again: want the fields key, where"),
-        (GOOD | {"note": "", "expect": True, "scale": "small"}, "scale: 'small' is not one of"),
+        (GOOD, "cell c7: a stored claim is malformed, run the notebook again: KeyError"),
+        (GOOD | RESULT | {"holds": True}, "holds"),
+        (GOOD | RESULT | {"outcome": True}, "outcome True"),
+        (GOOD | RESULT | {"ours": 25.5}, "ours 25.5"),
+        (GOOD | RESULT | {"scale": "small"}, "scale: 'small' is not one of"),
         (3, "malformed"),
     ],
 )

@@ -19,6 +19,7 @@ from PIL import Image
 from traitlets import TraitError
 
 from bestpapers.course.widgets.base import MOUNT
+from bestpapers.course.widgets.join import joined
 from bestpapers.kernels.rasterize import rasterization
 from bestpapers.lab.images import psnr
 from bestpapers.splatting import formats, weights
@@ -103,7 +104,7 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     (folder / "esm").mkdir()
     (folder / "mount.js").write_bytes(MOUNT.read_bytes())
-    (folder / "esm" / "viewer.js").write_bytes(Viewer.module.read_bytes())
+    (folder / "esm" / "viewer.js").write_text(joined(Viewer.module), encoding="utf-8")
     (folder / "gsplat.js").write_bytes((VENDOR / "gsplat.js" / "index.es.js").read_bytes())
     (folder / "empty.html").write_text(HEAD)
     handler = functools.partial(Quiet, directory=str(folder))

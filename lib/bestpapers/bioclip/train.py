@@ -1,7 +1,4 @@
-"""Train a model on photographs: a plain loop, resumable, on one process or several, with the settings of the paper's code.
-
-    python -m bestpapers.bioclip.train --arm taxon --steps 600 --out my_model
-    torchrun --nproc_per_node 2 -m bestpapers.bioclip.train --arm taxon --steps 600 --out my_model
+"""Train a model on photographs: one step, with the settings of the paper's code. The loop is `lab.training`'s.
 
 What a step draws follows from the seed and the number of the step alone. So a resumed run goes on as if never interrupted,
 all processes agree without talking, and models that are compared see the same photographs in the same order.
@@ -9,29 +6,21 @@ all processes agree without talking, and models that are compared see the same p
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import math
-import os
 import random
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch import distributed as dist
 from torch.nn import functional as F
 
-from ..course.interrupts import interrupts_wait
-from ..course.presets import device
-from ..course.progress import progress
 from ..kernels.contrastive import contrastive_loss
-from ..lab.files import atomic_write
+from ..lab.training import ROW_EVERY, Training, processes
 from .data import World, collection, observe
 from .formats import text_type
 from .model import Classifier, image_features, text_features
@@ -40,6 +29,8 @@ from .taxonomy import TEXT_TYPES, captions
 
 if TYPE_CHECKING:
     from .model import Tokenizer
+
+__all__ = ["Photos", "TrainConfig", "Trainer", "distinct", "learning_rate", "photos", "processes", "text_of"]
 
 BETAS, EPS = (0.9, 0.98), 1e-6  # open_clip's for a ViT
 MAX_SCALE = math.log(100)
@@ -119,7 +110,7 @@ def photos(
     return Photos(images, species, observe([taxa[i] for i in species.tolist()], world, numbers))
 
 
-class Trainer:
+class Trainer(Training):
     """One training run: the model, the photographs, and everything that a resumed run needs.
 
     model       a CLIP of `model.tiny`, or a `model.Classifier` over `distinct(photos.labels)`
@@ -130,6 +121,10 @@ class Trainer:
                 Features are gathered, gradients averaged: the loss curve is that of one process
     """
 
+    DATA = "photographs or labels"
+    model: Any
+    config: TrainConfig
+
     def __init__(
         self,
         model: Any,
@@ -139,7 +134,8 @@ class Trainer:
         checkpoint: str | Path | None = None,
         group: Any = None,
     ):
-        self.model, self.config, self.group = model, config, group
+        super().__init__(model, config, config.steps, checkpoint, group)
+        self.photos, self.tokenizer = photos, tokenizer  # type: Photos, Any
         self.device = next(model.parameters()).device
         self.images = photos.images.to(self.device)
         self.counts = torch.bincount(photos.species)
@@ -155,7 +151,6 @@ class Trainer:
             texts = [captions(label) for label in labels]
             types = TEXT_TYPES if config.text == "mixed" else (config.text,)
             self.tokens = {kind: tokenizer([t[kind] for t in texts]).to(self.device) for kind in types}
-        self.rank, self.ranks = (0, 1) if group is None else (dist.get_rank(group), dist.get_world_size(group))
         self.batch = config.batch or len(self.counts)
         if config.sampler == "species" and self.batch > len(self.counts):
             raise ValueError(
@@ -169,51 +164,16 @@ class Trainer:
         groups = [dict(params=matrices, weight_decay=config.weight_decay), dict(params=vectors, weight_decay=0.0)]
         self.optimizer = torch.optim.AdamW(groups, lr=config.lr, betas=BETAS, eps=EPS, fused=True)
         self.losses: list[float] = []  # of each step
-        self.seconds = 0.0
-        self.checkpoint = Path(checkpoint) if checkpoint else None
-        self.data = _digest(photos) if checkpoint else ""
-        if self.checkpoint and self.checkpoint.exists():
-            self.load(self.checkpoint)
+        self.resume()
 
-    def run(
-        self,
-        until: int | None = None,
-        desc: str = "train",
-        quiet: bool = False,
-        after: Callable[[Trainer], None] | None = None,
-    ) -> list[float]:
-        """Train up to step `until` (default: the configured number). Returns the losses of all steps so far. `after` is
-        called at the end of each step, to show a preview for example.
-
-        Ctrl-C lets the step end, saves the checkpoint, if there is one, and raises KeyboardInterrupt; the model stays
-        usable. A second Ctrl-C stops at once, without saving.
-        """
-        until = until or self.config.steps
-        bar = progress(range(len(self.losses), until), desc=desc, disable=quiet or self.rank > 0)
-        stop = False
-        with interrupts_wait() as interrupted:
-            for _ in bar:
-                started = time.perf_counter()
-                self.step()
-                self.seconds += time.perf_counter() - started
-                if len(self.losses) % 50 == 0:
-                    bar.set_postfix(loss=f"{sum(self.losses[-50:]) / 50:.3f}")
-                if after:
-                    after(self)
-                stop = self._any(interrupted())
-                if stop:
-                    break
-                if self.checkpoint and len(self.losses) % self.config.checkpoint_every == 0:
-                    self.save(self.checkpoint)
-            if self.checkpoint:
-                self.save(self.checkpoint)
-        if stop:
-            raise KeyboardInterrupt
+    def run(self, *args: Any, **kw: Any) -> list[float]:
+        """As `Training.run`; returns the losses of all steps so far."""
+        super().run(*args, **kw)
         return self.losses
 
     def step(self) -> float:
         """One step. Returns the loss of the whole batch."""
-        number = len(self.losses)
+        number = self.iteration
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, number)
         which = self.draw(number)
@@ -226,12 +186,13 @@ class Trainer:
             loss = self.contrast(images, text)
         self.optimizer.zero_grad()
         loss.backward()
-        value = self._average(loss.detach())
+        value = float(self.average(loss.detach()))
         self.optimizer.step()
         if not isinstance(self.model, Classifier):
             with torch.no_grad():
                 self.model.logit_scale.clamp_(0, MAX_SCALE)
         self.losses.append(value)
+        self.iteration += 1
         return value
 
     def contrast(self, images: Tensor, tokens: Tensor) -> Tensor:
@@ -274,76 +235,21 @@ class Trainer:
         own = types[first : first + len(labels)]
         return torch.stack([self.tokens[kind][label] for kind, label in zip(own, labels)])
 
-    # ------------------------------------------------------------------------------------------------------- processes
+    def row(self, result: float) -> dict[str, float]:
+        last = self.losses[-ROW_EVERY:]
+        return dict(loss=sum(last) / len(last))
 
-    def _average(self, loss: Tensor) -> float:
-        """Mean of gradients and loss over the processes, in one message."""
-        if self.group is None:
-            return float(loss)
-        grads = [p.grad for p in self.named.values() if p.grad is not None]
-        flat = torch.cat([loss.reshape(1), *(g.flatten() for g in grads)])
-        dist.all_reduce(flat, group=self.group)
-        flat /= self.ranks
-        for grad, mean in zip(grads, flat[1:].split([g.numel() for g in grads])):
-            grad.copy_(mean.view_as(grad))
-        return float(flat[0])
+    def digest(self) -> str:
+        digest = hashlib.sha256(self.photos.images.cpu().contiguous().numpy().data)
+        digest.update(self.photos.species.cpu().numpy().tobytes())
+        digest.update(json.dumps([(*label.path, label.common_name) for label in self.photos.labels]).encode())
+        return digest.hexdigest()[:16]
 
-    def _any(self, flag: bool) -> bool:
-        """Whether it is true on any process: all of them stop after the same step."""
-        if self.group is None:
-            return flag
-        count = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(count, group=self.group)
-        return bool(count > 0)
+    def state(self) -> dict[str, Any]:
+        return dict(losses=self.losses)
 
-    # ------------------------------------------------------------------------------------------------------ checkpoint
-
-    def save(self, path: str | Path) -> None:
-        """Write the run to one safetensors file (tensors, and a JSON header with everything else), whole or not at all.
-        Of several processes the first one does."""
-        from safetensors.torch import save_file
-
-        if self.rank > 0:
-            return
-        tensors = {name: p.detach() for name, p in self.named.items()}
-        for name, p in self.named.items():
-            tensors |= {f"adam.{name}.{key}": value for key, value in self.optimizer.state.get(p, {}).items()}
-        state = dict(train=_settings(self.config), data=self.data, losses=self.losses, seconds=self.seconds)
-        with atomic_write(Path(path)) as part:
-            save_file(
-                {k: v.cpu().contiguous() for k, v in tensors.items()}, part, metadata=dict(bestpapers=json.dumps(state))
-            )
-
-    def load(self, path: str | Path) -> None:
-        """Go on from a file of `save`. Raises ValueError if it was made with other settings or is damaged."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, "pt") as file:
-                state = json.loads((file.metadata() or {})["bestpapers"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dict
-            was, data, losses, seconds = (state[key] for key in ("train", "data", "losses", "seconds"))
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path} is no checkpoint of this program, or is damaged ({error}); delete it to start anew"
-            ) from error
-        for name, value in _settings(self.config).items():
-            if was.get(name) != value:
-                raise ValueError(
-                    f"{path} was trained with {name} = {was.get(name)}, this run has {value}; use another checkpoint file"
-                )
-        if data != self.data:
-            raise ValueError(f"{path} was trained on other photographs or labels; use another checkpoint file")
-        found = {name: tuple(t.shape) for name, t in tensors.items() if not name.startswith("adam.")}
-        if found != {name: tuple(p.shape) for name, p in self.named.items()}:
-            raise ValueError(f"{path} was trained with another model; use another checkpoint file")
-        with torch.no_grad():
-            for name, p in self.named.items():
-                p.copy_(tensors[name])
-                prefix = f"adam.{name}."
-                if moments := {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}:
-                    self.optimizer.state[p] = {k: v.to(self.device) for k, v in moments.items()}
-        self.losses, self.seconds = losses, seconds
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        self.losses = state["losses"]
 
 
 def learning_rate(config: TrainConfig, number: int) -> float:
@@ -361,70 +267,3 @@ def distinct(labels: Sequence[Taxon]) -> tuple[Taxon, ...]:
 def text_of(arm: str) -> str:
     """What captions say in an arm: its text type, or "mixed" (also for classifiers, which do not ask)."""
     return arm if arm in TEXT_TYPES else "mixed"
-
-
-def _digest(photos: Photos) -> str:
-    """A fingerprint of photographs and labels."""
-    digest = hashlib.sha256(photos.images.cpu().contiguous().numpy().data)
-    digest.update(photos.species.cpu().numpy().tobytes())
-    digest.update(json.dumps([(*label.path, label.common_name) for label in photos.labels]).encode())
-    return digest.hexdigest()[:16]
-
-
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    """What decides the result of a run; how often it is saved does not."""
-    return {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "backend")}
-
-
-@contextmanager
-def processes() -> Iterator[Any]:
-    """The group of the processes that torchrun started, or None if it did not."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield None
-        return
-    cuda = device().type == "cuda"
-    if cuda:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield dist.group.WORLD
-    finally:
-        dist.destroy_process_group()
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train one model on the 92 seen species of a world, print its scores, and save it as open_clip does."""
-    from .evaluate import Setting, material, score
-    from .formats import save_local
-    from .model import ARMS, Config, build, expand
-
-    parser = argparse.ArgumentParser(prog="python -m bestpapers.bioclip.train", description=main.__doc__)
-    parser.add_argument("--arm", choices=ARMS, default="mixed", help="text type, mixture or classifier")
-    parser.add_argument("--seed", type=int, default=0, help="of the world, the split, the start and the batches")
-    parser.add_argument("--steps", type=int, default=TrainConfig.steps)
-    parser.add_argument("--size", type=int, default=Config.image_size, help="side of the photographs, pixels")
-    parser.add_argument("--patch", type=int, default=Config.patch_size, help="side of a patch, pixels")
-    parser.add_argument("--per-species", type=int, default=40, help="photographs of each species")
-    parser.add_argument("--null", action="store_true", help="the world without inheritance")
-    parser.add_argument("--checkpoint", help="file to go on from after an interruption")
-    parser.add_argument("--out", help="folder for open_clip_config.json and open_clip_model.safetensors")
-    options = parser.parse_args(arguments)
-
-    with processes() as group:
-        config = Config(image_size=options.size, patch_size=options.patch)
-        setting = Setting(world=World(inherit=not options.null), per_species=options.per_species, model=config)
-        data = material(setting, options.seed)
-        labels = distinct(data.photos.labels)
-        model, tokenizer = build(options.arm, config, labels, (*data.exam.taxa, *labels), options.seed)
-        settings = TrainConfig(text=text_of(options.arm), steps=options.steps, seed=options.seed)
-        trainer = Trainer(model.to(device()), data.photos, settings, tokenizer, options.checkpoint, group)
-        trainer.run(desc=options.arm)
-    if trainer.rank == 0:
-        for name, value in score(model, tokenizer, data.exam, options.arm).items():
-            print(f"{name:24} {value:.3f}")
-        if options.out and tokenizer is not None:
-            save_local(expand(model, tokenizer), options.out, model.config.open_clip())
-
-
-if __name__ == "__main__":
-    main()

@@ -8,6 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
+def _never() -> bool:
+    return False
+
+
+asked_to_stop: Callable[[], bool] = (
+    _never  # in a process of `lab.runs`: whether the one that waits for it was interrupted
+)
+
+
 @contextmanager
 def interrupts_wait() -> Iterator[Callable[[], bool]]:
     """Hold back the first Ctrl-C (or a polite request to end, SIGTERM); the function given says whether one came.
@@ -16,7 +25,7 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
     once. Only the main thread gets signals; in others nothing changes.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
+        yield asked_to_stop
         return
     came = False
 
@@ -28,7 +37,7 @@ def interrupts_wait() -> Iterator[Callable[[], bool]]:
 
     before = {number: signal.signal(number, first) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: came
+        yield lambda: came or asked_to_stop()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

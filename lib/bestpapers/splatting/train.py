@@ -1,4 +1,4 @@
-"""Train a cloud of Gaussians on images: a plain loop, resumable, with the constants of the authors' code.
+"""Train a cloud of Gaussians on images: one step, with the constants of the authors' code. The loop is `lab.training`'s.
 
 Order inside one iteration (as there): learning rate, degree of colour, render, loss, backward, densify and prune, opacity
 reset, 3D filter, Adam step.
@@ -7,19 +7,16 @@ reset, 3D filter, Adam step.
 from __future__ import annotations
 
 import hashlib
-import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..course.interrupts import interrupts_wait
-from ..course.progress import progress
-from ..lab.files import atomic_write
 from ..lab.images import psnr, ssim
+from ..lab.training import Training
 from .cameras import Camera, stack
 from .data import Views
 from .density import DensityConfig, DensityControl
@@ -71,18 +68,22 @@ def loss_fn(image: Tensor, truth: Tensor, ssim_weight: float = 0.2) -> Tensor:
     return (1 - ssim_weight) * l1 + ssim_weight * (1 - ssim(image, truth))
 
 
-class Trainer:
+class Trainer(Training):
     """One training run: the model, the images, and everything that a resumed run needs to go on as if never interrupted.
 
     views: training images by width, as `data.Dataset.train`; the largest is the full size. Images of one entry may differ in
     size (photographs upright and across). checkpoint: a file to write to every `checkpoint_every` iterations, when interrupted,
-    and at the end; if it exists, the run goes on from there.
+    and at the end; if it exists, the run goes on from there. A row of the history has iteration, loss, psnr, count, seconds.
     """
+
+    DATA = "images or cameras"
+    model: Gaussians
+    config: TrainConfig
 
     def __init__(
         self, model: Gaussians, views: dict[int, Views], config: TrainConfig, checkpoint: str | Path | None = None
     ):
-        self.model, self.config = model, config
+        super().__init__(model, config, config.iterations, checkpoint)
         device = model.means.device
         ordered = [views[width] for width in sorted(views, reverse=True)]
         self.scales = [(v.to(device), [stack([camera], device) for camera in v.cameras]) for v in ordered]
@@ -93,52 +94,12 @@ class Trainer:
         self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.queues: list[list[int]] = [[] for _ in self.scales]  # views still to come in this pass, per size
-        self.iteration, self.history = 0, []  # type: int, list[dict[str, float]]
         self.density = None
         if config.density is not None:
             self.density = DensityControl(model, self.optimizer, self.extent, config.density)
         model.sh_active = 0
         model.update_filter(self.cameras)
-        self.checkpoint = Path(checkpoint) if checkpoint else None
-        self.data = _digest(ordered) if checkpoint else ""
-        if self.checkpoint and self.checkpoint.exists():
-            self.load(self.checkpoint)
-
-    def run(
-        self,
-        until: int | None = None,
-        desc: str = "train",
-        quiet: bool = False,
-        after: Callable[[Trainer], None] | None = None,
-    ) -> list[dict[str, float]]:
-        """Train up to iteration `until` (default: the configured number). Returns the history: iteration, loss, psnr, count,
-        seconds, one row every 50 iterations. `after` is called at the end of each iteration, to show a preview for example.
-
-        Ctrl-C lets the iteration end, saves the checkpoint, if there is one, and raises KeyboardInterrupt; the model stays
-        usable. A second Ctrl-C stops at once, without saving.
-        """
-        until = until or self.config.iterations
-        start = time.perf_counter() - (self.history[-1]["seconds"] if self.history else 0.0)
-        bar = progress(range(self.iteration, until), desc=desc, disable=quiet)
-        with interrupts_wait() as interrupted:
-            for _ in bar:
-                loss, image, truth = self.step()
-                if self.iteration % 50 == 0 or self.iteration == until:
-                    quality = psnr(image.detach().clamp(0, 1), truth).item()
-                    row = dict(iteration=self.iteration, loss=loss.item(), psnr=quality, count=len(self.model))
-                    self.history.append(row | dict(seconds=time.perf_counter() - start))
-                    bar.set_postfix(loss=f"{row['loss']:.4f}", psnr=f"{quality:.2f} dB", count=len(self.model))
-                if after:
-                    after(self)
-                if interrupted():
-                    break
-                if self.checkpoint and self.iteration % self.config.checkpoint_every == 0:
-                    self.save(self.checkpoint)
-            if self.checkpoint:
-                self.save(self.checkpoint)
-        if interrupted():
-            raise KeyboardInterrupt
-        return self.history
+        self.resume()
 
     def step(self) -> tuple[Tensor, Tensor, Tensor]:
         """One iteration on one view. Returns the loss, the rendered image and its truth."""
@@ -188,77 +149,44 @@ class Trainer:
             queue.extend(torch.randperm(len(self.scales[scale][0]), generator=self.generator).tolist())
         return scale, queue.pop()
 
-    def save(self, path: str | Path) -> None:
-        """Write the run to one safetensors file (tensors, and a JSON header with everything else), whole or not at all."""
-        from safetensors.torch import save_file
+    def row(self, result: tuple[Tensor, Tensor, Tensor]) -> dict[str, float]:
+        loss, image, truth = result
+        quality = psnr(image.detach().clamp(0, 1), truth).item()
+        return dict(loss=loss.item(), psnr=quality, count=len(self.model))
 
-        tensors = {name: p.detach() for name, p in self.model.named_parameters()}
-        tensors["phi"], tensors["generator"] = self.model.phi, self.generator.get_state()
-        for group in self.optimizer.param_groups:
-            for key, value in self.optimizer.state.get(group["params"][0], {}).items():
-                tensors[f"adam.{group['name']}.{key}"] = value
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | asdict(self.model.config)
+
+    def digest(self) -> str:
+        digest = hashlib.sha256()
+        for views, _ in self.scales:
+            for i, camera in enumerate(views.cameras):
+                image = views.images[i].cpu().contiguous()
+                digest.update(camera.viewmat.tobytes() + camera.K.tobytes() + repr(tuple(image.shape)).encode())
+                digest.update(image.numpy().tobytes())
+        return digest.hexdigest()
+
+    def tensors(self) -> dict[str, Tensor]:
+        tensors = dict(generator=self.generator.get_state())
         if self.density:
-            tensors |= {"density.gradient": self.density.gradient, "density.seen": self.density.seen}
-        state = dict(
-            iteration=self.iteration, history=self.history, queues=self.queues, sh_active=self.model.sh_active,
-            model=asdict(self.model.config), train=_settings(self.config), data=self.data,
-        )  # fmt: skip
-        with atomic_write(Path(path)) as part:
-            save_file(
-                {k: v.contiguous().cpu() for k, v in tensors.items()}, part, metadata=dict(bestpapers=json.dumps(state))
-            )
+            tensors |= dict(gradient=self.density.gradient, seen=self.density.seen)
+        return tensors
 
-    def load(self, path: str | Path) -> None:
-        """Go on from a file of `save`. Raises ValueError if it was made with other settings or is damaged."""
-        from safetensors import SafetensorError, safe_open
+    def state(self) -> dict[str, Any]:
+        return dict(queues=self.queues, sh_active=self.model.sh_active)
 
-        try:
-            with safe_open(path, "pt") as file:
-                state = json.loads((file.metadata() or {})["bestpapers"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dict
-        except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path} is no checkpoint of this program, or is damaged ({error}); delete it to start anew"
-            ) from error
-        mine = dict(model=json.loads(json.dumps(asdict(self.model.config))), train=_settings(self.config))
-        for part, settings in mine.items():
-            for name, value in settings.items():
-                if state[part].get(name) != value:
-                    was = state[part].get(name)
-                    raise ValueError(
-                        f"{path} was trained with {name} = {was}, this run has {value}; use another checkpoint file"
-                    )
-        if state.get("data") != self.data:
-            raise ValueError(f"{path} was trained on other images or cameras; use another checkpoint file")
-        parameters = {name: tensors[name].to(self.model.means) for name, _ in self.model.named_parameters()}
+    def adopt(self, tensors: dict[str, Tensor]) -> None:
+        """As many Gaussians as there are in the file: density control has made some and removed some."""
         for group in self.optimizer.param_groups:
             name = group["name"]
             self.optimizer.state.pop(group["params"][0], None)
-            group["params"][0] = torch.nn.Parameter(parameters[name])
+            group["params"][0] = torch.nn.Parameter(tensors[name].to(self.model.means))
             setattr(self.model, name, group["params"][0])
-            prefix = f"adam.{name}."
-            if moments := {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}:
-                self.optimizer.state[group["params"][0]] = {k: v.to(self.model.means) for k, v in moments.items()}
         self.model.phi = tensors["phi"].to(self.model.means)
-        self.model.sh_active = state["sh_active"]
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.generator.set_state(tensors["generator"])
+        self.queues, self.model.sh_active = state["queues"], state["sh_active"]
         if self.density:
-            self.density.gradient = tensors["density.gradient"].to(self.model.means)
-            self.density.seen = tensors["density.seen"].to(self.model.means)
-        self.iteration, self.history, self.queues = state["iteration"], state["history"], state["queues"]
-
-
-def _digest(views: Sequence[Views]) -> str:
-    """A fingerprint of the training data: cameras and images."""
-    digest = hashlib.sha256()
-    for v in views:
-        for i, camera in enumerate(v.cameras):
-            image = v.images[i].cpu().contiguous()
-            digest.update(camera.viewmat.tobytes() + camera.K.tobytes() + repr(tuple(image.shape)).encode())
-            digest.update(image.numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _settings(config: TrainConfig) -> dict:
-    """What decides the result of a run; how often it is saved does not."""
-    return {k: v for k, v in asdict(config).items() if k not in ("checkpoint_every", "backend")}
+            self.density.gradient = tensors["gradient"].to(self.model.means)
+            self.density.seen = tensors["seen"].to(self.model.means)

@@ -37,8 +37,9 @@ fishes. Users of public label lists have missed the goldfish for another reason:
 def captions(ranks: Sequence[str], common_name: str) -> dict[str, str]:
     """The five captions of a species.
 
-    ranks: kingdom, phylum, class, order, family, genus, epithet; "" where one is missing
-    common_name: "" if there is none -> {"com": ..., "sci": ..., "taxon": ..., "sci_com": ..., "taxon_com": ...}
+    ranks: kingdom, phylum, class, order, family, genus, epithet; "" where one is
+    missing; common_name: "" if there is none
+    -> {"com": ..., "sci": ..., "taxon": ..., "sci_com": ..., "taxon_com": ...}
     """
     taxonomic = " ".join(name for name in ranks if name)
     scientific = " ".join(name for name in ranks[5:] if name) if ranks[5] else taxonomic

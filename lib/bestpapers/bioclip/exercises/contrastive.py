@@ -31,12 +31,17 @@ At 32,768 pairs the two matrices of logits are the largest thing in memory. `ker
 
 
 def contrastive(
-    images: Tensor, texts: Tensor, all_images: Tensor, all_texts: Tensor, scale: Tensor, first: int
+    images: Tensor,
+    texts: Tensor,
+    all_images: Tensor,
+    all_texts: Tensor,
+    scale: Tensor,
+    first: int,
 ) -> Tensor:
     """The loss of CLIP for b own pairs among all B.
 
-    images, texts [b, d] and all_images, all_texts [B, d], rows of length 1; scale [] = s; first: where the own pairs stand
-    -> loss [], natural logarithm, mean over the pairs
+    images, texts [b, d] and all_images, all_texts [B, d], rows of length 1; scale [];
+    first: where the own pairs stand -> loss [], natural logarithm, mean over the pairs
     """
     own = first + torch.arange(len(images))
     image_to_text = F.cross_entropy(scale * images @ all_texts.T, own)

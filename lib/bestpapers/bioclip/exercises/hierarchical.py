@@ -25,11 +25,15 @@ paper's rank weights, and whether its baselines began from CLIP's own parameters
 """
 
 
-def hierarchical(logits: Sequence[Tensor], targets: Tensor, weights: Sequence[float]) -> Tensor:
+def hierarchical(
+    logits: Sequence[Tensor],
+    targets: Tensor,
+    weights: Sequence[float],
+) -> Tensor:
     """The sum over ranks of w_r times cross-entropy.
 
-    logits: for each of R ranks [b, G_r], scores of its groups; targets [R, b]: numbers of the right groups, -100 where the
-    image has no name; weights: R numbers -> loss []
+    logits: for each of R ranks [b, G_r], scores of its groups; targets [R, b]: numbers
+    of the right groups, -100 where the image has no name; weights: R numbers -> loss []
     """
     total = logits[0].new_zeros(())
     for scores, target, weight in zip(logits, targets, weights, strict=True):

@@ -25,22 +25,26 @@ known to 0.2 either way at worst, however many images you test. Only more specie
 def intervals(right: Tensor, repeats: int, seed: int) -> tuple[float, float, float]:
     """The share of photographs that are right, with a 95 % interval over species.
 
-    right [S, n]: 1 or True for each of n photographs of S species that is right -> share, lower end, upper end
+    right [S, n]: 1 or True for each of n photographs of S species that is right
+    -> share, lower end, upper end
     """
     shares = right.double().mean(1)
     generator = torch.Generator().manual_seed(seed)
-    drawn = shares[torch.randint(len(shares), (repeats, len(shares)), generator=generator)].mean(1)
-    low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    anew = torch.randint(len(shares), (repeats, len(shares)), generator=generator)
+    ends = torch.tensor([0.025, 0.975], dtype=torch.float64)
+    low, high = shares[anew].mean(1).quantile(ends).tolist()
     return shares.mean().item(), low, high
 
 
 def run() -> None:
     """Two kinds of intervals for the same answers, for the cell of the solution."""
     generator = torch.Generator().manual_seed(0)
-    right = torch.rand(20, 20, generator=generator) < torch.rand(20, 1, generator=generator)
+    hits, easy = (torch.rand(20, n, generator=generator) for n in (20, 1))
+    right = hits < easy
     share, low, high = intervals(right, 4000, 0)
     _, one, other = evaluate.bootstrap(right, by="image")
-    print(f"{share:.2f} right; over species {low:.2f} to {high:.2f}, over photographs {one:.2f} to {other:.2f}")
+    print(f"{share:.2f} right; over species {low:.2f} to {high:.2f}, ", end="")
+    print(f"over photographs {one:.2f} to {other:.2f}")
     assert high - low > 2 * (other - one)
 
 

@@ -33,10 +33,16 @@ the longer string does. The paper's own test, 400 species that were taken out of
 """
 
 
-def leak_free_split(paths: Sequence[tuple[str, ...]], seed: int, n_u1: int, n_genera: int) -> dict[str, list[int]]:
+def leak_free_split(
+    paths: Sequence[tuple[str, ...]],
+    seed: int,
+    n_u1: int,
+    n_genera: int,
+) -> dict[str, list[int]]:
     """Three parts of the species, none of which leaks.
 
-    paths: of all species, seven names from kingdom to epithet -> {"seen": [...], "u1": [...], "u2": [...]}, their numbers
+    paths: of all species, seven names from kingdom to epithet
+    -> {"seen": [...], "u1": [...], "u2": [...]}, their numbers
     """
     rng = random.Random(seed)
     genera = sorted({path[:6] for path in paths})

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ...course.checks import Checker, close, true
-from .. import data, evaluate, model, train
+from .. import data, evaluate, experiments, model, train
 from ..taxa import Taxon, taxa
 from ..taxonomy import Rank
 
@@ -40,15 +40,20 @@ decide a large difference, not a small one; [3_reproduce](3_reproduce.ipynb) has
 
 
 def null_world(
-    images: Tensor, texts: Tensor, scale: float, taxa: Sequence[Taxon], split: data.Split
+    images: Tensor,
+    texts: Tensor,
+    scale: float,
+    taxa: Sequence[Taxon],
+    split: data.Split,
 ) -> dict[str, tuple[float, float, float, float]]:
     """Zero-shot on unseen species, beside chance.
 
-    images [S, n, D] and texts [S, D] of all species, length 1; split.u1 and split.u2: numbers of the unseen species
+    images [S, n, D] and texts [S, D] of all species, length 1; split.u1 and split.u2:
+    numbers of the unseen species
     -> {"u1": (chance, accuracy, lower end, upper end), "u2": the same by genus}
     """
-    found = {}
-    for part, members, rank in (("u1", split.u1, Rank.SPECIES), ("u2", split.u2, Rank.GENUS)):
+    found, parts = {}, {"u1": (split.u1, Rank.SPECIES), "u2": (split.u2, Rank.GENUS)}
+    for part, (members, rank) in parts.items():
         right = evaluate.zero_shot(images, texts, scale, taxa, members, rank)
         answers = {taxa[i].path[: rank + 1] for i in members}
         found[part] = (1 / len(answers), *evaluate.bootstrap(right))
@@ -58,18 +63,21 @@ def null_world(
 def run() -> None:
     """The experiment itself, for the cell of the solution: 100 steps of training in each world."""
     small = train.TrainConfig(text="taxon", steps=100, warmup=20, backend="reference")
-    for inherit in (True, False):
-        setting = evaluate.Setting(world=data.World(inherit=inherit), per_species=10, test_per_species=10)
-        world = evaluate.material(setting, seed=0)
-        species, split = world.exam.taxa, world.exam.split
-        clip, tokenizer = model.build("taxon", setting.model, train.distinct(world.photos.labels), species)
+    for kind, inherit in (("inherited", True), ("null world", False)):
+        own = data.World(inherit=inherit)
+        setting = experiments.Setting(world=own, per_species=10, test_per_species=10)
+        world = experiments.material(setting, seed=0)
+        species, split = world.test.taxa, world.test.split
+        labels = train.distinct(world.photos.labels)
+        clip, tokenizer = model.build("taxon", setting.model, labels, species)
         train.Trainer(clip, world.photos, small, tokenizer).run(quiet=True)
         texts = evaluate.text_table(clip, tokenizer, species)["taxon"]
         scale = clip.logit_scale.exp().item()
-        for part, row in null_world(evaluate.image_table(clip, world.exam), texts, scale, species, split).items():
-            chance, share, low, high = row
-            kind = "inherited" if inherit else "null world"
-            print(f"{kind:10} {part}: {share:.2f} ({low:.2f} to {high:.2f}), chance {chance:.3f}")
+        images = evaluate.image_table(clip, world.test)
+        found = null_world(images, texts, scale, species, split)
+        for part, (chance, share, low, high) in found.items():
+            interval = f"{low:.2f} to {high:.2f}"
+            print(f"{kind:10} {part}: {share:.2f} ({interval}), chance {chance:.3f}")
             assert low > chance if inherit else low <= chance
 
 

@@ -34,7 +34,8 @@ which sees all. [3_reproduce](3_reproduce.ipynb) asks whether the mask helps.
 def prefix(model: Any, tokenizer: Any, a: str, b: str) -> tuple[int, float]:
     """How far two captions agree, in tokens and in states.
 
-    -> number of tokens that they share from the start on, largest absolute difference of their states on these
+    -> number of tokens that they share from the start on, largest absolute difference
+    of their states on these
     """
     tokens = tokenizer([a, b])
     differ = (tokens[0] != tokens[1]).nonzero()

@@ -26,11 +26,15 @@ else: it was trained on species, and a bare family name is a caption that it has
 """
 
 
-def roll_up(probabilities: Tensor, paths: Sequence[tuple[str, ...]], rank: int) -> dict[tuple[str, ...], Tensor]:
+def roll_up(
+    probabilities: Tensor,
+    paths: Sequence[tuple[str, ...]],
+    rank: int,
+) -> dict[tuple[str, ...], Tensor]:
     """Sum the probabilities of species into groups.
 
-    probabilities [N, S] of N photographs; paths: of the S species, seven names each, "" where one is missing; rank 0 to 6
-    -> {path down to the rank: [N]}
+    probabilities [N, S] of N photographs; paths: of the S species, seven names each,
+    "" where one is missing; rank 0 to 6 -> {path down to the rank: [N]}
     """
     groups: dict[tuple[str, ...], Tensor] = {}
     for path, column in zip(paths, probabilities.T, strict=True):

@@ -27,17 +27,19 @@ comes as often as a common one is a *choice* of this sampler: the model no longe
 def sampler(species: Tensor, batch: int, step: int) -> Tensor:
     """The photographs of a training step, no two of one species.
 
-    species [N]: the number of the species that each photograph shows -> numbers of photographs [batch]
+    species [N]: the number of the species that each photograph shows
+    -> numbers of photographs [batch]
     Raises ValueError if there are fewer species than `batch`.
     """
     generator = torch.Generator().manual_seed(step)
     kinds = species.unique()
     if batch > len(kinds):
-        raise ValueError(f"a batch of {batch} needs as many species, there are {len(kinds)}")
+        raise ValueError(f"want {batch} species for the batch, there are {len(kinds)}")
     chosen = []
     for kind in kinds[torch.randperm(len(kinds), generator=generator)[:batch]]:
         photographs = (species == kind).nonzero()[:, 0]
-        chosen.append(photographs[torch.randint(len(photographs), (), generator=generator)])
+        one = torch.randint(len(photographs), (), generator=generator)
+        chosen.append(photographs[one])
     return torch.stack(chosen)
 
 
@@ -47,7 +49,8 @@ def run() -> None:
     expected = B - N * (1 - (1 - 1 / N) ** B)
     draws = torch.randint(N, (1000, B), generator=torch.Generator().manual_seed(0))
     found = sum(B - len(draw.unique()) for draw in draws) / 1000
-    print(f"twins in a batch of {B} drawn at random from {N} species: {expected:.1f} expected, {found:.1f} found")
+    print(f"twins in a batch of {B} drawn at random from {N} species:")
+    print(f"{expected:.1f} expected, {found:.1f} found")
     assert abs(found - expected) < 0.5
 
 

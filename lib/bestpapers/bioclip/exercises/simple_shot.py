@@ -32,7 +32,8 @@ examples, and whoever takes it from the test images looks at the test.
 def simple_shot(support: Tensor, test: Tensor, transform: str) -> Tensor:
     """Nearest class by a few examples.
 
-    support [C, k, D]: k examples of each of C classes; test [N, D]; transform "L2N" or "CL2N" -> numbers of classes [N]
+    support [C, k, D]: k examples of each of C classes; test [N, D]; transform "L2N"
+    or "CL2N" -> numbers of classes [N]
     """
     if transform == "CL2N":
         mean = support.mean((0, 1))

@@ -35,7 +35,8 @@ depends on the image: without a common name, `com` and `sci` are the same string
 def text_mixing(texts: Sequence[dict[str, str]], step: int, mixing: str) -> list[str]:
     """One caption for each photograph of a step.
 
-    texts: of each photograph {type: caption}, all with the same types; mixing "batch" or "sample" -> as many captions
+    texts: of each photograph {type: caption}, all with the same types; mixing "batch"
+    or "sample" -> as many captions
     """
     rng, types = random.Random(step), list(texts[0])
     if mixing == "batch":

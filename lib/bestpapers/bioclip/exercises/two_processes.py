@@ -40,17 +40,30 @@ hides. Use both flags or neither.
 
 
 def two_processes(
-    images: Tensor, texts: Tensor, scale: Tensor, local_loss: bool, gather_with_grad: bool
+    images: Tensor,
+    texts: Tensor,
+    scale: Tensor,
+    local_loss: bool,
+    gather_with_grad: bool,
 ) -> tuple[float, Tensor]:
     """What training sees of a batch that all processes share.
 
-    images, texts [B, d]: the whole batch, the same in every process; B is a multiple of the number of processes
-    -> loss, averaged over processes; gradient of the image features [B, d] in that average
+    images, texts [B, d]: the whole batch, the same in every process; B is a multiple
+    of the number of processes -> loss, averaged over processes; gradient of the image
+    features [B, d] in that average
     """
     rank, world = dist.get_rank(), dist.get_world_size()
-    own, text = images.chunk(world)[rank].clone().requires_grad_(), texts.chunk(world)[rank]
-    flags = {"local_loss": local_loss, "gather_with_grad": gather_with_grad}
-    loss = contrastive_loss(own, text, scale, backend="reference", group=dist.group.WORLD, **flags)
+    own, text = (x.chunk(world)[rank].clone() for x in (images, texts))
+    own.requires_grad_()
+    loss = contrastive_loss(
+        own,
+        text,
+        scale,
+        backend="reference",
+        group=dist.group.WORLD,
+        local_loss=local_loss,
+        gather_with_grad=gather_with_grad,
+    )
     gradient = torch.autograd.grad(loss, own)[0]
     mean = loss.detach().clone()
     dist.all_reduce(mean)
@@ -62,7 +75,8 @@ def two_processes(
 def run() -> None:
     """The table of the four settings, for the cell of the solution."""
     print("local_loss  gather_with_grad  loss   length of gradient  cosine")
-    for (local, grad), (loss, length, cosine) in exercises.two_processes.table(two_processes).items():
+    rows = exercises.two_processes.table(two_processes)
+    for (local, grad), (loss, length, cosine) in rows.items():
         print(f"{local!s:11} {grad!s:17} {loss:.3f}  {length:18.2f}  {cosine:6.3f}")
 
 

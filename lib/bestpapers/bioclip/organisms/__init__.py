@@ -4,7 +4,7 @@ A family has a body plan (`vertebrates`, `invertebrates`, `plants`, `fungi`) wit
 `Look`. Fourteen inherited `Traits` bend that plan into a species. `render` draws a specimen: clean on plain ground, or
 as a photograph that varies in pose, turn, distance, background, light and noise, and is partly hidden now and then.
 
-The trees of life that give species their traits are the business of `bestpapers.bioclip.data`.
+The trees of life that give species their traits are the business of `bestpapers.bioclip.worlds`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 
 from ...course import plots
 from ...course.widgets import Widget
-from ..evaluate import Exam, image_table, probabilities
+from ..evaluate import TestSet, image_table, probabilities
 from ..model import embed_texts
 from ..taxa import RANKS, Taxon
 from ..taxonomy import TEXT_TYPES, Lineage, Rank, captions, lca_height, rollup
@@ -100,9 +100,9 @@ class Explorer(Widget):
     still_style = "width:52em;max-width:100%"
 
     taxa = traitlets.List(traitlets.List()).tag(sync=True)  # [S] of [seven ranks, common name, "seen" | "u1" | "u2"]
-    texts = traitlets.Bytes().tag(sync=True)  # [5, L, D] float16, little endian: the captions of labels_of(taxa)
-    photos = traitlets.Bytes().tag(sync=True)  # [S, D] float16: one photograph of each species
-    means = traitlets.Bytes().tag(sync=True)  # [S, D] float16: the mean over its photographs, length 1
+    texts = traitlets.Bytes().tag(sync=True, floats="<f2")  # [5, L, D]: the captions of labels_of(taxa)
+    photos = traitlets.Bytes().tag(sync=True, floats="<f2")  # [S, D]: one photograph of each species
+    means = traitlets.Bytes().tag(sync=True, floats="<f2")  # [S, D]: the mean over its photographs, length 1
     pictures = traitlets.Bytes().tag(sync=True)  # the photographs as one WebP
     scale = traitlets.Float().tag(sync=True)  # what cosines are multiplied by
     parts = traitlets.Dict(PARTS, read_only=True).tag(sync=True)
@@ -119,29 +119,29 @@ class Explorer(Widget):
     ).tag(sync=True)
 
     @classmethod
-    def of(cls, model: Any, tokenizer: Any, exam: Exam, pictures: Tensor | None = None, **traits: Any) -> Explorer:
+    def of(cls, model: Any, tokenizer: Any, test: TestSet, pictures: Tensor | None = None, **traits: Any) -> Explorer:
         """An explorer of what a model makes of the test photographs.
 
         model, tokenizer  a CLIP and its tokenizer, as for `model.embed_texts`
-        exam              photographs [S, n, H, W, 3] of all species of a table, all seven ranks known. The first of each is
+        test              photographs [S, n, H, W, 3] of all species of a table, all seven ranks known. The first of each is
                           the one that the reader sees; the mean embedding of all n is what the map compares
         pictures          the first photographs in another size, uint8 [S, h, h, 3]: what is shown, the model sees its own
         traits            where the reader starts, see the class
         """
-        if bad := [taxon.name for taxon in exam.taxa if not all(taxon.path)]:
+        if bad := [taxon.name for taxon in test.taxa if not all(taxon.path)]:
             raise ValueError(f"Explorer: a species needs all seven ranks, {bad[0]} lacks some")
-        pictures = exam.images[:, 0] if pictures is None else pictures
-        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or len(pictures) != len(exam.taxa):
+        pictures = test.images[:, 0] if pictures is None else pictures
+        if pictures.dtype != torch.uint8 or pictures.ndim != 4 or len(pictures) != len(test.taxa):
             raise ValueError(
-                f"Explorer: pictures must be uint8 [{len(exam.taxa)}, h, h, 3], "
+                f"Explorer: pictures must be uint8 [{len(test.taxa)}, h, h, 3], "
                 f"got {pictures.dtype} {list(pictures.shape)}"
             )
-        part = {i: name for name, members in exam.split.parts() for i in members}
-        texts = [captions(label) for label in labels_of(exam.taxa)]
+        part = {i: name for name, members in test.split.parts() for i in members}
+        texts = [captions(label) for label in labels_of(test.taxa)]
         kinds = [embed_texts(model, tokenizer, [text[kind] for text in texts]) for kind in TEXT_TYPES]
-        images = image_table(model, exam)
+        images = image_table(model, test)
         return cls(
-            taxa=[[*taxon.path, taxon.common_name, part[i]] for i, taxon in enumerate(exam.taxa)],
+            taxa=[[*taxon.path, taxon.common_name, part[i]] for i, taxon in enumerate(test.taxa)],
             texts=_halves(torch.stack(kinds)),
             photos=_halves(images[:, 0]),
             means=_halves(F.normalize(images.mean(1), dim=-1)),

@@ -44,7 +44,7 @@ function decode(value) {
   if (Array.isArray(value)) return value.map(decode);
   if (value === null || typeof value !== "object") return value;
   const keys = Object.keys(value);
-  if (keys.length === 1 && keys[0] === "b64") {
+  if (typeof value.b64 === "string") {
     const bytes = Uint8Array.from(atob(value.b64), (c) => c.charCodeAt(0));
     return new DataView(bytes.buffer);
   }

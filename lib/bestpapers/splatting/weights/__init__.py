@@ -1,24 +1,26 @@
 """The wing's small trained models, and how they were made.
 
-    python -m bestpapers.splatting.weights          # trains them again, about two minutes on two cores
+    python -m bestpapers.splatting weights            # trains them again, about two minutes on two cores
+    python -m bestpapers.splatting weights --verify   # are the files those of the card?
 
-Each of `METHODS` is the wheel scene after single-scale training with one method. Beside the files lies card.json: settings,
-hash of the training images, and the scores that a test measures again.
+Each of `METHODS` is the wheel scene after single-scale training with one method. Beside the files lies card.json, see
+`lab.weights`: a test measures its scores again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...lab.files import write_file
+from ...lab.weights import arguments
 
 if TYPE_CHECKING:
+    import argparse
+
     from ..data import Dataset
-    from ..evaluate import Run
     from ..model import Gaussians
+
+__all__ = ["arguments", "data_hash", "dataset", "load", "run", "train"]
 
 HERE = Path(__file__).parent
 METHODS = ("3dgs", "ewa", "mip")
@@ -42,28 +44,41 @@ def dataset() -> Dataset:
     return make_dataset(**DATA)  # type: ignore[arg-type]
 
 
-def data_hash(data: Dataset) -> str:
+def data_hash(data: Dataset) -> dict[str, str]:
     """Hash of the training images as 8-bit values: tells whether two machines trained on the same data."""
+    from ...lab.runs import fingerprint
+
     images = data.train[max(data.train)].images
-    return hashlib.sha256((images.clamp(0, 1) * 255).round().byte().numpy().tobytes()).hexdigest()[:16]
+    return dict(training=fingerprint((images.clamp(0, 1) * 255).round().byte()))
 
 
 def train() -> None:
     """Train all of them and write the files and the card."""
-    from ..evaluate import compare
+    from ...lab.weights import Card
+    from ..experiments import compare
     from ..train import TrainConfig
 
     config = TrainConfig(density=None, **TRAINING)  # type: ignore[arg-type]
-    runs: list[Run] = compare(lambda _: dataset(), METHODS, [DATA["seed"]], config, desc="weights")  # type: ignore[list-item]
+    runs = compare(lambda _: dataset(), METHODS, [DATA["seed"]], config, desc="weights")  # type: ignore[list-item]
     for run in runs:
         run.model.save(HERE / f"{run.method}.safetensors")
-    card = dict(
-        command="python -m bestpapers.splatting.weights",
+    psnr = {run.method: {str(w): round(s["psnr"], 2) for w, s in run.scores.items()} for run in runs}
+    Card.of(
+        HERE,
+        [f"{method}.safetensors" for method in METHODS],
+        command="python -m bestpapers.splatting weights",
         data=DATA,
-        training=TRAINING,
         data_hash=data_hash(dataset()),
-        psnr={run.method: {str(w): round(s["psnr"], 2) for w, s in run.scores.items()} for run in runs},
-        gaussians=len(runs[0].model),
-    )
-    write_file(HERE / "card.json", (json.dumps(card, indent=1) + "\n").encode())
-    print(json.dumps(card["psnr"], indent=1))
+        settings=dict(methods=METHODS, training=TRAINING),
+        scores=dict(psnr=psnr),
+        size=dict(gaussians=len(runs[0].model)),
+    ).write(HERE)
+
+
+def run(options: argparse.Namespace) -> int:
+    from ...lab.weights import verify
+
+    if options.verify:
+        return verify(HERE)
+    train()
+    return 0

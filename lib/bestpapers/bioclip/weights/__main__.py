@@ -1,5 +1,0 @@
-"""Train the wing's small model again: python -m bestpapers.bioclip.weights"""
-
-from . import train
-
-train()

@@ -1,0 +1,6 @@
+"""pytest reads this when it runs the notebooks (`pytest --nbval`).
+
+Outputs are compared as scripts/nbval_numbers.py says.
+"""
+
+from nbval_numbers import pytest_collection_modifyitems  # noqa: F401
