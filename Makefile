@@ -4,7 +4,7 @@ PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
 
-.PHONY: help venv book test execute serve lab bench clean
+.PHONY: help venv book test execute serve lab bench assignment clean
 
 help:
 	@echo "make book      build the site into _build/html (re-runs the notebooks whose code or library changed)"
@@ -13,6 +13,7 @@ help:
 	@echo "make serve     serve the site on this machine (PORT=8000)"
 	@echo "make lab       open JupyterLab on the first notebook"
 	@echo "make bench     run the benchmarks; results in benchmarks/results/"
+	@echo "make assignment   hand out the exercises by nbgrader (WING=splatting EXERCISES=5.1,5.4 OUT=folder)"
 	@echo "make clean     remove what was built (not .venv)"
 
 venv:
@@ -41,7 +42,11 @@ lab: venv
 
 bench: venv
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done
-	@echo "The results are in benchmarks/results/, one JSON for each benchmark and machine."
+	@echo "The results are in benchmarks/results/, one JSON for each benchmark and machine. The pages keep the figures of the machine"
+	@echo "that benchmarks/_results.py names; the page on the kernels lists all machines."
+
+assignment: venv
+	@$(RUN) scripts/exercises.py --assignment $(if $(OUT),--out "$(OUT)") $(if $(EXERCISES),--only "$(EXERCISES)") $(WING)
 
 clean:
 	rm -rf _build .mypy_cache .ruff_cache .pytest_cache

@@ -37,7 +37,8 @@ from _results import machine, write
 from textbook import rasterization as textbook
 
 from bestpapers.kernels import dispatch
-from bestpapers.kernels.rasterize import cpu, rasterization, reference, rules
+from bestpapers.kernels.rasterize import rasterization, reference, rules
+from bestpapers.kernels.rasterize.tiles.cpu import bin_tiles
 from bestpapers.splatting.train import loss_fn
 
 SHAPES = [(1_000, 128), (2_000, 96), (20_000, 256), (100_000, 800), (200_000, 1024)]  # Gaussians, pixels per side
@@ -255,7 +256,7 @@ def count_pairs(scene: dict) -> int:
     scene = {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in scene.items()}
     meta = rasterization(**scene, **SETTINGS, backend="numba").meta
     arrays = (meta[k] for k in ("means2d", "conics", "opacities", "depths"))
-    return len(cpu.bin_tiles(*arrays, scene["width"], scene["height"]).owner)
+    return len(bin_tiles(*arrays, scene["width"], scene["height"]).owner)
 
 
 def measure(shapes: list[tuple[int, int]], training_shape: tuple[int, int], seconds: float) -> list[dict]:
@@ -350,11 +351,11 @@ def ratios(rows: list[dict]) -> list[dict]:
     return out
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two small shapes, three runs each")
     parser.add_argument("--out", type=Path, help="where to write the results (default: benchmarks/results/)")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     shapes, training_shape = (QUICK, QUICK[0]) if options.quick else (SHAPES, TRAINING_SHAPE)
 
     about = machine()

@@ -19,19 +19,20 @@ import torch
 from numba import njit, prange
 
 from bestpapers.kernels import rasterize
-from bestpapers.kernels.rasterize import cpu, rules
+from bestpapers.kernels.rasterize import rules
+from bestpapers.kernels.rasterize.harmonics import cpu as harmonics
+from bestpapers.kernels.rasterize.project import cpu as project
+from bestpapers.kernels.rasterize.tiles import cpu as tiles
 
 TILE, ALPHA_MIN, ALPHA_MAX = rules.TILE, np.float32(rules.ALPHA_MIN), np.float32(rules.ALPHA_MAX)
 T_MIN, HALF, ONE = np.float32(rules.TRANSMITTANCE_MIN), np.float32(0.5), np.float32(1)
 _NUMBA = dict(parallel=True, cache=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})  # as the library
 
-project_forward, project_backward = cpu.project_forward, cpu.project_backward
-harmonics_forward, harmonics_backward = cpu.harmonics_forward, cpu.harmonics_backward
-
 
 def rasterization(**arguments):
     """The library's `rasterization` with the compositing of this file."""
-    with mock.patch.object(rasterize, "_compiled", return_value=rasterize._Compiled(sys.modules[__name__])):
+    here = sys.modules[__name__]
+    with mock.patch.object(rasterize, "_compiled", return_value=rasterize._Compiled(project, harmonics, here, here)):
         return rasterize.rasterization(**arguments, backend="numba")
 
 
@@ -43,25 +44,25 @@ class Lists:
 
 
 def bin_tiles(means2d, conics, opacities, depths, width, height):
-    return Lists(cpu.bin_tiles(means2d, conics, opacities, depths, width, height), (len(depths), height, width))
+    return Lists(tiles.bin_tiles(means2d, conics, opacities, depths, width, height), (len(depths), height, width))
 
 
 def _flat(means2d, conics, colors, opacities):
     return [t.detach().flatten(0, 1).numpy() for t in (means2d, conics, colors, opacities)]
 
 
-def composite_forward(means2d, conics, colors, opacities, lists, width, height):
+def forward(means2d, conics, colors, opacities, lists, width, height):
     image = np.empty((*lists.light.shape, colors.shape[-1]), np.float32)
     splats = _flat(means2d, conics, colors, opacities)
     _forward(*splats, lists.tiles.start, lists.tiles.owner, image, lists.light, lists.last)
     return torch.from_numpy(image), torch.from_numpy(1 - lists.light)
 
 
-def composite_backward(means2d, conics, colors, opacities, lists, width, height, image, alpha, g_image, g_alpha):
+def backward(means2d, conics, colors, opacities, lists, width, height, image, alpha, g_image, g_alpha):
     splats = _flat(means2d, conics, colors, opacities)
     total = np.zeros((numba.get_num_threads(), len(splats[0]), 6 + colors.shape[-1]), np.float32)
-    tiles, grads = lists.tiles, (g_image.numpy(), g_alpha.numpy())
-    _backward(*splats, tiles.start, tiles.owner, *grads, lists.light, lists.last, total)
+    pairs, grads = (lists.tiles.start, lists.tiles.owner), (g_image.numpy(), g_alpha.numpy())
+    _backward(*splats, *pairs, *grads, lists.light, lists.last, total)
     total = torch.from_numpy(total.sum(0)).reshape(*opacities.shape, -1)
     return total[..., :2], total[..., 2:5], total[..., 6:], total[..., 5]
 

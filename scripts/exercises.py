@@ -1,8 +1,12 @@
-"""Write notebooks/<wing>/5_exercises.ipynb from the exercises of the wing's library.
+"""Write notebooks/<wing>/5_exercises.ipynb from the exercises of the wing's library, and editions of it for a class.
 
     python scripts/exercises.py                 every wing that has exercises
     python scripts/exercises.py WING ...        these
     python scripts/exercises.py --check         write nothing; exit 1 and say which notebooks differ from their source
+    python scripts/exercises.py --student       an edition without solutions: OUT/<wing>/5_exercises_student.ipynb
+    python scripts/exercises.py --teacher       one with each solution and its note under its task: 5_exercises_teacher.ipynb
+    python scripts/exercises.py --assignment    a course for nbgrader: OUT/source/<wing>/5_exercises.ipynb with solutions,
+                                                from which nbgrader makes OUT/release/<wing>/5_exercises.ipynb without
 
 A wing's exercises are the package bestpapers.<wing>.exercises. It has EXERCISES (a tuple of modules, in order), OPENING,
 IMPORTS and CLOSING (the source of the first cells and the last). A module holds one exercise:
@@ -14,7 +18,8 @@ IMPORTS and CLOSING (the source of the first cells and the last). A module holds
     HINT, NOTE      what helps; what to learn from the solution
     run             optional: a function whose body the solution's cell runs after the checker
 
-A notebook that changes loses its outputs: run it through scripts/execute.py afterwards.
+OPENING has the places {time} and {solutions}: how long it takes, and where the solutions are in this edition. The notebook
+of the book that changes loses its outputs: run it through scripts/execute.py afterwards.
 """
 
 from __future__ import annotations
@@ -22,10 +27,16 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import importlib.util
 import inspect
 import itertools
+import os
+import posixpath
+import re
+import subprocess
 import sys
 import textwrap
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +48,36 @@ from stored import ROOT
 
 NOTEBOOK = "5_exercises"
 LEVELS = ("core", "challenge")
+
+EDITIONS = {
+    "book": "Solutions stand at the end, folded too.",
+    "student": "Hand in the whole notebook.",
+    "teacher": "**This is the teacher's edition: the solution stands below each task.**",
+    "nbgrader": "The checker has a cell of its own below yours: run it too.",
+}
+"""Where the solutions are in each edition, or what else to do there: the text for {solutions} in OPENING."""
+
+CHECKER_POINTS, REASONS_POINTS = 3, 7
+"""What an exercise is worth: the rubric of the pages for teachers."""
+
+REASONS = """\
+**In your own words:** why is it so, and where does it break? Which input of your own did you choose to break it,
+and what came of it?
+
+### BEGIN SOLUTION
+{note}
+### END SOLUTION"""
+
+CONFIG = """\
+# Read by nbgrader, whose commands are run in this folder.
+c = get_config()
+c.CourseDirectory.course_id = "bestpapers"
+c.ClearSolutions.code_stub = {"python": "raise NotImplementedError  # your code here"}
+c.ClearSolutions.text_stub = "*Your answer here.*"
+c.Execute.timeout = 600  # seconds for a cell: some checkers train
+"""
+
+RELATIVE = re.compile(r"\]\(((?!https?:)[^()\s]+\.(?:ipynb|md)(?:#[^()\s]*)?)\)")
 
 
 class ExerciseError(Exception):
@@ -65,9 +106,29 @@ class Exercise:
         return f"exercises.{self.name}.check({self.name})"
 
     @property
-    def words(self) -> str:
-        """Level, time and difficulty in a line."""
-        return f"{self.level} · {self.minutes} min · difficulty {self.difficulty} of 3"
+    def cell(self) -> str:
+        """The id of its first code cell; the ids of its other cells begin with it."""
+        return f"exercises-{self.name.replace('_', '-')}"
+
+    @property
+    def text(self) -> str:
+        """Title, task, what the checker asks for, hint."""
+        words = f"{self.level} · {self.minutes} min · difficulty {self.difficulty} of 3"
+        asked = "\n".join(f"- {name}" for name in self.properties)
+        hint = f"<details>\n<summary>Hint</summary>\n\n{self.hint}\n\n</details>"
+        return (
+            f"## {self.number} {self.title}\n\n*{words}*\n\n{self.task}\n\nThe checker asks for:\n\n{asked}\n\n{hint}"
+        )
+
+    @property
+    def stub(self) -> str:
+        signature, docstring, _ = parts(self.source)
+        return f"{signature}\n{docstring}\n    raise NotImplementedError  # your code here\n\n\n{self.call}"
+
+    @property
+    def after(self) -> str:
+        """What a cell with the solution runs below it: the checker, then the body of `run`."""
+        return f"{self.call}\n\n{textwrap.dedent(parts(self.run)[2])}" if self.run else self.call
 
 
 def read(module: ModuleType) -> Exercise:
@@ -134,17 +195,27 @@ def hours(minutes: int) -> str:
     return " ".join([f"{whole} h"] * bool(whole) + [f"{rest} min"] * bool(rest))
 
 
-def build(wing: str, root: Path = ROOT) -> Any:
-    """The notebook of a wing, without outputs."""
+def build(wing: str, root: Path = ROOT, edition: str = "book", only: Collection[str] = ()) -> Any:
+    """The notebook of a wing, without outputs.
+
+    edition  one of EDITIONS: "book" has the solutions folded at the end, "student" has none, "teacher" has each with its note
+             below the task, "nbgrader" is the source of a release, with cells that are marked
+    only     numbers of exercises, such as "5.4"; none: all
+    """
     package, found = load(wing)
+    if unknown := sorted(set(only) - {e.number for e in found}):
+        numbers = f"{found[0].number} to {found[-1].number}"
+        raise ExerciseError(f"there is no exercise {', '.join(unknown)}: the numbers go from {numbers}")
+    found = [e for e in found if not only or e.number in only]
     code, prose = nbformat.v4.new_code_cell, nbformat.v4.new_markdown_cell
 
     core = [e for e in found if e.level == "core"]
     time = f"{hours(sum(e.minutes for e in core))} for the core, {hours(sum(e.minutes for e in found))} for all"
     rows = [f"| {e.number} | {e.title} | {e.level} | {e.minutes} | {e.difficulty} of 3 |" for e in found]
     table = ["| | exercise | | minutes | difficulty |", "| --- | --- | --- | --- | --- |", *rows]
+    opening = package.OPENING.strip().replace("{time}", time).replace("{solutions}", EDITIONS[edition])
     cells = [
-        prose(package.OPENING.strip().replace("{time}", time), id="exercises-title"),
+        prose(opening, id="exercises-title"),
         code(package.IMPORTS.strip(), id="exercises-imports"),
         code(
             "presets.report(dispatch.report(presets.device()))",
@@ -157,25 +228,65 @@ def build(wing: str, root: Path = ROOT) -> Any:
         prose("## Solutions\n\nOpen one when your own holds, or when you are stuck.", id="exercises-solutions")
     ]
     for e in found:
-        cell, (signature, docstring, body) = f"exercises-{e.name.replace('_', '-')}", parts(e.source)
-        stub = f"{signature}\n{docstring}\n    raise NotImplementedError  # your code here"
-        asked = "\n".join(f"- {name}" for name in e.properties)
-        text = f"## {e.number} {e.title}\n\n*{e.words}*\n\n{e.task}\n\nThe checker asks for:\n\n{asked}\n\n"
-        hint = f"<details>\n<summary>Hint</summary>\n\n{e.hint}\n\n</details>"
-        cells += [prose(text + hint, id=f"{cell}-text"), code(f"{stub}\n\n\n{e.call}", id=cell)]
-        solution = f"{signature}\n{body}\n\n\n{e.call}"
-        if e.run:
-            solution += "\n\n" + textwrap.dedent(parts(e.run)[2])
-        folded = {"tags": ["hide-cell"], "jupyter": {"source_hidden": True}}
-        solutions += [
-            prose(f"### Solution {e.number}\n\n{e.note}", id=f"{cell}-note"),
-            code(solution, id=f"{cell}-solution", metadata=folded),
-        ]
-    cells += [*solutions, prose(package.CLOSING.strip(), id="exercises-end")]
+        cells.append(prose(e.text, id=f"{e.cell}-text"))
+        signature, docstring, body = parts(e.source)
+        if edition in ("book", "student"):
+            cells.append(code(e.stub, id=e.cell))
+        if edition == "book":
+            folded = {"tags": ["hide-cell"], "jupyter": {"source_hidden": True}}
+            solutions += [
+                prose(f"### Solution {e.number}\n\n{e.note}", id=f"{e.cell}-note"),
+                code(f"{signature}\n{body}\n\n\n{e.after}", id=f"{e.cell}-solution", metadata=folded),
+            ]
+        if edition == "teacher":
+            cells += [
+                code(f"{e.source}\n\n\n{e.after}", id=f"{e.cell}-solution"),
+                prose(f"**Note.** {e.note}", id=f"{e.cell}-note"),
+            ]
+        if edition == "nbgrader":
+            region = f"    ### BEGIN SOLUTION\n{body}\n    ### END SOLUTION"
+            cells += [
+                code(f"{signature}\n{docstring}\n{region}", id=e.cell),
+                code(e.call.replace(".check(", ".check.grade("), id=f"{e.cell}-grade"),
+                prose(REASONS.format(note=e.note), id=f"{e.cell}-reasons"),
+            ]
+    cells += [*(solutions if edition == "book" else []), prose(package.CLOSING.strip(), id="exercises-end")]
+    if edition == "nbgrader":
+        answers, graded = {e.cell for e in found}, {f"{e.cell}-grade" for e in found}
+        reasons = {f"{e.cell}-reasons" for e in found}
+        for cell in cells:
+            points = CHECKER_POINTS * (cell.id in graded) + REASONS_POINTS * (cell.id in reasons)
+            mark(cell, solution=cell.id in answers | reasons, points=points)
     notebook = nbformat.v4.new_notebook(cells=cells)
-    stored.put_colab_cell(notebook, stored.repository(root))
+    url = stored.repository(root)
+    if edition != "book":  # it leaves its place, and has not been measured
+        for cell in cells:
+            if cell.cell_type == "markdown":
+                cell.source = elsewhere(re.sub(stored.COST.pattern + " · ", "", cell.source), wing, url)
+    stored.put_colab_cell(notebook, url)
     stored.normalise(notebook)
     return notebook
+
+
+def mark(cell: Any, *, solution: bool, points: int) -> None:
+    """Tell nbgrader what a cell is: a place for an answer, worth points, or neither; what is no answer is locked."""
+    cell.metadata["nbgrader"] = {
+        "schema_version": 3,
+        "grade_id": cell.id,
+        "grade": points > 0,
+        "solution": solution,
+        "locked": not solution,
+        "task": False,
+    } | ({"points": points} if points else {})
+
+
+def elsewhere(text: str, wing: str, url: str) -> str:
+    """Links to other pages of the book as addresses in the repository, since the notebook is read in another place."""
+
+    def address(found: re.Match[str]) -> str:
+        return f"]({url}/blob/HEAD/{posixpath.normpath(f'notebooks/{wing}/{found[1]}')})"
+
+    return RELATIVE.sub(address, text)
 
 
 def sources(notebook: Any) -> list[tuple[Any, ...]]:
@@ -203,29 +314,96 @@ def differs(wing: str, root: Path = ROOT) -> str | None:
     return None if len(have) == len(want) else f"it has {len(have)} cells, not {len(want)}"
 
 
+def put(path: Path, text: str) -> bool:
+    """Write a file unless another stands there, which may hold a teacher's changes. Says what happened; True if it is ours."""
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        print(
+            f"{path}: kept, since it is not what would be written: changed by you, or made by another version or choice"
+        )
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stored.write(path, text)
+    return True
+
+
+def nbgrader(course: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of nbgrader in the folder of a course."""
+    # it calls alembic, which lies beside this Python, by its bare name
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    command = [sys.executable, "-m", "nbgrader", *arguments]
+    return subprocess.run(command, cwd=course, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+
+
+def assignment(wing: str, out: Path, only: Collection[str] = (), root: Path = ROOT) -> None:
+    """Write the source of a wing's assignment into the course `out`, and have nbgrader make the release from it."""
+    text = nbformat.writes(build(wing, root, "nbgrader", only), version=4) + "\n"
+    put(out / "nbgrader_config.py", CONFIG)
+    put(out / "source" / wing / f"{NOTEBOOK}.ipynb", text)
+    if importlib.util.find_spec("nbgrader") is None:
+        raise ExerciseError(
+            f"{out / 'source' / wing} is written, but nbgrader, which makes the release, is not installed: "
+            'run `python -m pip install -c requirements.lock -e ".[book,test]"` and then this command again'
+        )
+    result = nbgrader(out, "generate_assignment", wing, "--force", "--log-level=WARN")
+    if result.returncode:
+        raise ExerciseError(f"`nbgrader generate_assignment {wing}` failed in {out}:\n{result.stderr.strip()}")
+    print(f"{out / 'release' / wing / NOTEBOOK}.ipynb: for students; grades go to {out / 'gradebook.db'}")
+
+
 def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wing", nargs="*", help="default: all that have exercises")
-    parser.add_argument("--check", action="store_true", help="write nothing, report notebooks that differ")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="write nothing, report notebooks that differ")
+    for edition in ("student", "teacher"):
+        what.add_argument(
+            f"--{edition}", dest="edition", action="store_const", const=edition, help="write this edition"
+        )
+    what.add_argument("--assignment", action="store_true", help="write a course for nbgrader, and its release")
+    parser.add_argument(
+        "--only", default="", metavar="N,N", help="of an edition: exercises of these numbers, as 5.1,5.4"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FOLDER", help="of an edition: default _build/exercises or assignment"
+    )
     options = parser.parse_args(arguments)
+    if (options.only or options.out) and not (options.edition or options.assignment):
+        parser.error("--only and --out belong to --student, --teacher or --assignment")
+    out = (options.out or root / ("assignment" if options.assignment else "_build/exercises")).expanduser().resolve()
+    only = [number.strip() for number in options.only.split(",") if number.strip()]
     status = 0
     for wing in options.wing or wings(root):
-        path = root / "notebooks" / wing / f"{NOTEBOOK}.ipynb"
-        where = stored.name(path, root)
         try:
-            why = differs(wing, root)
-            if why is None:
-                print(f"{where}: as its source")
-            elif options.check:
-                print(f"{where}: {why} (scripts/exercises.py {wing})")
-                status = 1
+            if options.assignment:
+                assignment(wing, out, only, root)
+            elif options.edition:
+                path = out / wing / f"{NOTEBOOK}_{options.edition}.ipynb"
+                text = nbformat.writes(build(wing, root, options.edition, only), version=4) + "\n"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stored.write(path, text)
+                print(f"{stored.name(path, root)}: written")
             else:
-                stored.write(path, nbformat.writes(build(wing, root), version=4) + "\n")
-                print(f"{where}: written; run scripts/execute.py {where}")
-        except (ExerciseError, ModuleNotFoundError) as error:
+                status |= book(wing, options.check, root)
+        except (ExerciseError, ModuleNotFoundError, OSError) as error:
             print(f"{wing}: {error}", file=sys.stderr)
             status = 1
     return status
+
+
+def book(wing: str, check: bool, root: Path) -> int:
+    """Bring the stored notebook of a wing to its source, or only say where it differs. Returns the exit status."""
+    path = root / "notebooks" / wing / f"{NOTEBOOK}.ipynb"
+    where = stored.name(path, root)
+    why = differs(wing, root)
+    if why is None:
+        print(f"{where}: as its source")
+    elif check:
+        print(f"{where}: {why} (scripts/exercises.py {wing})")
+        return 1
+    else:
+        stored.write(path, nbformat.writes(build(wing, root), version=4) + "\n")
+        print(f"{where}: written; run scripts/execute.py {where}")
+    return 0
 
 
 if __name__ == "__main__":

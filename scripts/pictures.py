@@ -16,8 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 
 from bestpapers.course import plots
-from bestpapers.kernels.rasterize import cpu, rules
-from bestpapers.splatting import data, filters, metrics, weights
+from bestpapers.kernels.rasterize import rules
+from bestpapers.kernels.rasterize.tiles.cpu import bin_tiles
+from bestpapers.lab import images
+from bestpapers.splatting import data, filters, weights
 
 STATIC = Path(__file__).parents[1] / "book" / "_static"
 
@@ -32,7 +34,7 @@ def readme() -> Figure:
         with torch.no_grad():
             row = [weights.load(m).render([camera]).colors[0].clamp(0, 1) for m in weights.METHODS]
         rows.append([*row, truth])
-        notes.append([f"{metrics.psnr(image, truth).item():.1f} dB" for image in row] + [""])
+        notes.append([f"{images.psnr(image, truth).item():.1f} dB" for image in row] + [""])
     labels = [filters.METHODS[m].label for m in weights.METHODS]
     return plots.image_grid(rows, [*labels, "truth"], ["as trained", "four times farther"], notes, size=1.8)
 
@@ -48,7 +50,7 @@ def tiles() -> Figure:
     inverse = turn @ torch.diag_embed(axes**-2) @ turn.mT
     conics = torch.stack([inverse[:, 0, 0], inverse[:, 0, 1], inverse[:, 1, 1]], -1)[None]
     opacities = torch.full((1, 3), 0.8)
-    lists = cpu.bin_tiles(means, conics, opacities, torch.tensor([[1.0, 2.0, 3.0]]), width, height)
+    lists = bin_tiles(means, conics, opacities, torch.tensor([[1.0, 2.0, 3.0]]), width, height)
     fig = Figure(figsize=(4.6, 4.4), layout="constrained")
     ax = fig.subplots()
     across = width // rules.TILE

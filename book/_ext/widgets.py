@@ -1,4 +1,4 @@
-"""Copy mount.js to _static/ and the widgets' ES modules to _static/esm/, where it imports them from."""
+"""Copy mount.js to _static/, and write the widgets' ES modules to _static/esm/, where it imports them from."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from bestpapers.course.widgets.base import MOUNT
 
 def setup(app):
     app.connect("builder-inited", copy_mount)
-    app.connect("build-finished", copy_modules)
+    app.connect("build-finished", write_modules)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -21,10 +21,10 @@ def copy_mount(app):
         copy_asset_file(str(MOUNT), str(target))
 
 
-def copy_modules(app, exception):
+def write_modules(app, exception):
     if exception is not None or app.builder.format != "html":
         return
     target = Path(app.outdir) / "_static" / "esm"
     target.mkdir(parents=True, exist_ok=True)
-    for module in modules():
-        copy_asset_file(str(module), str(target))
+    for name, text in modules().items():
+        (target / name).write_text(text, encoding="utf-8")

@@ -1,5 +1,11 @@
-"""The notebooks of exercises are what their source makes; what the generator makes works, and what it cannot use it names."""
+"""The notebooks of exercises are what their source makes; what the generator makes works, and what it cannot use it names.
 
+The release for a class is made, checked and marked by nbgrader itself.
+"""
+
+import inspect
+import itertools
+import re
 import sys
 import textwrap
 
@@ -8,6 +14,7 @@ import nbformat
 import pytest
 import stored
 from exercises import ExerciseError
+from tests.splatting.test_exercises import covariance_any_length
 
 SOURCE = '''
 r"""Twice a number
@@ -56,14 +63,16 @@ EXERCISES = (twice,)
 OPENING = """
 # Can you count?
 
-{time} · <!-- cost --><!-- /cost -->
+{time} · <!-- cost --><!-- /cost --> · no download
+
+{solutions}
 """
 IMPORTS = """
 from bestpapers.course import presets
 from bestpapers.{WING} import exercises
 from bestpapers.kernels import dispatch
 """
-CLOSING = "## The end"
+CLOSING = "## The end, after [the idea](1_idea.ipynb#idea-title) and [the paper](../../book/counting/paper.md)"
 '''
 
 
@@ -117,7 +126,8 @@ def test_cells_of_an_exercise(wing):
         "exercises-twice", "exercises-solutions", "exercises-twice-note", "exercises-twice-solution", "exercises-end",
     ]  # fmt: skip
     assert cells["exercises-title"].source == (
-        "# Can you count?\n\n5 min for the core, 5 min for all · <!-- cost --><!-- /cost -->"
+        "# Can you count?\n\n5 min for the core, 5 min for all · <!-- cost --><!-- /cost --> · no download\n\n"
+        "Solutions stand at the end, folded too."
     )
     text = cells["exercises-twice-text"].source
     assert text.startswith("## 5.1 Twice a number\n\n*core · 5 min · difficulty 1 of 3*\n\nMultiply by two. $2x$\n\n")
@@ -224,3 +234,176 @@ def test_a_wing_without_exercises_is_named(wing, capsys):
 @pytest.mark.parametrize(("minutes", "words"), [(5, "5 min"), (60, "1 h"), (135, "2 h 15 min")])
 def test_hours(minutes, words):
     assert exercises.hours(minutes) == words
+
+
+# --- editions for a class
+
+
+def edition(wing, name, *only):
+    return {c.id: c for c in exercises.build("counting", wing.root, name, only).cells}
+
+
+def test_student_edition_has_the_stub_and_no_solution(wing):
+    book, cells = edition(wing, "book"), edition(wing, "student")
+    assert list(cells) == [i for i in book if not re.search("solution|note", i)]
+    assert cells["exercises-twice"] == book["exercises-twice"]
+    assert cells["exercises-twice-text"] == book["exercises-twice-text"]
+    text = "\n".join(c.source for c in cells.values())
+    assert "return x + x" not in text
+    assert "Any number will do" not in text
+    assert "olution" not in text
+    assert cells["exercises-title"].source == (  # no cost: it has not been measured
+        "# Can you count?\n\n5 min for the core, 5 min for all · no download\n\nHand in the whole notebook."
+    )
+    there = "https://github.com/someone/something/blob/HEAD"
+    assert cells["exercises-end"].source == (
+        f"## The end, after [the idea]({there}/notebooks/counting/1_idea.ipynb#idea-title) "
+        f"and [the paper]({there}/book/counting/paper.md)"
+    )
+
+
+def test_teachers_edition_has_each_solution_and_its_note_below_the_task(wing):
+    cells = edition(wing, "teacher")
+    assert [i for i in cells if "twice" in i] == [
+        "exercises-twice-text",
+        "exercises-twice-solution",
+        "exercises-twice-note",
+    ]
+    solution = cells["exercises-twice-solution"]
+    assert solution.source == SOURCE[SOURCE.index("def twice") : SOURCE.index("\n\n\ndef run")] + (
+        '\n\n\nexercises.twice.check(twice)\n\nprint("and so", twice(21))'
+    )
+    assert solution.metadata == {}
+    assert cells["exercises-twice-note"].source == "**Note.** Any number will do."
+    assert "teacher's edition" in cells["exercises-title"].source
+
+
+@pytest.mark.parametrize("wing_name", exercises.wings())
+@pytest.mark.parametrize("name", ["student", "nbgrader"])
+def test_no_edition_for_students_holds_a_line_of_a_solution(wing_name, name):
+    """Lines of code that stand in a solution and nowhere in a text or a stub; in an assignment nbgrader cuts the regions."""
+    nb = exercises.build(wing_name, edition=name)
+    text = "\n".join(c.source for c in nb.cells)
+    if name == "nbgrader":
+        text, regions = re.subn(r"### BEGIN SOLUTION\n.*?### END SOLUTION", "", text, flags=re.S)
+        assert regions == 2 * len(exercises.load(wing_name)[1])
+    for e in exercises.load(wing_name)[1]:
+        given = e.text + e.stub
+        body = [line.strip() for line in exercises.parts(e.source)[2].splitlines()]
+        secret = [line for line in body if len(line) > 12 and line not in given]
+        assert secret
+        assert not [line for line in secret if line in text], e.name
+        assert e.note not in text
+
+
+def test_some_exercises_of_an_edition(capsys, tmp_path):
+    assert exercises.main(["--student", "--only", "5.4, 5.1", "--out", str(tmp_path), "splatting"]) == 0
+    cells = nbformat.read(tmp_path / "splatting/5_exercises_student.ipynb", as_version=4).cells
+    assert [c.id for c in cells if c.id.endswith("-text")] == ["exercises-covariance-text", "exercises-blend-text"]
+    assert "35 min for all" in cells[0].source
+    assert len(next(c for c in cells if c.id == "exercises-list").source.splitlines()) == 4
+    assert exercises.main(["--teacher", "--only", "5.1,5.99", "--out", str(tmp_path), "splatting"]) == 1
+    assert "there is no exercise 5.99: the numbers go from 5.1 to 5.12" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        exercises.main(["--only", "5.1"])
+    assert "--only and --out belong to --student" in capsys.readouterr().err
+
+
+def test_a_source_that_a_teacher_changed_is_kept(tmp_path, capsys):
+    path = tmp_path / "source/5.ipynb"
+    assert exercises.put(path, "first\n")
+    assert exercises.put(path, "first\n")
+    assert capsys.readouterr().out == ""
+    path.write_text("mine\n")
+    assert not exercises.put(path, "second\n")
+    assert path.read_text() == "mine\n"
+    assert f"{path}: kept" in capsys.readouterr().out
+
+
+def test_without_nbgrader_the_source_is_written_and_the_way_to_it_named(wing, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(exercises.importlib.util, "find_spec", lambda name: None)
+    assert exercises.main(["--assignment", "--out", str(tmp_path / "course"), "counting"], wing.root) == 1
+    assert (tmp_path / "course/source/counting/5_exercises.ipynb").is_file()
+    said = capsys.readouterr().err
+    assert "nbgrader, which makes the release, is not installed: run `python -m pip install" in said
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    """A course with two exercises, released by nbgrader and marked by it: right, one wrong, untouched."""
+    folder = tmp_path_factory.mktemp("course")
+    assert exercises.main(["--assignment", "--only", "5.1,5.4", "--out", str(folder), "splatting"]) == 0
+    covariance, blend = (e for e in exercises.load("splatting")[1] if e.number in ("5.1", "5.4"))
+    noisy = "import sys\n\n" + blend.source.replace(
+        "    for i in", '    print("a progress bar", file=sys.stderr)\n    for i in'
+    )
+    assert "stderr" in noisy
+    mistake = inspect.getsource(covariance_any_length).replace("covariance_any_length", "covariance")
+    answers = {
+        "right": {covariance.cell: covariance.source, blend.cell: noisy, f"{blend.cell}-reasons": "Because."},
+        "wrong": {covariance.cell: mistake, blend.cell: blend.source},
+        "untouched": {},
+    }
+    for student, answer in answers.items():
+        nb = nbformat.read(folder / "release/splatting/5_exercises.ipynb", as_version=4)
+        for cell in nb.cells:
+            cell.source = answer.pop(cell.id, cell.source)
+        assert not answer
+        path = folder / "submitted" / student / "splatting/5_exercises.ipynb"
+        path.parent.mkdir(parents=True)
+        nbformat.write(nb, path)
+    result = exercises.nbgrader(folder, "autograde", "splatting")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def test_release_is_what_students_get(course):
+    nb = nbformat.read(course / "release/splatting/5_exercises.ipynb", as_version=4)
+    cells = {c.id: c for c in nb.cells}
+    stub = next(e for e in exercises.load("splatting")[1] if e.name == "blend").stub
+    assert f"{cells['exercises-blend'].source}\n\n\nexercises.blend.check(blend)" == stub
+    assert cells["exercises-blend-grade"].source == "exercises.blend.check.grade(blend)"
+    assert cells["exercises-blend-reasons"].source.endswith("\n\n*Your answer here.*")
+    open_cells = {i for i, c in cells.items() if c.metadata.get("editable", True)}
+    each = itertools.product(("covariance", "blend"), ("", "-reasons"))
+    assert open_cells == {"colab", *(f"exercises-{name}{part}" for name, part in each)}
+
+
+def test_nbgrader_validates_the_right_and_names_what_fails(course):
+    said = {
+        student: exercises.nbgrader(course, "validate", f"submitted/{student}/splatting/5_exercises.ipynb").stdout
+        for student in ("right", "wrong")
+    }
+    assert "Success! Your notebook passes all the tests." in said["right"]
+    assert "The following cell failed:" in said["wrong"]
+    assert "exercises.covariance.check.grade(covariance)" in said["wrong"]
+    assert "does not hold: the length of a quaternion does not matter" in said["wrong"]
+
+
+def test_nbgrader_marks_right_wrong_and_untouched(course):
+    from nbgrader.api import Gradebook
+
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        found = {s.student.id: s for s in gradebook.assignment_submissions("splatting")}
+        marks = {who: {g.name: g.auto_score for g in s.notebooks[0].grades} for who, s in found.items()}
+        by_hand = {who: {g.name for g in s.notebooks[0].grades if g.needs_manual_grade} for who, s in found.items()}
+        totals = {who: (s.score, s.max_score) for who, s in found.items()}
+    grade = ("exercises-covariance-grade", "exercises-blend-grade")
+    assert {who: tuple(marks[who][name] for name in grade) for who in marks} == {
+        "right": (3, 3),
+        "wrong": (0, 3),
+        "untouched": (0, 0),
+    }
+    assert totals == {"right": (6, 20), "wrong": (3, 20), "untouched": (0, 20)}
+    assert by_hand == {"right": {"exercises-blend-reasons"}, "wrong": set(), "untouched": set()}  # blank reasons are 0
+
+
+def test_release_is_made_again_from_a_source_that_the_teacher_changed(course):
+    source = course / "source/splatting/5_exercises.ipynb"
+    before = source.read_text()
+    source.write_text(before.replace("Can you build it yourself?", "Homework 3"))
+    try:
+        assert exercises.main(["--assignment", "--only", "5.1,5.4", "--out", str(course), "splatting"]) == 0
+        assert "# Homework 3" in (course / "release/splatting/5_exercises.ipynb").read_text()
+    finally:
+        source.write_text(before)

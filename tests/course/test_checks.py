@@ -1,3 +1,5 @@
+import sys
+
 import nbformat
 import numpy as np
 import pytest
@@ -56,8 +58,23 @@ def test_a_right_answer_gets_one_line(checker, capsys):
 def test_an_untouched_stub_is_no_error(checker, capsys):
     checker(stub)
     assert capsys.readouterr().out == (
-        "exercise 2.3: not started yet; replace the `raise NotImplementedError` line of stub, then run this cell again\n"
+        "exercise 2.3: not started yet; replace the `raise NotImplementedError` line\n"
+        "of stub, then run this cell again\n"
     )
+
+
+def test_a_marked_cell_raises_unless_every_property_holds_and_keeps_stderr_clean(checker, capsys):
+    def loud(*arguments, **named):
+        print("a progress bar", file=sys.stderr)
+        return low_pass(*arguments, **named)
+
+    checker.grade(loud)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("a progress bar\n" * 3 + "exercise 2.3: all 3 properties hold\n", "")
+    with pytest.raises(CheckFailed, match=r"exercise 2\.3: not started yet"):
+        checker.grade(stub)
+    with pytest.raises(CheckFailed, match="property 1 of 3 does not hold"):
+        checker.grade(lambda cov, s: (cov.flatten(), 1.0))
 
 
 def test_a_failure_names_property_input_expected_found_hint(checker):
@@ -242,7 +259,7 @@ def _(answer):
     broken = "def double(x):\n    return x.no_such_thing\ncheck(double)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in (source, stub_cell, broken)])
     with pytest.raises(CellExecutionError):
-        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+        NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     assert "not started yet" in notebook.cells[1].outputs[0]["text"]
     error = notebook.cells[2].outputs[0]
     assert error["ename"] == "CheckFailed"

@@ -89,10 +89,10 @@ def test_show_gives_picture_alt_and_caption_and_closes(shown):
     ax.plot([1, 2], [3, 4])
     plots.show(fig, alt=" A line that rises from 3 to 4. ", caption="It rises by 1 < 2.")
     (picture, metadata), (caption, _) = shown
-    assert metadata == {"image/png": {"alt": "A line that rises from 3 to 4."}}
+    assert metadata == {"image/png": {"alt": "A line that rises from 3 to 4.", "width": 300}}
     assert picture["text/plain"] == "A line that rises from 3 to 4."
     image = Image.open(io.BytesIO(base64.b64decode(picture["image/png"])))
-    assert image.size == (300, 200)
+    assert image.size == (600, 400)  # sharp, shown in half the size
     assert np.asarray(image.convert("RGBA"))[..., 3].min() == 255
     assert image.convert("RGB").getpixel((0, 0)) == (0xFC, 0xFC, 0xFA)
     assert caption["text/plain"] == "It rises by 1 < 2."
@@ -101,14 +101,40 @@ def test_show_gives_picture_alt_and_caption_and_closes(shown):
 
 
 def test_same_figure_gives_the_same_bytes_and_never_more_than_100_dpi():
-    def draw(dpi):
+    def draw(dpi, **sharp):
         fig, ax = plt.subplots(figsize=(3, 2), dpi=dpi)
         ax.plot([1, 2])
-        return plots.png(fig)
+        return plots.png(fig, **sharp)
 
     assert draw(100) == draw(100)
     assert Image.open(io.BytesIO(draw(300))).size == (300, 200)
+    assert Image.open(io.BytesIO(draw(50, sharp=2))).size == (300, 200)
     assert b"matplotlib" not in draw(100).lower()
+
+
+def test_curves_get_a_palette_and_pictures_keep_their_colours():
+    def drawn(fig):
+        fig.set_layout_engine("none")  # which would move things a little from drawing to drawing
+        data = plots.png(fig, sharp=2)
+        buffer = io.BytesIO()
+        fig.savefig(buffer, dpi=200)
+        full = np.asarray(Image.open(buffer).convert("RGB"), dtype=int)
+        image = Image.open(io.BytesIO(data))
+        error = np.abs(np.asarray(image.convert("RGB"), dtype=int) - full)
+        return image.mode, error, len(data) / buffer.getbuffer().nbytes
+
+    fig, ax = plt.subplots()
+    for i in range(6):
+        ax.plot([0, 1, 2], [0, i, -i], label=f"arm {i}")
+    ax.legend()
+    mode, error, size = drawn(fig)
+    assert mode == "P"
+    assert error.max() <= 16
+    assert error.mean() < 0.6
+    assert size < 0.6
+    mode, error, _ = drawn(plots.image_row([np.random.default_rng(0).random((32, 32, 3))], ["noise"]))
+    assert mode == "RGB"
+    assert error.max() == 0
 
 
 @pytest.mark.parametrize(("alt", "caption", "missing"), [("", "c", "alt"), ("a", "  ", "caption"), (None, "c", "alt")])
@@ -164,14 +190,10 @@ def test_missing_labels_are_named():
 
 def test_mean_and_range_show_the_runs():
     runs = [[1.0, 2.0, 6.0], [3.0, 2.0, 0.0]]
-    _, (left, right) = plt.subplots(1, 2)
-    plots.mean_range_line(left, [1, 2, 4], runs, "Mip")
-    assert left.lines[0].get_ydata().tolist() == [2.0, 2.0, 3.0]
-    band = left.collections[0].get_paths()[0].vertices[:, 1]
+    _, ax = plt.subplots()
+    plots.mean_range_line(ax, [1, 2, 4], runs, "Mip")
+    assert ax.lines[0].get_ydata().tolist() == [2.0, 2.0, 3.0]
+    band = ax.collections[0].get_paths()[0].vertices[:, 1]
     assert (band.min(), band.max()) == (0.0, 6.0)
-    plots.mean_range_bars(right, ["a", "b", "c"], runs)
-    assert [bar.get_height() for bar in right.patches] == [2.0, 2.0, 3.0]
-    whiskers = [segment[:, 1].tolist() for segment in right.containers[0][2][0].get_segments()]
-    assert whiskers == [[1.0, 3.0], [2.0, 2.0], [0.0, 6.0]]
     with pytest.raises(ValueError, match=r"runs: want \[R, 2\], one row for each run, got \[2, 3\]"):
-        plots.mean_range_bars(right, ["a", "b"], runs)
+        plots.mean_range_line(ax, [1, 2], runs, "Mip")

@@ -25,7 +25,7 @@ def test_every_launch_compiles(capability, B, d, precision, monkeypatch):
 
     monkeypatch.setattr(gpu, "_precision", lambda: precision)
     images, scale = torch.zeros(B, d), torch.tensor(1.0)
-    with programs.compiling(gpu, capability, monkeypatch, num_warps=gpu.WARPS) as compiled:
+    with programs.compiling([gpu], capability, monkeypatch) as compiled:
         sums = Sums(*gpu.forward(images, images, scale, 0, True))
         gpu.backward(images[:1], images[:1], scale, 0, True, Sums(*(t[:1] for t in sums)), (True, True))
         gpu.backward(images, images, scale, 7, True, sums, (False, False))

@@ -39,25 +39,28 @@ SIZES = [
 @programs.needs_compiler
 @pytest.mark.parametrize(("capability", "size"), SIZES, ids=["common", "ones", "many-channels"])
 def test_every_launch_compiles(capability, size, monkeypatch):
-    from bestpapers.kernels.rasterize import gpu
+    from bestpapers.kernels.rasterize.composite import gpu as composite
+    from bestpapers.kernels.rasterize.harmonics import gpu as harmonics
+    from bestpapers.kernels.rasterize.project import gpu as project
+    from bestpapers.kernels.rasterize.tiles import gpu as tiles
 
     for name in ("empty", "empty_like"):  # memory that nobody writes: zeros, so that what follows stays sane
         monkeypatch.setattr(torch, name, getattr(torch, name.replace("empty", "zeros")))
     C, N, D, width, height = size.values()
     settings = (width, height, 0.3, rules.NEAR_PLANE, rules.FAR_PLANE)
     inputs = [torch.zeros(*shape) for shape in ((N, 3), (N, 4), (N, 3), (C, 4, 4), (C, 3, 3))]
-    with programs.compiling(gpu, capability, monkeypatch, may_be_empty=True) as compiled:
-        means2d, depths, conics, rhos, _ = gpu.project_forward(*inputs, *settings)
-        gpu.project_backward(*inputs, *settings, means2d, depths, conics, rhos)
+    with programs.compiling([project, harmonics, tiles, composite], capability, monkeypatch) as compiled:
+        means2d, depths, conics, rhos, _ = project.forward(*inputs, *settings)
+        project.backward(*inputs, *settings, means2d, depths, conics, rhos)
         dirs = torch.zeros(C, N, 3)
         for degree in (0, 3):
             coeffs = torch.zeros(N, 16, D)
-            grad = gpu.harmonics_forward(degree, dirs, coeffs)
-            gpu.harmonics_backward(degree, dirs, coeffs, grad)
+            grad = harmonics.forward(degree, dirs, coeffs)
+            harmonics.backward(degree, dirs, coeffs, grad)
         colors = torch.zeros(C, N, D)
-        tiles = gpu.bin_tiles(means2d, conics, depths, depths, width, height)
-        image, alpha = gpu.composite_forward(means2d, conics, colors, depths, tiles, width, height)
-        gpu.composite_backward(means2d, conics, colors, depths, tiles, width, height, image, alpha, image, alpha)
+        lists = tiles.bin_tiles(means2d, conics, depths, depths, width, height)
+        image, alpha = composite.forward(means2d, conics, colors, depths, lists, width, height)
+        composite.backward(means2d, conics, colors, depths, lists, width, height, image, alpha, image, alpha)
     for name, kernel in compiled.items():
         assert len(kernel.asm["cubin"]) > 1000, name
     if D == 3:  # what the docstrings promise about the two loops that take the time

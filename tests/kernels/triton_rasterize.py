@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from bestpapers.kernels import dispatch, rasterize
-from bestpapers.kernels.rasterize import gpu, reference, rules
+from bestpapers.kernels.rasterize import reference, rules
+from bestpapers.kernels.rasterize.tiles.gpu import bin_tiles
 
 from . import programs
 from .scenes import DIFFERENTIABLE, EDGE_CASES, random_scene
@@ -178,7 +179,7 @@ def test_pairs_are_exactly_the_tiles_in_reach():
         means2d, depths, conics, _, _ = reference.project(*args, W, H)
         C, G = len(depths), depths.numel()
         opacities = scene["opacities"].to(DEVICE, torch.float32).expand(C, -1).contiguous()
-        tiles = gpu.bin_tiles(means2d, conics, opacities, depths, W, H)
+        tiles = bin_tiles(means2d, conics, opacities, depths, W, H)
 
         mean, conic = means2d.double().reshape(G, 2).cpu(), conics.double().reshape(G, 3).cpu()
         tiles_x, tiles_y = -(-W // 16), -(-H // 16)

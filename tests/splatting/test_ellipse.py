@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from traitlets import TraitError
 
+from bestpapers.course.widgets.join import joined
 from bestpapers.kernels.rasterize import reference
 from bestpapers.splatting.filters import DILATION, MIP_VARIANCE, widen_2d
 from bestpapers.splatting.widgets import Ellipse, ellipse
@@ -115,7 +116,7 @@ node = shutil.which("node")
 )
 def test_the_browser_computes_the_same(tmp_path):
     module = tmp_path / "ellipse.mjs"
-    shutil.copy(Ellipse.module, module)
+    module.write_text(joined(Ellipse.module), encoding="utf-8")
     points = [*ellipse.standard_points()[:50].tolist(), [0.0, 0.0, -2.6]]
     cases = [*CASES, ((0.1, 0.1, 0.4), 0.0, 0.0, 20.0, 1.0, 16.0)]  # here the last point lies behind the camera
     script = f"""

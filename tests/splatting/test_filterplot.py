@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from traitlets import TraitError
 
+from bestpapers.course.widgets.join import joined
 from bestpapers.splatting.widgets import FilterPlot, filterplot
 
 from .. import pages
@@ -63,7 +64,7 @@ node = shutil.which("node")
 )
 def test_the_browser_computes_the_same(tmp_path):
     module = tmp_path / "filterplot.mjs"
-    shutil.copy(FilterPlot.module, module)
+    module.write_text(joined(FilterPlot.module), encoding="utf-8")
     variances = [0.02, 1 / 12, 0.1, 0.3, 1.0, 1.2]
     points = [-2.0, -0.5, 0.0, 0.3, 1.0, 1.5]
     script = f"""

@@ -9,6 +9,7 @@ import pytest
 import torch
 from traitlets import TraitError
 
+from bestpapers.course.widgets.join import joined
 from bestpapers.kernels.rasterize import rasterization
 from bestpapers.splatting.filters import METHODS, widen_2d
 from bestpapers.splatting.widgets import Splat1D, splat1d
@@ -107,7 +108,7 @@ node = shutil.which("node")
 )
 def test_the_browser_computes_the_same(tmp_path):
     module = tmp_path / "splat1d.mjs"  # by this suffix node knows it for an ES module
-    shutil.copy(Splat1D.module, module)
+    module.write_text(joined(Splat1D.module), encoding="utf-8")
     cases = [
         {"g": g, "eps2d": eps2d, "compensate": compensate, "offset": offset}
         for g in (0.125, 0.3, 1.0, 3.7, 8.0)

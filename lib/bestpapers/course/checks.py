@@ -19,10 +19,12 @@ NotImplementedError gives one line that says so. `verify` is the test of a check
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dis
 import inspect
 import reprlib
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -128,6 +130,20 @@ class Checker:
             raise CheckFailed(outcome.message) from outcome.cause
         print(outcome.message)
 
+    def grade(self, answer: Function) -> None:
+        """The call for a cell that is marked by whether it raises, as nbgrader's are: an untouched stub raises, too.
+
+        nbgrader also gives no points to a cell that wrote to stderr. So a warning or a progress bar goes to stdout.
+
+        Raises:
+            CheckFailed: a property does not hold, or the stub is untouched.
+        """
+        with contextlib.redirect_stderr(sys.stdout):
+            outcome = self.run(answer)
+        if outcome.state != "holds":
+            raise CheckFailed(outcome.message) from outcome.cause
+        print(outcome.message)
+
     def run(self, answer: Function) -> Outcome:
         """Try the properties in order, up to the first that does not hold, and return what was found."""
         if not callable(answer):
@@ -173,8 +189,8 @@ class Checker:
     def _not_started(self, answer: Function) -> str:
         name = getattr(answer, "__name__", "your function")
         return (
-            f"exercise {self.exercise}: not started yet; replace the `raise NotImplementedError` line of {name}, "
-            "then run this cell again"
+            f"exercise {self.exercise}: not started yet; replace the `raise NotImplementedError` line\n"
+            f"of {name}, then run this cell again"
         )
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
 BACKENDS = ("triton", "numba", "reference")  # the order in which "auto" tries them
+PASSES = dict(numba="cpu", triton="gpu")  # the module of an op with the hand-written passes of a backend
 
 
 def interpreting() -> bool:

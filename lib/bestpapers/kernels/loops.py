@@ -1,15 +1,16 @@
-"""What the Numba loops of all ops share: the compiler's options, and an exponential that becomes vector instructions.
-
-Numba keeps compiled code beside each source file and compiles anew when that file changes. It does not see a change in a file
-that was imported from, such as this one: after one, `find lib -name "*.nbi" -delete`.
-"""
+"""What the Numba loops of all ops share: the compiler's options, and an exponential that becomes vector instructions."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numba import njit
+from numba.core.dispatcher import Dispatcher
+from torch import Tensor
 
 F = np.float32
 FAR = F(80.0)  # the largest s of `exp_neg`: e^-80 is still a normal float32
@@ -19,6 +20,27 @@ FAR = F(80.0)  # the largest s of `exp_neg`: e^-80 is still a normal float32
 # nogil: while a kernel runs, another Python thread may run another one (several small models trained side by side).
 SERIAL: dict[str, Any] = dict(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 PARALLEL: dict[str, Any] = dict(SERIAL, parallel=True)
+
+
+def arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
+    """The tensors as arrays, which share their memory."""
+    return tuple(t.detach().numpy() for t in tensors)
+
+
+def renew(name: str, *sources: ModuleType) -> None:
+    """Drop what Numba has cached of a module's loops if it is older than a file from which they take something.
+
+    Numba compiles anew when a loop's own file changes, but not when a constant or a function changes that was imported: old
+    machine code would run on. So a module of loops ends with `renew(__name__, rules)`: its constants are from `rules`.
+    """
+    changed = max(Path(str(file)).stat().st_mtime for file in (__file__, *(source.__file__ for source in sources)))
+    module = sys.modules[name]
+    stem = Path(str(module.__file__)).stem
+    for loop in vars(module).values():
+        if isinstance(loop, Dispatcher) and loop.__module__ == name and loop.stats.cache_path:
+            for index in Path(loop.stats.cache_path).glob(f"{stem}.{loop.py_func.__name__}-*.nbi"):
+                if index.stat().st_mtime < changed:
+                    index.unlink(missing_ok=True)
 
 
 @njit(inline="always", **SERIAL)

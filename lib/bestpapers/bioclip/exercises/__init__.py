@@ -42,8 +42,8 @@ first property that does not hold, with the input, what was expected and what yo
 **Before:** [1_idea](1_idea.ipynb), and [2_build](2_build.ipynb) for the formulas. You need Python functions and torch
 tensors.
 
-**How to work:** replace the `raise NotImplementedError` line and run the cell. Hints are folded. Solutions stand at the
-end, folded too. Keep the types of tensors: checkers compute in float64.
+**How to work:** replace the `raise NotImplementedError` line and run the cell. Hints are folded. {solutions}
+Keep the types of tensors: checkers compute in float64.
 """
 
 IMPORTS = """

@@ -1,5 +1,7 @@
 // The switches of the procedural world: pictures and traits of every position, made beforehand. See worlds.py for the traits.
 
+import { choice, dataURL, follow, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+
 const COLUMNS = 16; // of the sheet of pictures
 const SPAN = 3.5; // standard deviations to both sides in the plot
 const [ROW, WIDTH, LEFT] = [16, 300, 84]; // of the plot
@@ -10,50 +12,29 @@ const LOOKS = [
 ];
 
 const STYLE = `
-.bp-worlds { font: inherit; color: inherit; max-width: 100%; }
-.bp-worlds * { box-sizing: border-box; }
-.bp-worlds .bp-panels { display: flex; flex-wrap: wrap; gap: 0.75em 1.5em; }
+.bp-worlds .bp-panels { gap: 0.75em 1.5em; }
 .bp-worlds .bp-three { display: flex; gap: 0.6em; flex: 2 1 20em; min-width: 0; }
-.bp-worlds figure { margin: 0; padding: 0; }
 .bp-worlds .bp-three figure { flex: 1 1 0; min-width: 0; max-width: 12em; }
 .bp-worlds .bp-plot { flex: 1 1 18em; max-width: 26em; }
-.bp-worlds figcaption { font: inherit; color: inherit; line-height: 1.3; margin: 0.2em 0 0; text-align: left;
-  overflow-wrap: anywhere; }
+.bp-worlds figcaption { margin: 0.2em 0 0; overflow-wrap: anywhere; }
 .bp-worlds .bp-picture { background-image: var(--bp-sheet); background-size: ${100 * COLUMNS}% auto; aspect-ratio: 1;
   image-rendering: pixelated; }
-.bp-worlds svg { display: block; width: 100%; height: auto; }
-.bp-worlds svg.bp-key { display: inline-block; width: 1em; height: 1em; vertical-align: -0.1em; margin: 0 0.3em 0 0; }
+.bp-worlds svg.bp-key { width: 1em; height: 1em; vertical-align: -0.1em; }
 .bp-worlds text { fill: currentColor; font-size: 12.5px; }
 .bp-worlds .bp-axis { stroke: currentColor; opacity: 0.2; }
-.bp-worlds .bp-control { display: flex; flex-wrap: wrap; align-items: center; gap: 0.3em 0.6em; margin: 0.4em 0;
-  min-height: 2em; }
-.bp-worlds select { font: inherit; color: inherit; background: transparent; padding: 0.25em 0.5em; min-height: 2em; margin: 0;
-  border: 1px solid color-mix(in srgb, currentColor 60%, transparent); border-radius: 0.3em; min-width: 0;
-  text-overflow: ellipsis; }
-.bp-worlds option { color: CanvasText; background: Canvas; }
-.bp-worlds input { accent-color: #009E73; margin: 0; }
-.bp-worlds input[type=range] { flex: 1 1 4em; min-width: 4em; min-height: 2em; touch-action: pan-y; }
+.bp-worlds .bp-control { min-height: 2em; }
+.bp-worlds select { min-width: 0; text-overflow: ellipsis; }
+.bp-worlds input { accent-color: #009E73; }
 .bp-worlds input[type=checkbox] { width: 1.2em; height: 1.2em; flex: none; }
 .bp-worlds figcaption .bp-caption { margin: 0; }
-.bp-worlds .bp-value { font-variant-numeric: tabular-nums; min-width: 3em; }
+.bp-worlds .bp-value { min-width: 3em; }
 .bp-worlds .bp-tick { display: inline-flex; align-items: center; gap: 0.4em; margin-right: 1em; max-width: 100%; }
 .bp-worlds .bp-tick label { flex: 0 1 auto; }
-.bp-worlds output { display: block; line-height: 1.4; font-variant-numeric: tabular-nums; margin: 0.4em 0; }
-.bp-worlds .bp-caption { font-size: 0.9em; margin: 0.5em 0 0; line-height: 1.4; }
+.bp-worlds output { display: block; margin: 0.4em 0; }
 `;
 
-let count = 0;
-
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "text", "line"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 function render({ model, el }) {
-  const id = `bp-worlds-${Date.now().toString(36)}-${count++}`;
+  const id = unique("worlds");
   const groups = model.get("groups");
   const { shares, poses, traits } = model.get("words");
   const [tiles, values] = [model.get("tiles"), model.get("values")];
@@ -66,29 +47,25 @@ function render({ model, el }) {
     return own.some((tile, i) => Math.floor(i / block) % 2 === 0 && tile !== own[i + block]);
   });
 
-  const set = (name, value) => {
-    model.set(name, value);
-    model.save_changes();
-  };
-  const choice = (name, label, options) => {
-    const select = make("select", { id: `${id}-${name}` });
-    options.forEach((words, i) => select.append(make("option", { value: i }, words)));
-    select.addEventListener("change", () => set(name, Number(select.value)));
-    return { select, row: make("span", { class: "bp-tick" }, make("label", { for: select.id }, label), select) };
+  const list = (trait, label, options) => {
+    const numbered = options.map((words, i) => [i, words]);
+    const made = choice(`${id}-${trait}`, label, numbered, (value) => put(model, { [trait]: Number(value) }));
+    return { ...made, row: make("span", { class: "bp-tick" }, made.label, made.select) };
   };
   const box = (name, label) => {
     const input = make("input", { id: `${id}-${name}`, type: "checkbox" });
-    input.addEventListener("change", () => set(name, input.checked));
+    input.addEventListener("change", () => put(model, { [name]: input.checked }));
     return { input, row: make("span", { class: "bp-tick" }, input, make("label", { for: input.id }, label)) };
   };
 
-  const trio = choice("trio", "species", groups.map((group) => group.map(([, common]) => common).join(", ")));
-  const pose = choice("pose", "shown as", poses);
+  const trio = list("trio", "species", groups.map((group) => group.map(([, common]) => common).join(", ")));
+  const pose = list("pose", "shown as", poses);
   const inherit = box("inherit", "traits are inherited");
   const mimic = box("mimic", "mimicry: the viceroy wears the monarch’s colours");
-  const range = make("input", { id: `${id}-level`, type: "range", min: 0, max: shares.length - 1, step: 1 });
-  range.addEventListener("input", () => set("level", Number(range.value)));
   const value = make("span", { class: "bp-value" });
+  const limits = { min: 0, max: shares.length - 1, step: 1 };
+  const moved = (level) => put(model, { level });
+  const { range, row } = slider(`${id}-level`, "variance that siblings share", limits, moved, value);
   const output = make("output", { for: range.id, "aria-live": "polite" });
 
   const three = [0, 1, 2].map((k) => {
@@ -119,12 +96,12 @@ function render({ model, el }) {
     ...marks.flat(),
   );
 
-  const root = make(
-    "div",
-    { class: "bp-worlds", role: "group", "aria-label": "Two siblings and a stranger in worlds of your choice" },
-    make("style", {}, STYLE),
+  const root = shell(
+    "worlds",
+    "Two siblings and a stranger in worlds of your choice",
+    STYLE,
     make("div", { class: "bp-control" }, trio.row, pose.row),
-    make("div", { class: "bp-control" }, make("label", { for: range.id }, "variance that siblings share"), range, value),
+    row,
     make("div", { class: "bp-control" }, inherit.row, mimic.row),
     make(
       "div",
@@ -135,7 +112,7 @@ function render({ model, el }) {
     output,
     make("p", { class: "bp-caption" }, model.get("caption")),
   );
-  root.style.setProperty("--bp-sheet", `url("${dataURL(model.get("pictures"))}")`);
+  root.style.setProperty("--bp-sheet", `url("${dataURL(model.get("pictures"), "image/webp")}")`);
 
   function draw() {
     const [t, level, p] = [model.get("trio"), model.get("level"), model.get("pose")];
@@ -175,19 +152,9 @@ function render({ model, el }) {
     plot.setAttribute("aria-label", `The fourteen traits of the three species. ${words}`);
   }
 
-  const names = ["trio", "level", "inherit", "mimic", "pose"].map((name) => `change:${name}`);
-  for (const name of names) model.on(name, draw);
   draw();
   el.replaceChildren(root);
-  return () => names.forEach((name) => model.off(name, draw));
-}
-
-// A data: URL needs no clearing up and passes a content policy that allows nothing but 'self' and data: for images.
-function dataURL(webp) {
-  const bytes = new Uint8Array(webp.buffer, webp.byteOffset, webp.byteLength);
-  let text = "";
-  for (const byte of bytes) text += String.fromCharCode(byte);
-  return `data:image/webp;base64,${btoa(text)}`;
+  return follow(model, ["trio", "level", "inherit", "mimic", "pose"], draw);
 }
 
 export default { render };

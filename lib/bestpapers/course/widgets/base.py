@@ -6,13 +6,13 @@ import base64
 import html
 import json
 import math
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import anywidget
 
 from ..display import required_text
+from .join import joined
 
 PACKAGE = Path(__file__).resolve().parents[2]
 MOUNT = Path(__file__).with_name("mount.js")
@@ -45,17 +45,23 @@ body {{ font: 1rem/1.5 system-ui, sans-serif; max-width: 70rem; margin: 1rem aut
 """
 
 
-def modules() -> list[Path]:
-    """Return the ES modules of all widgets, lib/bestpapers/*/widgets/*.js but mount.js: the site serves them in one folder.
+def modules() -> dict[str, str]:
+    """Return the ES modules of all widgets, file name -> joined text: the site serves them in one folder.
+
+    A file lib/bestpapers/*/widgets/*.js with an `export default` is the module of a widget; the others are parts of such.
 
     Raises:
-        ValueError: two of them have the same file name.
+        ValueError: two of them have the same file name, or parts do not fit together.
     """
-    paths = sorted({*PACKAGE.glob("*/widgets/*.js")} - {MOUNT}, key=lambda path: path.name)
-    for one, other in pairwise(paths):
-        if one.name == other.name:
-            raise ValueError(f"two widget modules have one name, {one.name}: {one.parent} and {other.parent}")
-    return paths
+    found: dict[str, Path] = {}
+    for path in sorted(PACKAGE.glob("*/widgets/*.js")):
+        if "export default" not in path.read_text(encoding="utf-8"):
+            continue
+        if path.name in found:
+            places = f"{found[path.name].parent} and {path.parent}"
+            raise ValueError(f"two widget modules have one name, {path.name}: {places}")
+        found[path.name] = path
+    return {name: joined(path) for name, path in sorted(found.items())}
 
 
 class Widget(anywidget.AnyWidget):
@@ -70,9 +76,10 @@ class Widget(anywidget.AnyWidget):
             def describe(self):
                 return f"A wheel turned by {self.angle:g} degrees."
 
-    The module must not import anything and must not load anything: it runs as a string in JupyterLab, and as a file on a
-    page that asks no other host. It calls `model.get`, `model.set`, `model.save_changes`, `model.on` and `model.off` only,
-    gets bytes as DataView, and may return a function that undoes its `model.on`. Python callbacks may add to what it does,
+    The module may import parts of its own and course/widgets/dom.js (join.py makes one text of them), and must not load
+    anything: it runs as a string in JupyterLab, and as a file on a page that asks no other host. It calls `model.get`,
+    `model.set`, `model.save_changes`, `model.on` and `model.off` only, gets bytes as DataView, and may return a function that
+    undoes its `model.on`. Python callbacks may add to what it does,
     but it must be whole without them.
 
     A displayed widget leaves three forms of itself in the notebook: the live view; `describe()` as text/plain, which print
@@ -93,7 +100,7 @@ class Widget(anywidget.AnyWidget):
         if "module" in cls.__dict__:
             if not cls.module.is_file():
                 raise FileNotFoundError(f"{cls.__name__}.module: there is no file {cls.module}")
-            cls._esm = cls.module
+            cls._esm = joined(cls.module)
         super().__init_subclass__(**kwargs)
 
     def describe(self) -> str:
@@ -123,9 +130,7 @@ class Widget(anywidget.AnyWidget):
             title=html.escape(required_text(title, "title", "a page needs a heading")),
             twin=bundle["text/html"],
             name=self.module.name,
-            module=json.dumps(self.module.read_text(encoding="utf-8")).replace(
-                "<", r"\u003c"
-            ),  # no tag ends the script
+            module=json.dumps(joined(self.module)).replace("<", r"\u003c"),  # no tag ends the script
             mount=MOUNT.read_text(encoding="utf-8"),
         )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.autograd.function import once_differentiable
 
-from .. import dispatch
+from .. import arguments, dispatch
 from . import reference
 
 __all__ = ["contrastive_loss"]
@@ -91,20 +91,12 @@ def contrastive_loss(
 # ---- input ----------------------------------------------------------------------------------------------------------------
 
 
-def _need(ok: bool, message: str) -> None:
-    if not ok:
-        raise ValueError(f"contrastive_loss: {message}")
+_need = arguments.needs("contrastive_loss")
 
 
 def _check(images, texts, scale, group, flags: bool) -> None:
     """Refuse bad arguments with a sentence. Sizes are compared among ranks, since a gather of unequal ones may hang."""
-    for name, t in dict(image_features=images, text_features=texts, logit_scale=scale).items():
-        _need(isinstance(t, Tensor), f"{name} must be a torch tensor, got {type(t).__name__}")
-        _need(t.is_floating_point(), f"{name} must be of a float type, got {t.dtype}")
-        _need(
-            t.device == images.device,
-            f"{name} is on {t.device} but image_features is on {images.device}; move both to one device",
-        )
+    arguments.check_tensors(_need, dict(image_features=images, text_features=texts, logit_scale=scale))
     _need(images.dim() == 2, f"image_features must have shape [B, d], got {list(images.shape)}")
     _need(images.numel() > 0, f"image_features is empty: its shape is {list(images.shape)}; give at least one pair")
     _need(
@@ -132,20 +124,14 @@ def _check(images, texts, scale, group, flags: bool) -> None:
 
 def _check_finite(images, texts, scale, count: int, group) -> None:
     """After the gather: a NaN in the features of one rank stops all, where otherwise the others would wait for ever."""
-    # one look at all of them (a single wait for the device): a NaN or infinity anywhere shows in the sum. Finite values
-    # could overflow it too, so only the search that follows decides
-    tensors = dict(image_features=images, text_features=texts, logit_scale=scale)
-    if torch.stack([t.detach().sum(dtype=torch.float32) for t in tensors.values()]).sum().isfinite():
+    found = arguments.first_not_finite(dict(image_features=images, text_features=texts, logit_scale=scale))
+    if found is None:
         return
-    for name, t in tensors.items():
-        bad = torch.nonzero(~torch.isfinite(t.detach()))
-        if len(bad):
-            index, where = bad[0].tolist(), ""
-            value = t.detach()[tuple(index)].item()
-            if group is not None and index:
-                where, index[0] = f" on rank {index[0] // count}", index[0] % count
-            label = f"{name}{index or ''}"
-            _need(False, f"{label} is {value}{where}; {len(bad)} values of {name} are not finite")
+    name, index, value, bad = found
+    where = ""
+    if group is not None and index:
+        where, index = f" on rank {index[0] // count}", [index[0] % count, *index[1:]]
+    _need(False, f"{name}{index or ''} is {value}{where}; {bad} values of {name} are not finite")
 
 
 # ---- ranks ----------------------------------------------------------------------------------------------------------------
@@ -211,8 +197,8 @@ class _Compiled:
 
 
 def _compiled(name: str) -> _Compiled:
-    module = {"numba": "cpu", "triton": "gpu"}[name]  # imported on first use: compilers are slow to load
-    return _Compiled(importlib.import_module(f"{__name__}.{module}"))
+    # imported on first use: compilers are slow to load
+    return _Compiled(importlib.import_module(f"{__name__}.{dispatch.PASSES[name]}"))
 
 
 class _Loss(torch.autograd.Function):

@@ -21,7 +21,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from ..loops import FAR, PARALLEL, SERIAL, exp_neg
+from ..loops import FAR, PARALLEL, SERIAL, arrays, exp_neg, renew
 
 if TYPE_CHECKING:
     from . import Sums
@@ -41,7 +41,7 @@ def forward(queries: Tensor, keys: Tensor, scale: Tensor, first: int, both: bool
         _raise_to(row_max[rows], row_sum[rows], logits.amax(1))
         _raise_to(col_max[cols], col_sum[cols], logits.amax(0))
         parts = col_parts[:, : logits.shape[1]]
-        _add_exponentials(*_arrays(logits, row_max[rows], col_max[cols], row_sum[rows]), parts)
+        _add_exponentials(*arrays(logits, row_max[rows], col_max[cols], row_sum[rows]), parts)
         col_sum[cols] += torch.from_numpy(parts.sum(0))
         own, diagonal = _labels(logits, rows, cols, first)
         label[own] = diagonal
@@ -60,7 +60,7 @@ def backward(
     g_queries = torch.zeros_like(queries) if need[0] else None
     g_keys = torch.zeros_like(keys) if need[1] else None
     for rows, cols, logits in _tiles(queries, keys, scale):
-        _probabilities(*_arrays(logits, sums.row_max[rows], row_factor[rows], sums.col_max[cols], col_factor[cols]))
+        _probabilities(*arrays(logits, sums.row_max[rows], row_factor[rows], sums.col_max[cols], col_factor[cols]))
         _, diagonal = _labels(logits, rows, cols, first)
         diagonal -= sides * weight
         if g_queries is not None:
@@ -99,10 +99,6 @@ def _labels(logits: Tensor, rows: slice, cols: slice, first: int) -> tuple[slice
     return slice(start, stop), logits[i : i + stop - start, j : j + stop - start].diagonal()
 
 
-def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
-    return tuple(t.numpy() for t in tensors)
-
-
 # The loops below run over slices from 0 to their length and select instead of branching: so they become vector instructions.
 
 
@@ -139,3 +135,6 @@ def _probabilities(logits, row_max, row_factor, col_max, col_factor):
     """In place: exp(logit - max) * factor of its row plus the same of its column."""
     for i in prange(len(logits)):
         _row_probabilities(logits[i], row_max[i], row_factor[i], col_max, col_factor)
+
+
+renew(__name__)

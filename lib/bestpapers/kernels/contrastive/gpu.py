@@ -24,6 +24,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from ..programs import launch
+
 if TYPE_CHECKING:
     from . import Sums
 
@@ -60,7 +62,7 @@ def backward(
         part, strip = queries[rows], memory[: rows.stop - start]
         row_sums, col_sums = (sums.row_max[rows], row_factor[rows]), (sums.col_max, col_factor)
         arguments = (part, keys, scale, *row_sums, *col_sums, strip, len(part), n, d, first + start, sides * weight)
-        _launch(_gradient_tile, (_tiles(len(part)), _tiles(n)), *arguments, PRECISION=_precision())
+        launch(_gradient_tile, (_tiles(len(part)), _tiles(n)), *arguments, PRECISION=_precision(), num_warps=WARPS)
         if g_queries is not None:
             torch.mm(strip, keys, out=g_queries[rows])
         if g_keys is not None:
@@ -72,7 +74,7 @@ def _sum_rows(queries: Tensor, keys: Tensor, scale: Tensor, first: int) -> tuple
     (m, d), n = queries.shape, len(keys)
     largest, total, label = (queries.new_empty(m) for _ in range(3))
     arguments = (queries, keys, scale, largest, total, label, m, n, d, first)
-    _launch(_sum_rows_kernel, (_tiles(m),), *arguments, PRECISION=_precision())
+    launch(_sum_rows_kernel, _tiles(m), *arguments, PRECISION=_precision(), num_warps=WARPS)
     return largest, total, label
 
 
@@ -85,14 +87,6 @@ def _precision() -> str:
 
 def _tiles(length: int) -> int:
     return -(-length // TILE.value)
-
-
-def _launch(kernel, grid: tuple[int, ...], *arguments, **options):
-    """Run `kernel` on a grid of so many programs."""
-    # a * b + c in one instruction; from Triton 3.10 on not the default
-    options |= dict(enable_fp_fusion=True, num_warps=WARPS)
-    with torch.cuda.device_of(arguments[0]):  # Triton launches on the current device, which may be another one
-        kernel[grid](*arguments, **options)
 
 
 @triton.jit

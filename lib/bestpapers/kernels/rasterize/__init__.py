@@ -1,9 +1,16 @@
 """Differentiable rasterisation of 3D Gaussians: the one public function is `rasterization`.
 
-Behind it stand three ops in a row, each with a torch reference (`reference.py`), a Numba form (`cpu.py`) and a Triton form
-(`gpu.py`): *project* (3D Gaussian to 2D ellipse), *spherical harmonics* (direction to colour), *composite* (ellipses to
-pixels). Both fast forms share one structure: a program per tile, a loop over the tile's Gaussians from near to far, and the
-tile's pixels as the vector.
+Behind it stand three ops in a row, each in a room of its own with a torch reference (`reference.py`), a Numba form (`cpu.py`)
+and a Triton form (`gpu.py`): *project* (3D Gaussian to 2D ellipse), *harmonics* (direction to colour), *composite* (ellipses to
+pixels). The fast forms have a fourth room before the last, *tiles*: which Gaussians each tile of the picture draws.
+
+Four ideas carry the fast forms. CPU and GPU have the same ones, so reading one teaches the other:
+
+1. *Tiles.* A pixel looks only at the Gaussians that reach its tile of 16 x 16 pixels.
+2. *Sort once.* Gaussians are sorted by depth before they are dealt out to the tiles, not pair by pair.
+3. *A program per tile, a loop over the tile's Gaussians from near to far, the tile's pixels as the vector.*
+4. *No shared sums.* Whatever many programs contribute to is written out in parts and summed in a second step, in a fixed order.
+   So neither the number of threads nor the run changes a bit of the result.
 """
 
 from __future__ import annotations
@@ -16,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .. import dispatch
+from .. import arguments, dispatch
 from . import reference, rules
 
 __all__ = ["Rendering", "rasterization"]
@@ -122,22 +129,15 @@ def _check(
 ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
     """Refuse bad input with a sentence; return colors and backgrounds with their camera axis."""
 
-    def need(ok: bool, message: str) -> None:
-        if not ok:
-            raise ValueError(f"rasterization: {message}")
-
+    need = arguments.needs("rasterization")
     tensors = dict(
         means=means, quats=quats, scales=scales, opacities=opacities, colors=colors, viewmats=viewmats, Ks=Ks
     )
     if backgrounds is not None:
         tensors["backgrounds"] = backgrounds
+    arguments.check_tensors(need, tensors)
     for name, t in tensors.items():
-        need(isinstance(t, Tensor), f"{name} must be a torch tensor, got {type(t).__name__}")
-        need(t.is_floating_point(), f"{name} must be of a float type, got {t.dtype}")
         need(t.dtype == means.dtype, f"{name} is {t.dtype} but means is {means.dtype}; use one float type for all")
-        need(
-            t.device == means.device, f"{name} is on {t.device} but means is on {means.device}; move both to one device"
-        )
 
     def shape(name: str, *want: tuple) -> None:
         got = tuple(tensors[name].shape)
@@ -177,15 +177,8 @@ def _check(
         rasterize_mode in ("classic", "antialiased"),
         f'rasterize_mode must be "classic" or "antialiased", got {rasterize_mode!r}',
     )
-    # one look at all of them (a single wait for the device): a NaN or infinity anywhere shows in the sum. Finite values
-    # could overflow it too, so only the search that follows decides
-    if not torch.stack([t.detach().sum() for t in tensors.values()]).sum().isfinite():
-        for name, t in tensors.items():
-            bad = torch.nonzero(~torch.isfinite(t.detach()))
-            if len(bad):
-                index = bad[0].tolist()
-                value = t.detach()[tuple(index)].item()
-                raise ValueError(f"rasterization: {name}{index} is {value}; {len(bad)} values of {name} are not finite")
+    if bad := arguments.first_not_finite(tensors):
+        need(False, f"{bad.name}{bad.at} is {bad.value}; {bad.of_that_kind} values of {bad.name} are not finite")
     return colors, backgrounds
 
 
@@ -203,34 +196,35 @@ class _Reference:
 
 
 class _Compiled:
-    """Autograd around the hand-written forward and backward passes of one module (`cpu` or `gpu`)."""
+    """Autograd around the hand-written forward and backward passes of one backend: a module from each room."""
 
-    def __init__(self, module: ModuleType):
-        self.module = module
+    def __init__(self, project: ModuleType, harmonics: ModuleType, tiles: ModuleType, composite: ModuleType):
+        self.rooms = project, harmonics, tiles, composite
 
     def project(self, means, quats, scales, viewmats, Ks, *settings):
-        return _Project.apply(self.module, means, quats, scales, viewmats, Ks, *settings)
+        return _Project.apply(self.rooms[0], means, quats, scales, viewmats, Ks, *settings)
 
     def spherical_harmonics(self, degree, dirs, coeffs):
         if coeffs.dim() == 4:  # coefficients of their own for every camera: one long list of Gaussians
-            flat = _Harmonics.apply(self.module, degree, dirs.reshape(1, -1, 3), coeffs.flatten(0, 1))
+            flat = _Harmonics.apply(self.rooms[1], degree, dirs.reshape(1, -1, 3), coeffs.flatten(0, 1))
             return flat.reshape(*dirs.shape[:-1], -1)
-        return _Harmonics.apply(self.module, degree, dirs, coeffs)
+        return _Harmonics.apply(self.rooms[1], degree, dirs, coeffs)
 
     def composite(self, means2d, conics, colors, opacities, depths, width, height):
-        return _Composite.apply(self.module, means2d, conics, colors, opacities, depths, width, height)
+        return _Composite.apply(*self.rooms[2:], means2d, conics, colors, opacities, depths, width, height)
 
 
 def _compiled(name: str) -> _Compiled:
-    module = {"numba": "cpu", "triton": "gpu"}[name]  # imported on first use: compilers are slow to load
-    return _Compiled(importlib.import_module(f"{__name__}.{module}"))
+    module = dispatch.PASSES[name]  # imported on first use: compilers are slow to load
+    rooms = ("project", "harmonics", "tiles", "composite")
+    return _Compiled(*(importlib.import_module(f"{__name__}.{room}.{module}") for room in rooms))
 
 
 class _Project(torch.autograd.Function):
     @staticmethod
     def forward(ctx, module, means, quats, scales, viewmats, Ks, *settings):
         inputs = [t.contiguous() for t in (means, quats, scales, viewmats, Ks)]
-        out = module.project_forward(*inputs, *settings)
+        out = module.forward(*inputs, *settings)
         ctx.module, ctx.settings = module, settings
         ctx.save_for_backward(*inputs)
         ctx.mark_non_differentiable(out[-1])
@@ -239,8 +233,8 @@ class _Project(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, *grads):
-        grads = [g.contiguous() for g in grads[:4]]
-        return None, *ctx.module.project_backward(*ctx.saved_tensors, *ctx.settings, *grads), *([None] * 5)
+        upstream = [g.contiguous() for g in grads[:4]]
+        return None, *ctx.module.backward(*ctx.saved_tensors, *ctx.settings, *upstream), *([None] * 5)
 
 
 class _Harmonics(torch.autograd.Function):
@@ -249,21 +243,21 @@ class _Harmonics(torch.autograd.Function):
         dirs, coeffs = dirs.contiguous(), coeffs.contiguous()
         ctx.module, ctx.degree = module, degree
         ctx.save_for_backward(dirs, coeffs)
-        return module.harmonics_forward(degree, dirs, coeffs)
+        return module.forward(degree, dirs, coeffs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return None, None, *ctx.module.harmonics_backward(ctx.degree, *ctx.saved_tensors, grad.contiguous())
+        return None, None, *ctx.module.backward(ctx.degree, *ctx.saved_tensors, grad.contiguous())
 
 
 class _Composite(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, module, means2d, conics, colors, opacities, depths, width, height):
+    def forward(ctx, tiles, module, means2d, conics, colors, opacities, depths, width, height):
         inputs = [t.contiguous() for t in (means2d, conics, colors, opacities)]
-        tiles = module.bin_tiles(*inputs[:2], inputs[3], depths.contiguous(), width, height)
-        image, alpha = module.composite_forward(*inputs, tiles, width, height)
-        ctx.module, ctx.tiles, ctx.size = module, tiles, (width, height)
+        lists = tiles.bin_tiles(*inputs[:2], inputs[3], depths.contiguous(), width, height)
+        image, alpha = module.forward(*inputs, lists, width, height)
+        ctx.module, ctx.lists, ctx.size = module, lists, (width, height)
         ctx.save_for_backward(*inputs, image, alpha)
         return image, alpha
 
@@ -271,7 +265,7 @@ class _Composite(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_image, grad_alpha):
         *inputs, image, alpha = ctx.saved_tensors
-        grads = ctx.module.composite_backward(
-            *inputs, ctx.tiles, *ctx.size, image, alpha, grad_image.contiguous(), grad_alpha.contiguous()
+        grads = ctx.module.backward(
+            *inputs, ctx.lists, *ctx.size, image, alpha, grad_image.contiguous(), grad_alpha.contiguous()
         )
-        return None, *grads, None, None, None
+        return None, None, *grads, None, None, None

@@ -29,7 +29,8 @@ is why "finished" needs a memory. A fast renderer gains most from this rule: it 
 def blend(alphas: Tensor, colors: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
     """Blend N splats into P pixels.
 
-    alphas [P, N] in [0, 1], in any order of depth; colors [N, 3]; depths [N] -> colours [P, 3], light left over T [P]
+    alphas [P, N] in [0, 1], in any order of depth; colors [N, 3]; depths [N]
+    -> colours [P, 3], light left over T [P]
     """
     light, T = alphas.new_zeros(len(alphas), 3), alphas.new_ones(len(alphas))
     going = torch.ones_like(T, dtype=torch.bool)

@@ -29,15 +29,14 @@ writes, $\Sigma$ stays a covariance: its eigenvalues are the $s^2$. That is why 
 def covariance(quats: Tensor, scales: Tensor) -> Tensor:
     """Covariances of N Gaussians.
 
-    quats [N, 4] (w, x, y, z) of any length > 0, scales [N, 3] in scene units -> [N, 3, 3]
+    quats [N, 4] (w, x, y, z) of any length > 0, scales [N, 3] in scene units
+    -> [N, 3, 3]
     """
     w, x, y, z = (quats / quats.norm(dim=-1, keepdim=True)).unbind(-1)
-    rows = [
-        torch.stack([1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)], -1),
-        torch.stack([2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)], -1),
-        torch.stack([2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)], -1),
-    ]
-    axes = torch.stack(rows, -2) * scales[:, None, :]  # R diag(s)
+    R = [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)]
+    R += [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)]
+    R += [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)]
+    axes = torch.stack(R, -1).unflatten(-1, (3, 3)) * scales[:, None, :]  # R diag(s)
     return axes @ axes.mT
 
 

@@ -39,20 +39,22 @@ and a filter too small by half. Where all focal lengths agree, the rules agree t
 def filter_size(means: Tensor, cameras: Sequence[data.Camera], rule: str) -> Tensor:
     """Standard deviation of each Gaussian's 3D filter, in scene units.
 
-    means [N, 3]; each camera has viewmat [4, 4] and K [3, 3] (NumPy), width, height; rule "paper" or "code" -> [N]
+    means [N, 3]; each camera has viewmat [4, 4] and K [3, 3] (NumPy), width, height;
+    rule "paper" or "code" -> [N]
     """
     nearest = torch.full_like(means[:, 0], math.inf)
     best = torch.zeros_like(nearest)
     for camera in cameras:
-        view, K = torch.tensor(camera.viewmat).to(means), torch.tensor(camera.K).to(means)
+        view = torch.tensor(camera.viewmat).to(means)
+        K = torch.tensor(camera.K).to(means)
         x, y, z = (means @ view[:3, :3].T + view[:3, 3]).unbind(-1)
         u, v = K[0, 0] * x / z + K[0, 2], K[1, 1] * y / z + K[1, 2]
-        inside = ((u / camera.width - 0.5).abs() <= 0.65) & ((v / camera.height - 0.5).abs() <= 0.65)
-        seen = inside & (z > 0.2)
+        off_x, off_y = (u / camera.width - 0.5).abs(), (v / camera.height - 0.5).abs()
+        seen = (off_x <= 0.65) & (off_y <= 0.65) & (z > 0.2)
         nearest = torch.where(seen, torch.minimum(nearest, z), nearest)
         best = torch.where(seen, torch.maximum(best, K[0, 0] / z), best)
     if rule == "code":
-        best = max(camera.K[0, 0] for camera in cameras) / nearest  # 0 where nobody looked
+        best = max(camera.K[0, 0] for camera in cameras) / nearest  # 0 if never seen
     return 0.2**0.5 / torch.where(best > 0, best, best[best > 0].min())
 
 

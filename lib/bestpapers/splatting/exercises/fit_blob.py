@@ -37,12 +37,14 @@ cannot give.
 def fit_blob(image: Tensor, eps: float, compensate: bool) -> tuple[float, float]:
     """The splat that a renderer fits to a round blob.
 
-    image [K, K] with K odd, the blob on the middle pixel; eps in px^2; compensate: is the opacity multiplied by rho?
+    image [K, K] with K odd, the blob on the middle pixel; eps in px^2;
+    compensate: is the opacity multiplied by rho?
     -> variance in px^2 before widening, opacity
     """
     at = torch.arange(len(image), dtype=image.dtype) - len(image) // 2
     variances = torch.linspace(0.001, 3, 3000, dtype=image.dtype)
-    bells = torch.exp(-(at**2) / (2 * (variances[:, None] + eps)))  # [3000, K]; a bell in x times one in y
+    # [3000, K]; the splat is a bell in x times one in y
+    bells = torch.exp(-(at**2) / (2 * (variances[:, None] + eps)))
     squares = (bells**2).sum(1) ** 2
     heights = ((bells @ image) * bells).sum(1) / squares
     error = (image**2).sum() - heights**2 * squares

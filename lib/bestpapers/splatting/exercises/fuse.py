@@ -29,7 +29,8 @@ trained on.
 def fuse(log_scales: Tensor, logits: Tensor, phi: Tensor) -> tuple[Tensor, Tensor]:
     """Fold the 3D filter into the parameters.
 
-    log_scales [N, 3]; logits [N] of the opacities; phi [N], the filter's standard deviation -> log_scales [N, 3], logits [N]
+    log_scales [N, 3]; logits [N] of the opacities; phi [N], the filter's standard
+    deviation -> log_scales [N, 3], logits [N]
     """
     scales = log_scales.exp()
     wide = (scales**2 + phi[:, None] ** 2).sqrt()

@@ -39,16 +39,20 @@ $\rho$. A reader that finds `filter_3D` may guess. [4_apply](4_apply.ipynb) show
 def ply_file(scene: model.Gaussians) -> bytes:
     """The scene as the content of a .ply file.
 
-    scene has N Gaussians: means [N, 3], sh_dc [N, 1, 3], sh_rest [N, 15, 3], opacity_logits [N], log_scales [N, 3],
-    quats [N, 4] and phi [N]
+    scene has N Gaussians: means [N, 3], sh_dc [N, 1, 3], sh_rest [N, 15, 3],
+    opacity_logits [N], log_scales [N, 3], quats [N, 4] and phi [N]
     """
-    names = ["x", "y", "z", "nx", "ny", "nz", *(f"f_dc_{i}" for i in range(3)), *(f"f_rest_{i}" for i in range(45))]
-    names += ["opacity", *(f"scale_{i}" for i in range(3)), *(f"rot_{i}" for i in range(4)), "filter_3D"]
+    groups = {"f_dc": 3, "f_rest": 45, "opacity": 0, "scale": 3, "rot": 4}
+    names = ["x", "y", "z", "nx", "ny", "nz"]
+    for group, count in groups.items():
+        names += [f"{group}_{i}" for i in range(count)] or [group]
+    names += ["filter_3D"]
     lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(scene)}"]
     lines += [*(f"property float {name}" for name in names), "end_header", ""]
     rest = scene.sh_rest.transpose(1, 2).flatten(1)  # [N, 45], channel by channel
-    columns = [scene.means, torch.zeros_like(scene.means), scene.sh_dc[:, 0], rest, scene.opacity_logits[:, None]]
-    table = torch.cat([*columns, scene.log_scales, scene.quats, scene.phi[:, None]], 1)
+    columns = [scene.means, torch.zeros_like(scene.means), scene.sh_dc[:, 0], rest]
+    columns += [scene.opacity_logits[:, None], scene.log_scales, scene.quats]
+    table = torch.cat([*columns, scene.phi[:, None]], 1)
     return "\n".join(lines).encode() + table.detach().numpy().astype("<f4").tobytes()
 
 

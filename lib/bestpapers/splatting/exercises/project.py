@@ -31,22 +31,27 @@ would pile up along a frame around it.
 
 
 def project(
-    means: Tensor, covariances: Tensor, viewmat: Tensor, K: Tensor, width: int, height: int
+    means: Tensor,
+    covariances: Tensor,
+    viewmat: Tensor,
+    K: Tensor,
+    width: int,
+    height: int,
 ) -> tuple[Tensor, Tensor]:
     """Centres and covariances of N Gaussians on the screen.
 
-    means [N, 3], covariances [N, 3, 3] in scene units; viewmat [4, 4] world to camera; K [3, 3] in px
+    means [N, 3], covariances [N, 3, 3] in scene units; viewmat [4, 4] world to camera;
+    K [3, 3] in px
     -> centres [N, 2] in px, covariances [N, 2, 2] in px^2
     """
-    W, t = viewmat[:3, :3], viewmat[:3, 3]
     fx, fy, cx, cy = K[0, 0], K[1, 1], K[0, 2], K[1, 2]
-    x, y, z = (means @ W.T + t).unbind(-1)
+    x, y, z = (means @ viewmat[:3, :3].T + viewmat[:3, 3]).unbind(-1)
     centres = torch.stack([fx * x / z + cx, fy * y / z + cy], -1)
     limit_x, limit_y = 1.3 * width / (2 * fx), 1.3 * height / (2 * fy)
     x, y = z * (x / z).clamp(-limit_x, limit_x), z * (y / z).clamp(-limit_y, limit_y)
     zero = torch.zeros_like(z)
-    J = torch.stack([fx / z, zero, -fx * x / z**2, zero, fy / z, -fy * y / z**2], -1).unflatten(-1, (2, 3))
-    M = J @ W
+    J = torch.stack([fx / z, zero, -fx * x / z**2, zero, fy / z, -fy * y / z**2], -1)
+    M = J.unflatten(-1, (2, 3)) @ viewmat[:3, :3]
     return centres, M @ covariances @ M.mT
 
 

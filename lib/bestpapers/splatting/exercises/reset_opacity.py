@@ -28,7 +28,8 @@ Going through the sigmoid and back is no harmless detour either. An opacity that
 def reset_opacity(logits: Tensor, factors: Tensor) -> Tensor:
     """Lower the opacities, as they are drawn, to at most 0.01.
 
-    logits [N] of the stored opacities; factors [N] of the 3D filter, in (0, 1] -> logits [N]
+    logits [N] of the stored opacities; factors [N] of the 3D filter, in (0, 1]
+    -> logits [N]
     """
     drawn = logits.sigmoid() * factors
     return torch.where(drawn > 0.01, torch.logit(0.01 / factors), logits)

@@ -34,7 +34,8 @@ def turn_harmonics(coeffs: Tensor, R: Tensor) -> Tensor:
 
     coeffs [16, D]; R [3, 3], the rotation of the scene -> [16, D]
     """
-    dirs = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=coeffs.dtype)
+    chance = torch.Generator().manual_seed(0)
+    dirs = torch.randn(100, 3, generator=chance, dtype=coeffs.dtype)
     basis = torch.eye(16, dtype=coeffs.dtype)
     turned = reference.spherical_harmonics(3, dirs @ R.T, basis)  # [100, 16]
     colors = reference.spherical_harmonics(3, dirs, coeffs)  # [100, D]

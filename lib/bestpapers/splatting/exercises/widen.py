@@ -37,7 +37,8 @@ times too much.
 def widen(cov2d: Tensor, method: str) -> tuple[Tensor, Tensor]:
     """Widen projected Gaussians as a method does.
 
-    cov2d [..., 2, 2] in px^2; method "3dgs", "ewa" or "mip" -> widened [..., 2, 2], factor of the opacity [...]
+    cov2d [..., 2, 2] in px^2; method "3dgs", "ewa" or "mip"
+    -> widened [..., 2, 2], factor of the opacity [...]
     """
     eps = 0.1 if method == "mip" else 0.3  # px^2
     wide = cov2d + eps * torch.eye(2, dtype=cov2d.dtype)

@@ -27,11 +27,16 @@ and a splat no longer learns that getting thinner makes it fainter.
 """
 
 
-def widen_backward(cov2d: Tensor, eps: float, grad_wide: Tensor, grad_rho: Tensor) -> Tensor:
+def widen_backward(
+    cov2d: Tensor,
+    eps: float,
+    grad_wide: Tensor,
+    grad_rho: Tensor,
+) -> Tensor:
     """Gradient of the loss with respect to the covariances before they are widened.
 
-    cov2d [N, 2, 2] in px^2, symmetric and invertible; eps in px^2; grad_wide [N, 2, 2] and grad_rho [N], the gradients with
-    respect to S' and rho -> [N, 2, 2]
+    cov2d [N, 2, 2] in px^2, symmetric and invertible; eps in px^2; grad_wide [N, 2, 2]
+    and grad_rho [N], the gradients with respect to S' and rho -> [N, 2, 2]
     """
     wide = cov2d + eps * torch.eye(2, dtype=cov2d.dtype)
     rho = (torch.det(cov2d) / torch.det(wide)).sqrt()

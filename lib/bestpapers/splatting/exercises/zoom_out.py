@@ -35,11 +35,12 @@ The lead over EWA hangs on the budget: try 1,000 splats, or 150 iterations, befo
 def zoom_out(world: data.Dataset, method: str, iterations: int) -> float:
     """Train at full size, test at the smallest.
 
-    world.train and world.test are {width: views}; world.points [N, 3] and world.colors [N, 3] are what to start from;
-    method "3dgs", "ewa" or "mip" -> PSNR in dB
+    world.train and world.test are {width: views}; world.points [N, 3] and world.colors
+    [N, 3] are what to start from; method "3dgs", "ewa" or "mip" -> PSNR in dB
     """
     full, small = max(world.train), min(world.test)
-    cloud = model.Gaussians.from_points(world.points, world.colors, model.GaussianConfig(method))
+    filtered = model.GaussianConfig(method)
+    cloud = model.Gaussians.from_points(world.points, world.colors, filtered)
     config = train.TrainConfig(iterations=iterations, density=None)
     train.Trainer(cloud, {full: world.train[full]}, config).run(quiet=True)
     return evaluate.evaluate(cloud, {small: world.test[small]})[small]["psnr"]
@@ -47,11 +48,13 @@ def zoom_out(world: data.Dataset, method: str, iterations: int) -> float:
 
 def run() -> None:
     """The experiment itself, for the cell of the solution."""
-    worlds = [data.make_dataset("wheel", size=96, seed=seed, n_points=1500) for seed in range(3)]
-    scores = {method: [zoom_out(world, method, 200) for world in worlds] for method in ("3dgs", "ewa", "mip")}
-    mean = {method: sum(values) / 3 for method, values in scores.items()}
+    worlds = [data.make_dataset("wheel", size=96, seed=s, n_points=1500) for s in range(3)]
+    mean = {}
+    for method in ("3dgs", "ewa", "mip"):
+        mean[method] = sum(zoom_out(world, method, 200) for world in worlds) / 3
     for other in ("ewa", "3dgs"):
-        print(f"at 1/8, Mip-Splatting leads {other} by {mean['mip'] - mean[other]:.1f} dB (mean of three seeds)")
+        lead = f"{mean['mip'] - mean[other]:.1f} dB"
+        print(f"at 1/8, Mip-Splatting leads {other} by {lead} (mean of three seeds)")
     assert mean["mip"] > mean["ewa"] + 1
     assert mean["mip"] > mean["3dgs"] + 5
 

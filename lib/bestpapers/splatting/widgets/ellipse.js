@@ -1,6 +1,8 @@
 // One 3D Gaussian and the ellipse that a renderer draws for it. See ellipse.py for the formulas, their source and the
 // conventions: the functions below are the same as there, and a test compares them. `c` is the trait `constants`.
 
+import { between, digits, follow, key, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+
 export function quaternion(turn, roll) {
   const [a, b] = [(turn * Math.PI) / 360, (roll * Math.PI) / 360];
   return [
@@ -23,7 +25,7 @@ export const center = (position, depth, focal, c) => [((position - c.width / 2) 
 
 export function linear(scales, R, [x, , z], focal, clamp, c) {
   const limit = ((clamp ? 1 + c.margin : Infinity) * c.width) / 2 / focal;
-  const xc = z * Math.min(Math.max(x / z, -limit), limit);
+  const xc = z * between(-limit, x / z, limit);
   const J = [
     [focal / z, 0, (-focal * xc) / z ** 2],
     [0, focal / z, 0],
@@ -61,28 +63,20 @@ export const halfWidth = (S, c) =>
 // ------------------------------------------------------------------------------------------------------------ drawing
 
 const STYLE = `
-.bp-ellipse { font: inherit; color: inherit; max-width: 100%; }
-.bp-ellipse .bp-panels { display: flex; flex-wrap: wrap; gap: 0.75em; }
-.bp-ellipse figure { flex: 1.6 1 18em; max-width: 40em; margin: 0; padding: 0; }
+.bp-ellipse figure { flex: 1.6 1 18em; max-width: 40em; }
 .bp-ellipse figure:last-child { flex: 1 1 11em; max-width: 25em; }
 @media (max-width: 30em) { .bp-ellipse figure:last-child { max-width: 15em; margin: 0 auto; } }
-.bp-ellipse figcaption { line-height: 1.3; margin: 0; text-align: left; color: inherit; font: inherit; }
-.bp-ellipse svg { display: block; width: 100%; height: auto; }
 .bp-ellipse figure svg { outline: 1px solid color-mix(in srgb, currentColor 35%, transparent); }
-.bp-ellipse svg.bp-key { display: inline-block; width: 1.9em; height: 0.8em; vertical-align: baseline; margin: 0 0.3em 0 0; }
-.bp-ellipse .bp-item { display: inline-block; margin-right: 1em; }
+.bp-ellipse svg.bp-key { width: 1.9em; }
 .bp-ellipse path, .bp-ellipse rect { vector-effect: non-scaling-stroke; fill: none; stroke: currentColor; }
 .bp-ellipse .bp-controls { display: grid; gap: 0 1.5em; margin: 0.5em 0;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 20em), 1fr)); }
-.bp-ellipse .bp-control { display: flex; align-items: center; gap: 0.6em; min-height: 2em; }
+.bp-ellipse .bp-control { flex-wrap: nowrap; gap: 0.6em; min-height: 2em; margin: 0; }
 .bp-ellipse .bp-control label { flex: 0 0 8.5em; }
 .bp-ellipse .bp-control.bp-tick label { flex: 1; }
-.bp-ellipse input { accent-color: #0072B2; margin: 0; }
-.bp-ellipse input[type=range] { flex: 1 1 5em; min-width: 5em; min-height: 2em; touch-action: pan-y; }
 .bp-ellipse input[type=checkbox] { width: 1.2em; height: 1.2em; }
-.bp-ellipse .bp-value { flex: 0 0 4em; font-variant-numeric: tabular-nums; }
-.bp-ellipse output { display: block; line-height: 1.4; font-variant-numeric: tabular-nums; }
-.bp-ellipse .bp-caption { font-size: 0.9em; margin: 0.5em 0 0; }
+.bp-ellipse .bp-value { flex: 0 0 4em; }
+.bp-ellipse output { display: block; }
 .bp-ellipse .bp-grid { stroke-width: 1; opacity: 0.18; }
 .bp-ellipse .bp-image { stroke-width: 2; }
 .bp-ellipse .bp-limit { stroke-width: 1.5; stroke-dasharray: 2 4; opacity: 0.8; }
@@ -95,36 +89,17 @@ const STYLE = `
 `;
 const STEPS = 40; // of sliders whose value grows by a factor
 
-let count = 0;
-
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "path", "rect"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
 const signed = (x, places) => {
   const text = Math.abs(x).toFixed(places);
   return (Number(text) === 0 ? "" : x < 0 ? "−" : "+") + text;
 };
 
-const digits = (x) => Number(x.toPrecision(3)).toString().replace("-", "−");
-
-const key = (name, words) =>
-  make(
-    "span",
-    { class: "bp-item" },
-    make(
-      "svg",
-      { class: "bp-key", viewBox: "0 0 38 16", "aria-hidden": "true" },
-      name === "bp-pixel"
-        ? make("rect", { class: name, x: 12, y: 1, width: 14, height: 14 })
-        : make("path", { class: name, d: name === "bp-point" ? "M8 8h0M19 4h0M30 11h0" : "M0 8H38" }),
-    ),
-    words,
-  );
+const entry = (name, words) => {
+  const d = name === "bp-point" ? "M8 8h0M19 4h0M30 11h0" : "M0 8H38";
+  const pixel = { x: 12, y: 1, width: 14, height: 14 };
+  const shape = name === "bp-pixel" ? make("rect", { class: name, ...pixel }) : make("path", { class: name, d });
+  return key(shape, words, "0 0 38 16");
+};
 
 // Of the matrix's roots the triangular one: the image of the unit circle is the ellipse of one standard deviation.
 function outline([u, v], S, sigmas) {
@@ -147,7 +122,7 @@ function grid(x0, x1, y0, y1, step) {
 }
 
 function render({ model, el }) {
-  const id = `bp-ellipse-${Date.now().toString(36)}-${count++}`;
+  const id = unique("ellipse");
   const c = model.get("constants");
   const bytes = model.get("points");
   const points = Array.from({ length: bytes.byteLength / 12 }, (_, i) =>
@@ -187,35 +162,30 @@ function render({ model, el }) {
     const log = min > 0; // a size: each step multiplies it
     const step = unit === "°" ? 5 : 1;
     const attributes = log ? { min: 0, max: STEPS, step: 1 } : { min, max, step };
-    const range = make("input", { id: `${id}-${name}-${index ?? 0}`, type: "range", ...attributes });
     const value = make("span", { class: "bp-value" });
     const get = () => (index === null ? model.get(name) : model.get(name)[index]);
-    range.addEventListener("input", () => {
-      const wanted = Number(range.value);
-      const moved = log ? Math.min(max, min * (max / min) ** (wanted / STEPS)) : wanted;
-      model.set(name, index === null ? moved : model.get(name).map((old, i) => (i === index ? moved : old)));
-      model.save_changes();
-    });
+    const moved = (at) => {
+      const wanted = log ? Math.min(max, min * (max / min) ** (at / STEPS)) : at;
+      put(model, { [name]: index === null ? wanted : model.get(name).map((old, i) => (i === index ? wanted : old)) });
+    };
+    const { range, row } = slider(`${id}-${name}-${index ?? 0}`, label, attributes, moved, value);
     const show = () => {
       range.value = log ? Math.round((STEPS * Math.log(get() / min)) / Math.log(max / min)) : get();
       value.textContent = digits(get()) + unit;
       range.setAttribute("aria-valuetext", value.textContent);
     };
-    return { show, row: make("div", { class: "bp-control" }, make("label", { for: range.id }, label), range, value) };
+    return { show, row };
   });
   const clamp = make("input", { id: `${id}-clamp`, type: "checkbox" });
-  clamp.addEventListener("change", () => {
-    model.set("clamp", clamp.checked);
-    model.save_changes();
-  });
+  clamp.addEventListener("change", () => put(model, { clamp: clamp.checked }));
   const words = `clamp J at ${digits(1 + c.margin)} half widths`;
   const tick = make("div", { class: "bp-control bp-tick" }, clamp, make("label", { for: clamp.id }, words));
   const output = make("output", { "aria-live": "polite" });
 
-  const root = make(
-    "div",
-    { class: "bp-ellipse", role: "group", "aria-label": "A 3D Gaussian and its ellipse on the screen" },
-    make("style", {}, STYLE),
+  const root = shell(
+    "ellipse",
+    "A 3D Gaussian and its ellipse on the screen",
+    STYLE,
     make(
       "div",
       { class: "bp-panels" },
@@ -225,13 +195,13 @@ function render({ model, el }) {
     make(
       "p",
       { class: "bp-caption" },
-      key("bp-linear", "S, the linear map"),
-      key("bp-point", "points, projected exactly"),
-      key("bp-sampled", "their ellipse"),
-      key("bp-limit", "where the clamp stops"),
-      key("bp-mip", `S + ${c.mip} I (Mip)`),
-      key("bp-dilation", `S + ${c.dilation} I (3DGS, EWA)`),
-      key("bp-pixel", "one pixel"),
+      entry("bp-linear", "S, the linear map"),
+      entry("bp-point", "points, projected exactly"),
+      entry("bp-sampled", "their ellipse"),
+      entry("bp-limit", "where the clamp stops"),
+      entry("bp-mip", `S + ${c.mip} I (Mip)`),
+      entry("bp-dilation", `S + ${c.dilation} I (3DGS, EWA)`),
+      entry("bp-pixel", "one pixel"),
     ),
     make("div", { class: "bp-controls" }, ...sliders.map((s) => s.row), tick),
     output,
@@ -285,11 +255,9 @@ function render({ model, el }) {
     close.setAttribute("aria-label", `Close-up of ${2 * size} pixels. ${report.slice(0, 2).join("; ")}`);
   }
 
-  const names = [...Object.keys(c.ranges), "clamp"];
-  for (const name of names) model.on(`change:${name}`, draw);
   draw();
   el.replaceChildren(root);
-  return () => names.forEach((name) => model.off(`change:${name}`, draw));
+  return follow(model, [...Object.keys(c.ranges), "clamp"], draw);
 }
 
 export default { render };

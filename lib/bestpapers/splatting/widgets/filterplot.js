@@ -1,17 +1,8 @@
 // The pixel's box and the Gaussian that stands for it. See filterplot.py for the formulas and their source: the functions
 // below are the same as there, and a test compares them.
 
-// erf to double precision: a series of positive terms (Abramowitz and Stegun 7.1.6)
-function erf(x) {
-  if (Math.abs(x) > 6) return Math.sign(x);
-  let term = x;
-  let sum = x;
-  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-    term *= (2 * x * x) / (2 * n + 1);
-    sum += term;
-  }
-  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
-}
+import { button, digits, follow, key, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { erf } from "./erf.js";
 
 export const gaussian = (t, variance) => Math.exp(-(t ** 2) / (2 * variance)) / Math.sqrt(2 * Math.PI * variance);
 
@@ -25,22 +16,10 @@ export const distance = (variance) =>
 // ------------------------------------------------------------------------------------------------------------ drawing
 
 const STYLE = `
-.bp-filter { font: inherit; color: inherit; max-width: 100%; }
-.bp-filter .bp-panels { display: flex; flex-wrap: wrap; gap: 0.75em; }
-.bp-filter figure { flex: 1 1 11.5em; max-width: 20em; margin: 0; padding: 0; }
-.bp-filter figcaption { line-height: 1.3; margin: 0; text-align: left; color: inherit; font: inherit; }
-.bp-filter svg { display: block; width: 100%; height: auto; }
-.bp-filter svg.bp-key { display: inline-block; width: 1.6em; height: 0.8em; vertical-align: baseline; margin: 0 0.3em 0 0; }
-.bp-filter .bp-item { display: inline-block; margin-right: 1em; }
+.bp-filter figure { flex: 1 1 11.5em; max-width: 20em; }
 .bp-filter text { fill: currentColor; font-size: 15px; }
-.bp-filter .bp-control { display: flex; flex-wrap: wrap; align-items: center; gap: 0.6em; margin: 0.3em 0 0.5em; }
-.bp-filter input { flex: 1 1 7em; min-height: 2em; margin: 0; accent-color: #0072B2; touch-action: pan-y; }
-.bp-filter .bp-value { font-variant-numeric: tabular-nums; }
-.bp-filter button { font: inherit; color: inherit; background: none; border: 1px solid currentColor; border-radius: 0.3em;
-  padding: 0.3em 0.6em; cursor: pointer; }
 .bp-filter button[aria-pressed=true] { outline: 2px solid #0072B2; outline-offset: 1px; font-weight: 600; }
-.bp-filter output { display: block; margin-bottom: 0.5em; line-height: 1.4; font-variant-numeric: tabular-nums; }
-.bp-filter .bp-caption { font-size: 0.9em; margin: 0.5em 0 0; }
+.bp-filter output { display: block; margin-bottom: 0.5em; }
 .bp-filter .bp-axis { stroke: currentColor; stroke-width: 1; opacity: 0.6; }
 .bp-filter .bp-nyquist { stroke: currentColor; stroke-width: 1; stroke-dasharray: 2 3; opacity: 0.8; }
 .bp-filter .bp-box { fill: none; stroke: currentColor; stroke-width: 1.6; }
@@ -52,23 +31,7 @@ const WIDTH = 210;
 const HEIGHT = 120;
 const STEPS = 120; // of the slider
 
-let count = 0;
-
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "line", "path", "text", "circle"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-const digits = (x) => Number(x.toPrecision(3)).toString().replace("-", "−");
-
-function key(name, words) {
-  const line = make("line", { class: name, x1: 0, x2: 32, y1: 8, y2: 8 });
-  const svg = make("svg", { class: "bp-key", viewBox: "0 0 32 16", "aria-hidden": "true" }, line);
-  return make("span", { class: "bp-item" }, svg, words);
-}
+const entry = (name, words) => key(make("line", { class: name, x1: 0, x2: 32, y1: 8, y2: 8 }), words);
 
 // Axes with ticks. What is drawn into `layer` is cut at the edge of the plot.
 function plot({ title, x, y, xticks, yticks, xlabel, log = false }) {
@@ -101,7 +64,7 @@ function plot({ title, x, y, xticks, yticks, xlabel, log = false }) {
 }
 
 function render({ model, el }) {
-  const id = `bp-filter-${Date.now().toString(36)}-${count++}`;
+  const id = unique("filter");
   const [least, most] = model.get("variance_range");
   const marks = model.get("marks");
 
@@ -149,26 +112,20 @@ function render({ model, el }) {
     );
   });
 
-  const set = (variance) => {
-    model.set("variance", variance);
-    model.save_changes();
-  };
-  const range = make("input", { id, type: "range", min: 0, max: STEPS, step: 1 });
+  const set = (variance) => put(model, { variance });
   const value = make("span", { class: "bp-value" });
-  const buttons = marks.map(({ label, variance }, i) => {
-    const button = make("button", { type: "button" }, `${i + 1}: ${label}`);
-    button.addEventListener("click", () => set(variance));
-    return button;
-  });
+  const moved = (at) => set(Math.min(most, least * (most / least) ** (at / STEPS)));
+  const { range, row } = slider(id, "variance", { min: 0, max: STEPS, step: 1 }, moved, value);
+  const buttons = marks.map(({ label, variance }, i) => button(`${i + 1}: ${label}`, () => set(variance)));
   const output = make("output", { for: id, "aria-live": "polite" });
-  const root = make(
-    "div",
-    { class: "bp-filter", role: "group", "aria-label": "A box of one pixel and a Gaussian" },
-    make("style", {}, STYLE),
-    make("div", { class: "bp-control" }, make("label", { for: id }, "variance"), range, value),
+  const root = shell(
+    "filter",
+    "A box of one pixel and a Gaussian",
+    STYLE,
+    row,
     output,
     make("div", { class: "bp-panels" }, ...[space, freq, dist].map((p) => p.figure)),
-    make("p", { class: "bp-caption" }, key("bp-box", "box, one pixel"), key("bp-bell", "Gaussian")),
+    make("p", { class: "bp-caption" }, entry("bp-box", "box, one pixel"), entry("bp-bell", "Gaussian")),
     make("div", { class: "bp-control" }, ...buttons),
     make("p", { class: "bp-caption" }, model.get("caption")),
   );
@@ -194,11 +151,9 @@ function render({ model, el }) {
     dist.svg.setAttribute("aria-label", `${lines[0]} at variance ${digits(s)}`);
   }
 
-  range.addEventListener("input", () => set(Math.min(most, least * (most / least) ** (range.value / STEPS))));
-  model.on("change:variance", draw);
   draw();
   el.replaceChildren(root);
-  return () => model.off("change:variance", draw);
+  return follow(model, ["variance"], draw);
 }
 
 export default { render };

@@ -1,17 +1,8 @@
 // One Gaussian under a lens that zooms. See splat1d.py for the formulas, their source and the conventions: the functions
 // below are the same as there, and a test compares them.
 
-// erf to double precision: a series of positive terms (Abramowitz and Stegun 7.1.6)
-export function erf(x) {
-  if (Math.abs(x) > 6) return Math.sign(x);
-  let term = x;
-  let sum = x;
-  for (let n = 1; Math.abs(term) > 1e-17 * Math.abs(sum); n++) {
-    term *= (2 * x * x) / (2 * n + 1);
-    sum += term;
-  }
-  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
-}
+import { digits, follow, key, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { erf } from "./erf.js";
 
 export const screenStd = (scale, depth, focal) => (focal * scale) / depth;
 
@@ -23,10 +14,10 @@ const filtered = (g, method, x) => rho(g, method) * Math.exp(-(x ** 2) / (2 * (g
 
 export const pixelRow = (g, method, pixels, offset = 0) => distances(pixels, offset).map((x) => filtered(g, method, x));
 
-const between = (a, b, g) => Math.sqrt(Math.PI / 2) * g * (erf(b / (g * Math.SQRT2)) - erf(a / (g * Math.SQRT2)));
+const mass = (a, b, g) => Math.sqrt(Math.PI / 2) * g * (erf(b / (g * Math.SQRT2)) - erf(a / (g * Math.SQRT2)));
 
 export const boxRow = (g, pixels, offset = 0) =>
-  distances(pixels, offset).map((x) => between(x - 0.5, x + 0.5, g) * between(-0.5, 0.5, g));
+  distances(pixels, offset).map((x) => mass(x - 0.5, x + 0.5, g) * mass(-0.5, 0.5, g));
 
 export const lightGain = (g, method) => (rho(g, method) * (g ** 2 + method.eps2d)) / g ** 2;
 
@@ -39,18 +30,12 @@ export function lightHere(g, method, offset = 0) {
 // ------------------------------------------------------------------------------------------------------------ drawing
 
 const STYLE = `
-.bp-splat { font: inherit; color: inherit; max-width: 100%; }
-.bp-splat .bp-panels { display: flex; flex-wrap: wrap; gap: 1em; }
-.bp-splat figure { flex: 1 1 15em; max-width: 26em; min-width: 12em; margin: 0; }
-.bp-splat figcaption { font: inherit; line-height: 1.3; color: inherit; margin: 0; text-align: left; }
+.bp-splat .bp-panels { gap: 1em; }
+.bp-splat figure { flex: 1 1 15em; max-width: 26em; min-width: 12em; }
+.bp-splat figure svg { overflow: visible; }
 .bp-splat .bp-readout { font-variant-numeric: tabular-nums; line-height: 1.4; font-size: 0.95em; }
-.bp-splat .bp-control { display: flex; flex-wrap: wrap; align-items: center; gap: 0.6em; margin: 0.5em 0 0; }
 .bp-splat .bp-control label { min-width: 8em; }
-.bp-splat input { flex: 1 1 12em; min-height: 2em; margin: 0; accent-color: #0072B2; touch-action: pan-y; }
-.bp-splat output { flex: 0 1 20em; font-variant-numeric: tabular-nums; }
-.bp-splat .bp-caption { font-size: 0.9em; margin: 0.5em 0 0; }
-.bp-splat svg { display: block; width: 100%; height: auto; overflow: visible; }
-.bp-splat svg.bp-key { display: inline-block; width: 1.6em; height: 0.8em; vertical-align: baseline; margin: 0 0.3em 0 0.8em; }
+.bp-splat output { flex: 0 1 20em; }
 .bp-splat text { fill: currentColor; font-size: 15px; }
 .bp-splat .bp-bar { fill: #3F97CC; }
 .bp-splat .bp-axis { stroke: currentColor; stroke-width: 1; opacity: 0.6; }
@@ -61,28 +46,6 @@ const STYLE = `
 const WIDTH = 330;
 const HEIGHT = 150;
 
-let count = 0;
-
-function make(tag, attributes = {}, ...children) {
-  const svg = ["svg", "rect", "line", "path", "text", "g"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-const digits = (x) => Number(x.toPrecision(3)).toString();
-
-function key(shape, words) {
-  return [make("svg", { class: "bp-key", viewBox: "0 0 32 16", "aria-hidden": "true" }, shape), words];
-}
-
-function slider(id, name, min, max, step) {
-  const range = make("input", { id, type: "range", min, max, step });
-  const output = make("output", { for: id, "aria-live": "polite" });
-  return { range, output, row: make("div", { class: "bp-control" }, make("label", { for: id }, name), range, output) };
-}
-
 function curve(pixels, height) {
   const points = Array.from({ length: 8 * pixels + 1 }, (_, i) => {
     const x = i / 8;
@@ -91,12 +54,19 @@ function curve(pixels, height) {
   return `M${points.join("L")}`;
 }
 
+const line = (name) => make("line", { class: name, x1: 0, x2: 32, y1: 8, y2: 8 });
+
 function render({ model, el }) {
-  const id = `bp-splat-${Date.now().toString(36)}-${count++}`;
+  const id = unique("splat");
   const methods = model.get("methods");
   const [least, most] = model.get("zoom_range").map(Math.log2);
-  const zoom = slider(`${id}-zoom`, "zoom", least, most, 0.125);
-  const offset = slider(`${id}-offset`, "place in the pixel", -0.5, 0.5, 0.05);
+  const control = (trait, name, min, max, step, value) => {
+    const output = make("output", { for: `${id}-${trait}`, "aria-live": "polite" });
+    const moved = (at) => put(model, { [trait]: value(at) });
+    return { output, ...slider(`${id}-${trait}`, name, { min, max, step }, moved, output) };
+  };
+  const zoom = control("zoom", "zoom", least, most, 0.125, (exponent) => 2 ** exponent);
+  const offset = control("offset", "place in the pixel", -0.5, 0.5, 0.05, (at) => at);
 
   const panels = methods.map((method) => {
     const plot = make("g");
@@ -117,23 +87,22 @@ function render({ model, el }) {
     return { method, plot, svg, readout, figure: make("figure", {}, title, svg, readout) };
   });
 
-  const root = make(
-    "div",
-    { class: "bp-splat", role: "group", "aria-label": "One Gaussian under a zooming lens" },
-    make("style", {}, STYLE),
+  const root = shell(
+    "splat",
+    "One Gaussian under a zooming lens",
+    STYLE,
     make("div", { class: "bp-panels" }, ...panels.map((p) => p.figure)),
     zoom.row,
     offset.row,
     make(
       "p",
       { class: "bp-caption" },
-      ...key(make("rect", { class: "bp-bar", x: 8, y: 0, width: 16, height: 16 }), "value of a pixel, taken at its centre"),
-      ...key(make("line", { class: "bp-truth", x1: 0, x2: 32, y1: 8, y2: 8 }), "truth: mean over the pixel's square"),
-      ...key(make("line", { class: "bp-before", x1: 0, x2: 32, y1: 8, y2: 8 }), "the Gaussian as projected"),
-      ...key(make("line", { class: "bp-after", x1: 0, x2: 32, y1: 8, y2: 8 }), "after the filter"),
-      ". ",
-      model.get("caption"),
+      key(make("rect", { class: "bp-bar", x: 8, y: 0, width: 16, height: 16 }), "value of a pixel, taken at its centre"),
+      key(line("bp-truth"), "truth: mean over the pixel's square"),
+      key(line("bp-before"), "the Gaussian as projected"),
+      key(line("bp-after"), "after the filter"),
     ),
+    make("p", { class: "bp-caption" }, model.get("caption")),
   );
 
   function draw() {
@@ -179,18 +148,9 @@ function render({ model, el }) {
     }
   }
 
-  const moved = (name, range, value) =>
-    range.addEventListener("input", () => {
-      model.set(name, value(Number(range.value)));
-      model.save_changes();
-    });
-  moved("zoom", zoom.range, (exponent) => 2 ** exponent);
-  moved("offset", offset.range, (at) => at);
-  const traits = ["scale", "depth", "focal", "zoom", "offset", "pixels"];
-  for (const name of traits) model.on(`change:${name}`, draw);
   draw();
   el.replaceChildren(root);
-  return () => traits.forEach((name) => model.off(`change:${name}`, draw));
+  return follow(model, ["scale", "depth", "focal", "zoom", "offset", "pixels"], draw);
 }
 
 export default { render };

@@ -1,0 +1,1 @@
+"""Ellipses to pixels, blended from near to far."""

@@ -1,0 +1,1 @@
+"""Spherical harmonics: the colour of a Gaussian seen from a direction."""
