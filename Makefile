@@ -42,7 +42,8 @@ lab: venv
 
 bench: venv
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done
-	@echo "The results are in benchmarks/results/, one JSON for each benchmark and machine."
+	@echo "The results are in benchmarks/results/, one JSON for each benchmark and machine. The pages keep the figures of the machine"
+	@echo "that benchmarks/_results.py names; the page on the kernels lists all machines."
 
 assignment: venv
 	@$(RUN) scripts/exercises.py --assignment $(if $(OUT),--out "$(OUT)") $(if $(EXERCISES),--only "$(EXERCISES)") $(WING)

@@ -101,11 +101,11 @@ def whole_run(extra: list[str]) -> dict:
     return {key: report[key] for key in keep} | scores
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one small size and a short run")
     parser.add_argument("--out", type=Path, help="where to write the results (default: benchmarks/results/)")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     about, device = machine(), torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rows = []
     for n, width, height in QUICK if options.quick else SIZES:

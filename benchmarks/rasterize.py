@@ -351,11 +351,11 @@ def ratios(rows: list[dict]) -> list[dict]:
     return out
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two small shapes, three runs each")
     parser.add_argument("--out", type=Path, help="where to write the results (default: benchmarks/results/)")
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     shapes, training_shape = (QUICK, QUICK[0]) if options.quick else (SHAPES, TRAINING_SHAPE)
 
     about = machine()

@@ -36,6 +36,59 @@ CONTRAST = """() => {
 }"""
 
 
+# What a reader cannot get at, or cannot see that there is more of: text that is wider than its box. On paper nothing scrolls.
+CUT = """(print) => {
+  const faults = [];
+  const words = (el) => `${el.tagName} ${el.className}: ${el.textContent.trim().slice(0, 50)}`;
+  const skip = ".nbwidget, .noprint, mjx-assistive-mml"; // the last is there to be heard
+  const seen = (el) => el.checkVisibility() && el.clientWidth > 1 && el.textContent.trim() && !el.closest(skip);
+  const width = (el) => (el.matches("span.math, mjx-container") && el.querySelector("mjx-math")?.scrollWidth) || el.scrollWidth;
+  for (const el of document.querySelectorAll("article, article *")) {
+    if (!(el instanceof HTMLElement) || !seen(el)) continue;
+    const style = getComputedStyle(el);
+    const scrolls = ["auto", "scroll"].includes(style.overflowX);
+    if (style.overflowX === "visible" || width(el) <= el.clientWidth + 1) continue;
+    if (print || !scrolls) faults.push(`cut, ${el.clientWidth} of ${width(el)} px: ${words(el)}`);
+    else if (!el.dataset.more || style.maskImage === "none") faults.push(`nothing shows that it scrolls: ${words(el)}`);
+    else if (el.tabIndex < 0 || !(el.ariaLabel || el.querySelector("[aria-label], mjx-assistive-mml")))
+      faults.push(`no way to scroll by keyboard, or no name: ${words(el)}`);
+  }
+  const room = document.documentElement.clientWidth + 1;
+  if (document.documentElement.scrollWidth > room) faults.push("the page itself scrolls sideways");
+  for (const pre of document.querySelectorAll("article pre")) {
+    if (innerWidth < 1280 || print || !seen(pre)) continue;
+    const longest = Math.max(...pre.textContent.split("\\n").map((line) => line.length));
+    if (longest <= 88 && pre.scrollWidth > pre.clientWidth) faults.push(`${longest} columns do not fit: ${words(pre)}`);
+  }
+  for (const cell of document.querySelectorAll("article :is(td, th)")) {
+    if (!seen(cell)) continue;
+    const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT);
+    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+      for (const { 0: digits, index } of node.data.matchAll(/\\d[\\d.,]*\\d/g)) {
+        const range = document.createRange();
+        range.setStart(node, index);
+        range.setEnd(node, index + digits.length);
+        const tops = new Set([...range.getClientRects()].map((box) => Math.round(box.top)));
+        if (tops.size > 1) faults.push(`the number ${digits} is broken in two: ${words(cell)}`);
+        if (print && range.getBoundingClientRect().right > room) faults.push(`${digits} is off the paper: ${words(cell)}`);
+      }
+    }
+  }
+  return faults;
+}"""
+PAPER = 718  # px: A4 without the browser's margins
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done, 50))))"
+
+
+def cut(page, width, media="screen"):
+    """What is cut on the open page at a width; folds are opened first."""
+    page.emulate_media(media=media)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.evaluate("document.querySelectorAll('details').forEach((d) => (d.open = true))")
+    page.evaluate(FRAMES)
+    return page.evaluate(CUT, media == "print")
+
+
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -71,6 +124,7 @@ def scheme(request):
 def opened(chromium, origin, scheme):
     """Open a page by name. Afterwards no error may have been seen, and no request may have left the origin."""
     context = chromium.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(300_000)  # a busy machine is no fault of the page
     page, faults = context.new_page(), []
 
     def gate(route):
@@ -103,12 +157,12 @@ def test_page_is_whole(opened, scheme, document):
     for widget in page.locator(".nbwidget").all():
         widget.scroll_into_view_if_needed()
     page.wait_for_function(
-        "[...document.querySelectorAll('.nbwidget')].every((w) => w.dataset.mounted === 'yes')", timeout=10_000
+        "[...document.querySelectorAll('.nbwidget')].every((w) => w.dataset.mounted === 'yes')", timeout=300_000
     )
     assert page.evaluate("[...document.querySelectorAll('.nbwidget')].every((w) => w.childNodes.length > 0)")
 
     if page.locator(".math").count():
-        page.wait_for_function("document.querySelectorAll('mjx-container').length > 0", timeout=20_000)
+        page.wait_for_function("document.querySelectorAll('mjx-container').length > 0", timeout=300_000)
         assert page.locator("mjx-merror, [data-mjx-error]").count() == 0
     broken = (
         "[...document.images].filter((i) => i.complete && !i.naturalWidth && i.checkVisibility()).map((i) => i.src)"
@@ -126,6 +180,7 @@ def test_page_is_whole(opened, scheme, document):
 def test_a_request_to_another_host_would_be_noticed(chromium, origin):
     """The gate above is only worth something if it sees what it forbids."""
     page, asked = chromium.new_page(), []
+    page.set_default_timeout(300_000)  # a busy machine is no fault of the page
 
     def gate(route):
         if route.request.url.startswith(origin):
@@ -144,5 +199,96 @@ def test_a_request_to_another_host_would_be_noticed(chromium, origin):
 def test_search_finds_a_page_without_a_server_behind_it(opened):
     page = opened("search")
     page.goto(page.url + "?q=dilation", wait_until="networkidle")
-    page.wait_for_selector("#search-results li a", timeout=10_000)
+    page.wait_for_selector("#search-results li a", timeout=300_000)
     assert "paper" in " ".join(a.get_attribute("href") for a in page.locator("#search-results li a").all())
+
+
+@pytest.fixture
+def light(chromium, origin):
+    """Open a page in the light scheme; formulas stand there when it comes back."""
+    context = chromium.new_context(color_scheme="light", viewport={"width": 1440, "height": 900})
+
+    def go(document):
+        page = context.new_page()
+        page.goto(f"{origin}/{document}.html", wait_until="networkidle")
+        page.wait_for_function(
+            "!document.querySelector('.math') || document.querySelector('mjx-container')", timeout=20_000
+        )
+        return page
+
+    yield go
+    context.close()
+
+
+@pytest.mark.parametrize("document", PAGES)
+def test_nothing_is_cut_on_screens_and_paper(light, document):
+    page = light(document)
+    found = {width: faults for width in (1440, 1280, 390, 360) if (faults := cut(page, width))}
+    if faults := cut(page, PAPER, "print"):
+        found["paper"] = faults
+    assert not found
+
+
+def test_a_cut_table_would_be_noticed(light):
+    page = light("notebooks/splatting/3_reproduce")
+    assert cut(page, 360) == []
+    page.add_style_tag(content=".cell_output div:has(> table) { overflow: hidden !important; }")
+    assert any("cut, " in fault for fault in cut(page, 360))
+    page.add_style_tag(
+        content=".cell_output div:has(> table) { overflow: auto !important; } * { mask: none !important; }"
+    )
+    assert any("nothing shows" in fault for fault in cut(page, 360))
+    page.add_style_tag(content="table.results td { overflow-wrap: anywhere; white-space: normal; max-width: 1em; }")
+    assert any("broken in two" in fault for fault in cut(page, 360))
+    assert any("cut, " in fault or "paper" in fault for fault in cut(page, 100, "print"))
+
+
+def test_wide_boxes_scroll_by_keyboard_and_show_where_there_is_more(light):
+    page = light("notebooks/splatting/3_reproduce")
+    assert cut(page, 390) == []
+    box = page.get_by_role("region", name="Table, scrolls sideways").first
+    assert box.get_attribute("data-more") == "right"
+    box.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("e => e.scrollLeft > 0 && e.dataset.more === 'left right'", arg=box.element_handle())
+    box.evaluate("e => (e.scrollLeft = e.scrollWidth)")
+    page.wait_for_function("e => e.dataset.more === 'left'", arg=box.element_handle())
+    page.set_viewport_size({"width": 1440, "height": 900})  # here it fits
+    page.wait_for_function("e => e.dataset.more === undefined", arg=box.element_handle())
+
+
+def test_the_first_live_figure_is_seen_without_scrolling(chromium, origin):
+    for width, height in ((1440, 900), (390, 844)):
+        page = chromium.new_page(viewport={"width": width, "height": height})
+        page.goto(f"{origin}/book/index.html", wait_until="networkidle")
+        page.wait_for_selector(".live .nbwidget[data-mounted]")
+        slider = page.locator(".live").first.get_by_role("slider")
+        assert slider.bounding_box()["y"] + slider.bounding_box()["height"] < height
+        picture = page.locator(".live img").first
+        before = picture.get_attribute("src")
+        slider.focus()
+        page.keyboard.press("ArrowRight")
+        assert picture.get_attribute("src") != before
+        page.close()
+
+
+def test_a_figure_opens_large_and_gives_the_focus_back(light):
+    page = light("notebooks/splatting/1_idea")
+    link = page.locator(".cell_output a.image-reference").first
+    alt = link.locator("img").get_attribute("alt")
+    shown = link.locator("img").bounding_box()["width"]
+    assert link.locator("img").evaluate("i => i.naturalWidth") == pytest.approx(2 * shown, abs=2)  # sharp
+    for leave in (lambda: page.keyboard.press("Escape"), page.get_by_role("button", name="Close").click):
+        link.focus()
+        page.keyboard.press("Enter")
+        dialog = page.get_by_role("dialog", name=alt)
+        assert dialog.get_by_role("img", name=alt).bounding_box()["width"] > 1.2 * shown
+        leave()
+        assert page.locator("dialog").count() == 0
+        assert link.evaluate("e => e === document.activeElement")
+    page.set_viewport_size({"width": 390, "height": 844})
+    link.click()
+    assert page.get_by_role("dialog").evaluate(
+        "e => e.scrollWidth > e.clientWidth"
+    )  # larger than a phone: one pans in it
+    assert page.evaluate("document.documentElement.scrollWidth") <= 391

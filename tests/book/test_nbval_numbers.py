@@ -131,6 +131,8 @@ def test_in_a_notebook(tmp_path):
         made.outputs, made.execution_count = kept, 1
         return made
 
+    dies = nbformat.v4.new_code_cell("import os\nos._exit(1)", id="dies-fails")
+    dies.execution_count = 1
     cells = [
         cell("same-strict", outputs(24.55, "0.52"), None),
         cell("near", outputs()),
@@ -139,6 +141,7 @@ def test_in_a_notebook(tmp_path):
         cell("verdict-fails", outputs(), holds=False),
         cell("absent-fails", outputs()[:1]),
         cell("one-more-fails", [*outputs(), outputs()[1]]),
+        dies,
     ]
     (tmp_path / "a.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
     (tmp_path / "conftest.py").write_text((stored.ROOT / "notebooks" / "conftest.py").read_text())
@@ -155,6 +158,7 @@ def test_in_a_notebook(tmp_path):
         'stored are \'{"holds": true, "ours": "\'',
         "text/plain: 1 outputs, 0 are stored",
         "text/plain: 1 outputs, 2 are stored",
+        "the kernel died, perhaps out of memory",
     ):
         assert line in found, (line, found)
 

@@ -1,0 +1,44 @@
+// Code, printed lines, tables and formulas that are wider than their box: the box can be reached by the Tab key and scrolled by
+// arrow keys, has a name for who cannot see it, and fades out on the side where there is more (book.css, by data-more).
+
+const BOXES = ".bd-article pre, .wide-table, .pst-scrollable-table-container, .cell_output div:has(> table), mjx-container";
+
+function nameOf(box) {
+  if (box.querySelector("table")) return box.querySelector("caption")?.textContent.trim() || "Table";
+  if (box.localName === "mjx-container") return "Formula";
+  return box.closest(".cell_input, [class*='highlight-']") ? "Code" : "Printed output";
+}
+
+function look(box) {
+  const formula = box.localName === "mjx-container" && box.querySelector("mjx-math"); // which also holds words, unseen
+  const hidden = (formula || box).scrollWidth - box.clientWidth;
+  const sides = hidden > 1 ? { left: box.scrollLeft > 1, right: box.scrollLeft < hidden - 1 } : {};
+  const more = Object.keys(sides).filter((side) => sides[side]).join(" ");
+  if (more === (box.dataset.more ?? "")) return;
+  if (!more) {
+    delete box.dataset.more;
+    return;
+  }
+  box.dataset.more = more;
+  box.tabIndex = 0;
+  if (box.localName === "mjx-container") return; // MathJax has given it a role and words
+  box.setAttribute("role", box.querySelector("table") ? "region" : "group"); // a page has too much code to make it all landmarks
+  box.setAttribute("aria-label", `${nameOf(box)}, scrolls sideways`);
+}
+
+const sizes = new ResizeObserver((entries) => entries.forEach(({ target }) => look(target)));
+
+function watch() {
+  for (const box of document.querySelectorAll(BOXES)) {
+    if (box.closest(".nbwidget") || box.dataset.watched) continue;
+    box.dataset.watched = "yes";
+    box.addEventListener("scroll", () => look(box), { passive: true });
+    sizes.observe(box);
+    look(box);
+  }
+}
+
+watch();
+document.fonts?.ready.then(() => document.querySelectorAll("[data-watched]").forEach(look));
+// formulas come when MathJax has drawn them, outputs when a fold is opened
+new MutationObserver(watch).observe(document.querySelector(".bd-article") ?? document.body, { childList: true, subtree: true });
