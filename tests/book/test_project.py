@@ -210,7 +210,7 @@ def test_an_environment_that_is_a_link_is_left_alone(venv, monkeypatch):
     link.symlink_to(root / "theirs")
     monkeypatch.setattr(make_venv, "VENV", link)
     monkeypatch.setattr(make_venv, "STAMP", link / "stamp")
-    with pytest.raises(SystemExit, match="is a link to .*theirs.* It is left as it is"):
+    with pytest.raises(SystemExit, match=r"is a link to .*theirs.* It is left as it is"):
         make_venv.main()
     assert ran == []
     assert [p.name for p in (root / "theirs").iterdir()] == ["python"]
