@@ -50,8 +50,9 @@ CUT = """(print) => {
     if (style.overflowX === "visible" || width(el) <= el.clientWidth + 1) continue;
     if (print || !scrolls) faults.push(`cut, ${el.clientWidth} of ${width(el)} px: ${words(el)}`);
     else if (!el.dataset.more || style.maskImage === "none") faults.push(`nothing shows that it scrolls: ${words(el)}`);
-    else if (el.tabIndex < 0 || !(el.ariaLabel || el.querySelector("[aria-label], mjx-assistive-mml")))
-      faults.push(`no way to scroll by keyboard, or no name: ${words(el)}`);
+    else if (![el, ...el.querySelectorAll("*")].some((e) => e.tabIndex >= 0 && !e.matches("a, button")))
+      faults.push(`no way to scroll by keyboard: ${words(el)}`);
+    else if (!(el.ariaLabel || el.querySelector("mjx-assistive-mml"))) faults.push(`no name: ${words(el)}`);
   }
   const room = document.documentElement.clientWidth + 1;
   if (document.documentElement.scrollWidth > room) faults.push("the page itself scrolls sideways");
