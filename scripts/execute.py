@@ -87,9 +87,9 @@ class PeakMemory(threading.Thread):
     def mark(self) -> None:
         """Take the system's own high-water mark of the process, where it has one (Linux)."""
         status = Path(f"/proc/{self.process.pid}/status")
-        if status.exists():  # it has such a line as long as the process lives
+        if status.exists():
             found = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-            self.marked = max(self.marked, *(1024 * int(kib) for _, kib, _ in found))
+            self.marked = max([self.marked, *(1024 * int(kib) for _, kib, _ in found)])
 
     def run(self) -> None:
         rest = self.every
