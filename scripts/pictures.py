@@ -18,7 +18,7 @@ from matplotlib.patches import Ellipse, Rectangle
 from bestpapers.course import plots
 from bestpapers.kernels.rasterize import rules
 from bestpapers.kernels.rasterize.tiles.cpu import bin_tiles
-from bestpapers.lab import images
+from bestpapers.lab.images import psnr
 from bestpapers.splatting import data, filters, weights
 
 STATIC = Path(__file__).parents[1] / "book" / "_static"
@@ -34,7 +34,7 @@ def readme() -> Figure:
         with torch.no_grad():
             row = [weights.load(m).render([camera]).colors[0].clamp(0, 1) for m in weights.METHODS]
         rows.append([*row, truth])
-        notes.append([f"{images.psnr(image, truth).item():.1f} dB" for image in row] + [""])
+        notes.append([f"{psnr(image, truth).item():.1f} dB" for image in row] + [""])
     labels = [filters.METHODS[m].label for m in weights.METHODS]
     return plots.image_grid(rows, [*labels, "truth"], ["as trained", "four times farther"], notes, size=1.8)
 

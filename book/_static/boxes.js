@@ -1,17 +1,17 @@
 // Code, printed lines, tables and formulas that are wider than their box: the box can be reached by the Tab key and scrolled by
 // arrow keys, has a name for who cannot see it, and fades out on the side where there is more (book.css, by data-more).
 
-const BOXES = ".bd-article pre, .wide-table, .pst-scrollable-table-container, .cell_output div:has(> table), mjx-container";
+const FORMULA = "span.math, div.math mjx-container";
+const BOXES = `.bd-article pre, .wide-table, .pst-scrollable-table-container, .cell_output div:has(> table), ${FORMULA}`;
 
 function nameOf(box) {
   if (box.querySelector("table")) return box.querySelector("caption")?.textContent.trim() || "Table";
-  if (box.localName === "mjx-container") return "Formula";
   return box.closest(".cell_input, [class*='highlight-']") ? "Code" : "Printed output";
 }
 
 function look(box) {
-  const formula = box.localName === "mjx-container" && box.querySelector("mjx-math"); // which also holds words, unseen
-  const hidden = (formula || box).scrollWidth - box.clientWidth;
+  const formula = box.matches(FORMULA) && box.querySelector("mjx-math"); // beside it stand words, unseen
+  const hidden = (formula ? formula.getBoundingClientRect().width - 1 : box.scrollWidth) - box.clientWidth;
   const sides = hidden > 1 ? { left: box.scrollLeft > 1, right: box.scrollLeft < hidden - 1 } : {};
   const more = Object.keys(sides).filter((side) => sides[side]).join(" ");
   if (more === (box.dataset.more ?? "")) return;
@@ -20,8 +20,8 @@ function look(box) {
     return;
   }
   box.dataset.more = more;
+  if (formula) return; // MathJax has made it focusable and given it words
   box.tabIndex = 0;
-  if (box.localName === "mjx-container") return; // MathJax has given it a role and words
   box.setAttribute("role", box.querySelector("table") ? "region" : "group"); // a page has too much code to make it all landmarks
   box.setAttribute("aria-label", `${nameOf(box)}, scrolls sideways`);
 }

@@ -235,7 +235,7 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
         assert shown.out == ""
     if not torch.cuda.is_available():
         assert run("predict", photos[0], "--model", model, "--device", "cuda") == 2
-        assert "no such device here" in capsys.readouterr().err
+        assert "no CUDA device here" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

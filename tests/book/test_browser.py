@@ -42,7 +42,9 @@ CUT = """(print) => {
   const words = (el) => `${el.tagName} ${el.className}: ${el.textContent.trim().slice(0, 50)}`;
   const skip = ".nbwidget, .noprint, mjx-assistive-mml"; // the last is there to be heard
   const seen = (el) => el.checkVisibility() && el.clientWidth > 1 && el.textContent.trim() && !el.closest(skip);
-  const width = (el) => (el.matches("span.math, mjx-container") && el.querySelector("mjx-math")?.scrollWidth) || el.scrollWidth;
+  // beside a formula stand words, unseen
+  const formula = (el) => el.matches("span.math, mjx-container") && el.querySelector("mjx-math");
+  const width = (el) => Math.floor(formula(el) ? formula(el).getBoundingClientRect().width : el.scrollWidth);
   for (const el of document.querySelectorAll("article, article *")) {
     if (!(el instanceof HTMLElement) || !seen(el)) continue;
     const style = getComputedStyle(el);
@@ -50,8 +52,9 @@ CUT = """(print) => {
     if (style.overflowX === "visible" || width(el) <= el.clientWidth + 1) continue;
     if (print || !scrolls) faults.push(`cut, ${el.clientWidth} of ${width(el)} px: ${words(el)}`);
     else if (!el.dataset.more || style.maskImage === "none") faults.push(`nothing shows that it scrolls: ${words(el)}`);
-    else if (el.tabIndex < 0 || !(el.ariaLabel || el.querySelector("[aria-label], mjx-assistive-mml")))
-      faults.push(`no way to scroll by keyboard, or no name: ${words(el)}`);
+    else if (![el, ...el.querySelectorAll("*")].some((e) => e.tabIndex >= 0 && !e.matches("a, button")))
+      faults.push(`no way to scroll by keyboard: ${words(el)}`);
+    else if (!(el.ariaLabel || el.querySelector("mjx-assistive-mml"))) faults.push(`no name: ${words(el)}`);
   }
   const room = document.documentElement.clientWidth + 1;
   if (document.documentElement.scrollWidth > room) faults.push("the page itself scrolls sideways");

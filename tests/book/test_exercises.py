@@ -307,6 +307,10 @@ def test_some_exercises_of_an_edition(capsys, tmp_path):
     with pytest.raises(SystemExit):
         exercises.main(["--only", "5.1"])
     assert "--only and --out belong to --student" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit):
+        exercises.main(["--student", "--out", str(tmp_path / "file")])
+    assert "is a file: give a folder" in capsys.readouterr().err
 
 
 def test_a_source_that_a_teacher_changed_is_kept(tmp_path, capsys):

@@ -139,6 +139,14 @@ def test_numbers_are_rounded_to_what_is_the_same_on_every_machine():
     assert Turned(scale=1.23456e-9).state()["scale"] == 1.23e-9
 
 
+def test_bytes_of_numbers_say_their_type():
+    class Embedded(Widget):
+        module = Strip.module
+        texts = traitlets.Bytes(b"ab").tag(sync=True, floats="<f2")
+
+    assert Embedded().state() == {"texts": {"b64": "YWI=", "floats": "<f2"}}
+
+
 def test_modules_are_found_and_stand_alone():
     found = widgets.modules()
     assert {"strip.js", "splat1d.js", "viewer.js", "explorer.js"} <= set(found)
