@@ -1,6 +1,6 @@
 """A training run small enough to check by eye, and one of several processes that share it.
 
-    torchrun --standalone --nproc_per_node 2 tiny_training.py FOLDER
+torchrun --standalone --nproc_per_node 2 tiny_training.py FOLDER
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Run(Training):
 
     DATA = "points"
 
-    def __init__(self, config=Config(), checkpoint=None, group=None, shift=0.0, model=None):  # noqa: B008, frozen
+    def __init__(self, config=Config(), checkpoint=None, group=None, shift=0.0, model=None):
         torch.manual_seed(config.seed)
         super().__init__(model or Net(), config, config.steps, checkpoint, group)
         self.points = torch.linspace(-1, 1, 64).view(16, 4) + shift
