@@ -38,11 +38,12 @@ serve: venv
 
 lab: venv
 	@echo "JupyterLab opens on the first notebook. Ctrl-C twice stops it."
-	@OMP_WAIT_POLICY=passive $(RUN) -m jupyterlab notebooks/splatting/1_idea.ipynb
+	@OMP_WAIT_POLICY=$${OMP_WAIT_POLICY:-passive} $(RUN) -m jupyterlab notebooks/splatting/1_idea.ipynb
 
 bench: venv
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done
-	@echo "The results are in benchmarks/results/, one JSON for each benchmark and machine."
+	@echo "The results are in benchmarks/results/, one JSON for each benchmark and machine. The pages keep the figures of the machine"
+	@echo "that benchmarks/_results.py names; the page on the kernels lists all machines."
 
 assignment: venv
 	@$(RUN) scripts/exercises.py --assignment $(if $(OUT),--out "$(OUT)") $(if $(EXERCISES),--only "$(EXERCISES)") $(WING)

@@ -1,4 +1,8 @@
-"""Where benchmarks leave their figures: one JSON for each benchmark and machine, in results/."""
+"""Where benchmarks leave their figures, and where the book finds them: one JSON for each benchmark and machine, in results/.
+
+The book's pages and its tests take their figures from one machine, so that a benchmark that is run on another one adds its
+files and changes no sentence. All machines are listed on the page "How the kernels work".
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,40 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numba
-import torch
+from bestpapers.lab import machine as computer
+from bestpapers.lab.files import write_file
 
-HERE = Path(__file__).resolve().parent
+RESULTS = Path(__file__).resolve().parent / "results"
+REFERENCE = "amd-epyc-2-cores"  # the machine of the pages and tests
+
+
+def reference(name: str) -> dict:
+    """The results of benchmarks/<name>.py on the reference machine."""
+    return json.loads((RESULTS / f"{name}-{REFERENCE}.json").read_text(encoding="utf-8"))
+
+
+def machines() -> dict[str, dict[str, dict]]:
+    """All stored results, machine -> benchmark -> figures; the reference machine first."""
+    found: dict[str, dict[str, dict]] = {REFERENCE: {}}
+    for path in sorted(RESULTS.glob("*-*.json")):
+        name, slug = path.stem.split("-", 1)
+        found.setdefault(slug, {})[name] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def machine() -> dict:
     """What the numbers depend on."""
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*:\s*(.+)", info.read_text()) if info.exists() else []
-    git = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    import numba
+    import torch
+
+    git = subprocess.run(
+        ["git", "-C", RESULTS.parent, "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
     return dict(
-        cpu=(names or [platform.processor() or platform.machine()])[0].strip(),
-        cores=os.cpu_count(),
+        cpu=computer.processor(),
+        cores=computer.cores(),
         threads=dict(torch=torch.get_num_threads(), numba=numba.get_num_threads()),
-        gpu=torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        gpu=computer.gpu(),
         system=platform.system(),
         python=platform.python_version(),
         torch=torch.__version__,
@@ -43,10 +65,7 @@ def write(name: str, about: dict, figures: dict, out: Path | None = None) -> Pat
     out: by default results/<name>-<machine>.json beside this file.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", f"{about['gpu'] or about['cpu']} {about['cores']} cores".lower()).strip("-")
-    out = out or HERE / "results" / f"{name}-{slug}.json"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = out.with_name(out.name + ".part")
-    part.write_text(json.dumps(dict(machine=about) | figures, indent=1) + "\n")
-    os.replace(part, out)
+    out = out or RESULTS / f"{name}-{slug}.json"
+    write_file(out, (json.dumps(dict(machine=about) | figures, indent=1) + "\n").encode())
     print(f"\nThe results are in {out}.")
     return out

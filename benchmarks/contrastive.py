@@ -23,14 +23,15 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the libraries below are loaded
 
 import numpy as np
 import torch
+from _memory import peak_memory
 from _results import machine, write
-from rasterize import peak_memory
 
 from bestpapers.kernels.contrastive import contrastive_loss
 
@@ -59,12 +60,9 @@ def sample(pairs: int) -> slice:
 # ---- a process for each loss ----------------------------------------------------------------------------------------------
 
 
-def work(loss: str, device: str, pairs: int, d: int, answers: Path) -> None:
-    """Answer each line of standard input with a line of JSON: "check" runs once and leaves its numbers in `answers`, "time"
-    runs once more."""
-    score = Path("/proc/self/oom_score_adj")
-    if score.exists():
-        score.write_text("1000")  # where memory ends, the system shall take this process and no other
+def ready(loss: str, device: str, pairs: int, d: int, answers: Path) -> Callable[[str], dict]:
+    """The loss, compiled, as a function of a command: "check" runs once and leaves its numbers in `answers`, "time" runs once
+    more."""
     if loss == "ClipLoss":
         from open_clip import ClipLoss
 
@@ -88,14 +86,25 @@ def work(loss: str, device: str, pairs: int, d: int, answers: Path) -> None:
 
     run([t.requires_grad_() for t in make_features(64, d, device)])  # compiles, and starts the threads
     tensors = [t.requires_grad_() for t in make_features(pairs, d, device)]
-    for command in sys.stdin:
-        if command == "check\n":
-            answer = dict(peak_mb=peak_memory(check, device))
-        else:
-            start = time.perf_counter()
-            run(tensors)
-            answer = dict(ms=1e3 * (time.perf_counter() - start))
-        print(json.dumps(answer), flush=True)
+
+    def answer(command: str) -> dict:
+        if command == "check":
+            return dict(peak_mb=peak_memory(check, device))
+        start = time.perf_counter()
+        run(tensors)
+        return dict(ms=1e3 * (time.perf_counter() - start))
+
+    return answer
+
+
+def work(loss: str, device: str, pairs: int, d: int, answers: Path) -> None:
+    """Answer each line of standard input, a command, with a line of JSON."""
+    score = Path("/proc/self/oom_score_adj")
+    if score.exists():
+        score.write_text("1000")  # where memory ends, the system shall take this process and no other
+    answer = ready(loss, device, pairs, d, answers)
+    for line in sys.stdin:
+        print(json.dumps(answer(line.strip())), flush=True)
 
 
 class Gone(Exception):
@@ -241,12 +250,12 @@ def line(row: dict) -> str:
     )
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two small batches, three runs each")
     parser.add_argument("--out", type=Path, help="where to write the results (default: benchmarks/results/)")
     parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    options = parser.parse_args(words)
     if options.work:
         loss, device, pairs, d, answers = options.work
         work(loss, device, int(pairs), int(d), Path(answers))

@@ -3,4 +3,4 @@
 Outputs are compared as scripts/nbval_numbers.py says.
 """
 
-from nbval_numbers import pytest_collection_modifyitems  # noqa: F401
+from nbval_numbers import pytest_collection_modifyitems, pytest_runtest_call  # noqa: F401

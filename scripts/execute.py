@@ -24,6 +24,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import form
 import nbformat
 import psutil
 import stored
@@ -31,7 +32,11 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from stored import ROOT, NotebookError
 
-CELL_TIMEOUT = 600
+from bestpapers.lab.machine import cores, in_words
+
+CELL_TIMEOUT = (
+    3600  # the longest cell takes a minute alone: a machine ten times slower, and other work on it, may finish
+)
 VERSIONS = ("torch", "numba", "numpy", "matplotlib", "bestpapers")
 
 
@@ -44,34 +49,31 @@ def environment(base: dict[str, str] | None = None) -> dict[str, str]:
     return env | quiet | {"BESTPAPERS_PRESET": "laptop"}
 
 
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def machine() -> str:
-    """The machine in words: processor, cores, memory, system."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = names[0] if names else cpu
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{cpu}, {cores()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
-
-
 class PeakMemory(threading.Thread):
-    """Samples the resident memory of a process and its children until told to stop.
+    """Peak of the resident memory of a process and its children, until told to stop.
 
+    Of the process itself the system keeps a high-water mark, which `mark` reads: it holds however busy the machine is. Of
+    the process with its children there is none, so they are sampled.
     What several processes share, such as the code of torch, counts once, as it does for the system. To count it so takes the
     system a while and stops the processes meanwhile, so the sampling rests for fifty times as long as it took.
     """
 
     def __init__(self, pid: int, every: float = 0.05):
         super().__init__(daemon=True)
-        self.process, self.every, self.peak, self.done = psutil.Process(pid), every, 0, threading.Event()
+        self.process, self.every, self.done = psutil.Process(pid), every, threading.Event()
+        self.sampled = self.marked = 0
+
+    @property
+    def peak(self) -> int:
+        """Bytes."""
+        return max(self.sampled, self.marked)
+
+    def mark(self) -> None:
+        """Take the system's own high-water mark of the process, where it has one (Linux)."""
+        status = Path(f"/proc/{self.process.pid}/status")
+        if status.exists():
+            found = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
+            self.marked = max([self.marked, *(1024 * int(kib) for _, kib, _ in found)])
 
     def run(self) -> None:
         rest = self.every
@@ -82,7 +84,7 @@ class PeakMemory(threading.Thread):
                 total = sum(map(_share, [self.process, *children])) if children else self.process.memory_info().rss
             except psutil.Error:  # a process ended between listing and reading
                 continue
-            self.peak = max(self.peak, total)
+            self.sampled = max(self.sampled, total)
             rest = max(self.every, 50 * (time.perf_counter() - began))
 
 
@@ -105,6 +107,7 @@ def run(nb: Any, path: Path, where: str, say: Any, timeout: int = CELL_TIMEOUT) 
         at["cell"], at["started"] = cell, time.perf_counter()
 
     def cell_done(cell: Any, **_: Any) -> None:
+        at["memory"].mark()
         seconds = time.perf_counter() - at["started"]
         say(f"    {code.index(cell) + 1:3d}/{len(code)}  {cell.id:40s} {seconds:6.1f} s")
 
@@ -139,7 +142,7 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
     """Run one notebook and store it. Returns True when the file changed.
 
     Raises NotebookError, with the file left as it was, when a cell fails, an id is not readable, a figure has no alt
-    text, or an output holds a path of this machine.
+    text, an output holds a path of this machine or digits that others would not get, or something is too wide or long.
     """
     where = stored.name(path, root)
     before = path.read_text(encoding="utf-8")
@@ -147,6 +150,7 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
     nb = nbformat.reads(before, as_version=4)
     old = copy.deepcopy(nb)
     stored.put_colab_cell(nb, stored.repository(root))
+    form.refuse(form.wide_cells(nb, where))  # known before the run, which may be long
     stored.clear(nb)
     signature = stored.fingerprint(nb, path, root)
     seconds, peak = run(nb, path, where, say)
@@ -155,12 +159,14 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
     stored.normalise(nb)
     stored.copy_alt(nb, where)
     stored.refuse_machine_paths(nb, where, root)
+    form.fold(nb)
+    form.refuse(form.check(nb, where))
     record = {
         "fingerprint": signature,
         "seconds": round(seconds, 1),
         "peak_mb": round(peak),
         "cores": cores(),
-        "machine": machine(),
+        "machine": in_words(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in VERSIONS},
     }
@@ -242,6 +248,12 @@ def check(paths: list[Path], root: Path = ROOT) -> int:
             if aligned != nb:
                 problems.append(f"{where}: alt text in cell metadata differs from the figures'")
             stored.refuse_machine_paths(nb, where, root)
+            form.fold(folded := copy.deepcopy(nb))
+            if other := [c.id for c, want in zip(nb.cells, folded.cells) if c != want]:
+                problems.append(f"{where}: cells that only draw or record are folded, others not: {', '.join(other)}")
+            problems += form.check(folded, where)
+            for cell in nb.cells:
+                stored.tolerance(cell, where)
         except NotebookError as e:
             problems.append(str(e))
     for line in problems:

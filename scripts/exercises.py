@@ -370,6 +370,8 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     if (options.only or options.out) and not (options.edition or options.assignment):
         parser.error("--only and --out belong to --student, --teacher or --assignment")
     out = (options.out or root / ("assignment" if options.assignment else "_build/exercises")).expanduser().resolve()
+    if out.exists() and not out.is_dir():
+        parser.error(f"--out {options.out} is a file: give a folder")
     only = [number.strip() for number in options.only.split(",") if number.strip()]
     status = 0
     for wing in options.wing or wings(root):

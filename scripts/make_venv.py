@@ -41,6 +41,11 @@ def main():
     stamp = STAMP.read_text() if STAMP.exists() else ""
     if stamp == key():
         return
+    if VENV.is_symlink():  # `venv --clear` would empty the folder that it leads to
+        sys.exit(
+            f"{VENV} is a link to {VENV.resolve()}, and what is there was not made for this folder from these files. "
+            "It is left as it is: remove the link, and .venv is made here; or call that environment's python yourself"
+        )
     begin = time.perf_counter()
     print("Making .venv from requirements.lock: about a minute, some 6 GB on disk (torch brings its CUDA libraries)")
     try:

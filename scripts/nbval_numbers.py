@@ -11,6 +11,8 @@ Then words must still be the same, and so must the count of numbers; numbers may
 the stored number and one unit of their last printed digit, since a number that lies on the edge of rounding falls to either
 side. Whole numbers are counts, which `abs` alone loosens. Cells without a tolerance are compared strictly, as texts.
 
+Besides, a kernel that dies is noticed at once, while nbval alone waits for its answer until the time of the cell is over.
+
 notebooks/conftest.py makes this a plugin of pytest wherever notebooks are run. `python -m pytest --nbval` uses it.
 """
 
@@ -20,7 +22,9 @@ import base64
 import html
 import io
 import json
+import queue
 import re
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -105,7 +109,8 @@ def _bytes(one: re.Match[str], other: re.Match[str], tolerance: Tolerance, name:
             yield f"{name}: a picture with pixels {most} of 255 levels apart, {allowed:g} allowed"
     elif kind and kind == other.group(2) and len(data[0]) == len(data[1]):
         old, new = (np.frombuffer(d, kind) for d in data)
-        unit = np.spacing(np.maximum(np.abs(old), np.abs(new))).astype(float)
+        with np.errstate(invalid="ignore"):
+            unit = np.spacing(np.maximum(np.abs(old), np.abs(new))).astype(float)
         old, new = old.astype(float), new.astype(float)
         given = tolerance or {}
         allowed = np.maximum(np.maximum(given.get("abs", 0.0), given.get("rel", 0.0) * np.abs(old)), unit)
@@ -155,6 +160,30 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
     for item in items:
         if type(item).__name__ == "IPyNbCell":
             _replace(item, item.compare_outputs)
+
+
+def pytest_runtest_call(item: Any) -> None:
+    """Watch the kernel of the cell's notebook while it is waited for."""
+    if type(item).__name__ == "IPyNbCell" and "await_reply" not in vars(item.parent.kernel):
+        item.parent.kernel.await_reply = _patient(item.parent.kernel)
+
+
+def _patient(kernel: Any, every: float = 5.0) -> Any:
+    """`kernel.await_reply`, which looks `every` so many seconds whether the kernel lives."""
+    wait = kernel.await_reply
+
+    def await_reply(msg_id: str, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return wait(msg_id, timeout=min(every, max(0.0, end - time.monotonic())))
+            except queue.Empty:
+                if not kernel.is_alive():
+                    raise RuntimeError("the kernel died, perhaps out of memory") from None
+                if time.monotonic() >= end:
+                    raise
+
+    return await_reply
 
 
 def _replace(item: Any, strictly: Any) -> None:

@@ -23,12 +23,13 @@ def opened(folder, widget, dark=False, width=900, script=True):
             java_script_enabled=script,
             viewport={"width": width, "height": 900},
         )
+        page.set_default_timeout(300_000)  # a busy machine is no fault of the page
         page.on("console", lambda message: faults.append(message.text))
         page.on("pageerror", lambda error: faults.append(str(error)))
         page.on("request", lambda r: r.url.startswith((file.as_uri(), "data:")) or faults.append(r.url))
         page.goto(file.as_uri())
         if script:
-            page.wait_for_selector(".nbwidget[data-mounted]", timeout=20_000)
+            page.wait_for_selector(".nbwidget[data-mounted]", timeout=300_000)
         yield page
         chromium.close()
     assert faults == []

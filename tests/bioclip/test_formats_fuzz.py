@@ -22,7 +22,6 @@ from bestpapers.bioclip.formats import (
     read_shards,
     save_label_embeddings,
     save_local,
-    shard_sizes,
     weights,
     write_shards,
 )
@@ -87,10 +86,6 @@ def check_tensors(tensors) -> None:
     assert all(isinstance(tensor, torch.Tensor) and tensor.numel() <= 10_000 for tensor in tensors.values())
 
 
-def check_sizes(sizes) -> None:
-    assert all(isinstance(count, int) and count >= 0 for count in sizes.values())
-
-
 @pytest.fixture(scope="module")
 def readers(tmp_path_factory):
     """name: (good file, reader of bytes, check of what it returns)."""
@@ -127,7 +122,6 @@ def readers(tmp_path_factory):
 
     triples = [(f"k{i}", np.full((8, 8, 3), 40 * i, np.uint8), taxa()[i]) for i in range(2)]
     write_shards(folder / "s", triples, size=8)
-    add("sizes.json", folder / "s" / "sizes.json", lambda: shard_sizes(folder / "s"), check_sizes)
     for name, kind in (("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)):
         path = folder / f"{name}.tar"
         with tarfile.open(folder / "s" / "shard-000000.tar") as old, tarfile.open(path, "w", format=kind) as new:
@@ -180,7 +174,7 @@ def readers(tmp_path_factory):
 
 
 READERS = (
-    *("labels.npy", "labels.json", "metadata.csv", "photo", "sizes.json", weights.CONFIG, weights.WEIGHTS),
+    *("labels.npy", "labels.json", "metadata.csv", "photo", weights.CONFIG, weights.WEIGHTS),
     *("a.bin", "data.pkl"),
     *(f"{kind}.tar{signed}" for kind in ("ustar", "gnu", "pax") for signed in ("", ", signed")),
 )

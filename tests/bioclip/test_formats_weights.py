@@ -249,6 +249,16 @@ class Evil:
         return os.mkdir, ("evil was here",)
 
 
+class Asked:
+    """Pickled, it is a call of a function."""
+
+    def __init__(self, *call):
+        self.call = call
+
+    def __reduce__(self):
+        return self.call[0], self.call[1:]
+
+
 def archive(path, program: bytes, **entries: bytes) -> None:
     """An archive as torch.save makes it, with any pickle; "data__0" stands for data/0."""
     with zipfile.ZipFile(path, "w") as file:
@@ -307,11 +317,11 @@ def described(**options) -> bytes:
         (pickle.dumps(3), {}, "a dictionary of tensors, found 3"),
         (pickle.dumps({"a": 3}), {}, "'a': expected a tensor, found 3"),
         (pickle.dumps({1: 3}), {}, "1: expected a tensor, found 3"),
-        (pickle.dumps({"a": 3})[:-1], {}, "a whole pickle"),
-        (b"", {}, "a whole pickle"),
-        (b".", {}, "a whole pickle, found IndexError"),
-        (b"K\x01K\x02s.", {}, "a whole pickle"),
-        (b"h\x07.", {}, "a whole pickle, found KeyError"),
+        (pickle.dumps({"a": 3})[:-1], {}, "a complete pickle"),
+        (b"", {}, "a complete pickle"),
+        (b".", {}, "a complete pickle, found IndexError"),
+        (b"K\x01K\x02s.", {}, "a complete pickle"),
+        (b"h\x07.", {}, "a complete pickle, found KeyError"),
         (described(), {}, "no such entry"),
         (described(), dict(data__0=bytes(23)), "6 numbers of torch.float32 in 'archive/data/0', found 23 bytes"),
         (described(offset=1), dict(data__0=bytes(24)), "expected 7 numbers"),
@@ -322,6 +332,9 @@ def described(**options) -> bytes:
         (described(dtype=torch.nn.Linear), dict(data__0=bytes(24)), "numbers of torch"),
         (described(size=2**80), {}, "numbers of torch"),
         (described(), dict(data__0=bytes(24), byteorder=b"big"), "byteorder: expected little"),
+        # what torch.load(weights_only=True) would make, in as much memory as is asked for
+        (pickle.dumps({"a": Asked(bytearray, 2**33)}, 2), {}, "a call of '__builtin__ bytearray'"),
+        (pickle.dumps({"a": Asked(torch.Tensor, 50_000, 50_000)}, 2), {}, "a call of 'torch Tensor'"),
     ],
 )
 def test_damaged_files_of_torch_save(tmp_path, program, entries, message):
@@ -342,7 +355,7 @@ def test_archives_that_are_refused(old):
     data = path.read_bytes()
     for bad in (b"", data[:1000], data[:-30], b"\x80\x04cos\nsystem\n"):
         path.write_bytes(bad)
-        with pytest.raises(FormatError, match=r"a whole file of torch\.save.*before 1\.6"):
+        with pytest.raises(FormatError, match=r"an undamaged file of torch\.save.*before 1\.6"):
             TorchFile(path)
     at = data.index(tiny_clip().state_dict()["token_embedding.weight"].numpy().tobytes())
     path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])

@@ -354,7 +354,7 @@ def ranks(tmp_path_factory):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     environment = os.environ | dict(OMP_NUM_THREADS="1", BESTPAPERS_PRESET="laptop")
     done = subprocess.run(
-        [*command, str(HERE / "train_ranks.py"), str(folder)], env=environment, capture_output=True, text=True, timeout=240
+        [*command, str(HERE / "train_ranks.py"), str(folder)], env=environment, capture_output=True, text=True, timeout=2400
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-5000:]
     return folder, [json.loads((folder / f"{r}.json").read_text()) for r in range(2)]

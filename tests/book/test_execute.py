@@ -9,7 +9,8 @@ quiet = lambda text: None  # noqa: E731
 
 FIGURE = """
 from IPython.display import display
-display({"image/png": "iVBORw0KGgo=", "text/plain": "A"}, raw=True, metadata={"image/png": {"alt": "A rising line."}})
+bundle = {"image/png": "iVBORw0KGgo=", "text/plain": "A"}
+display(bundle, raw=True, metadata={"image/png": {"alt": "A rising line."}})
 """
 
 
@@ -33,6 +34,8 @@ def test_a_run_stores_outputs_cost_and_signature_and_a_second_run_changes_no_byt
     assert where.outputs[1].data["text/plain"] == "<object at 0x0>"
     assert settings.outputs[0].text == "1 laptop\n"
     assert fig.metadata.mystnb.image.alt == "A rising line."
+    assert fig.metadata.tags == ["hide-input"]
+    assert "tags" not in where.metadata
     record = nb.metadata.bestpapers
     assert record.seconds > 0
     assert 10 < record.peak_mb < 2000
@@ -48,8 +51,8 @@ def test_a_run_stores_outputs_cost_and_signature_and_a_second_run_changes_no_byt
 
 
 def test_peak_memory_is_that_of_the_kernel(project):
-    path = project.notebook(("allocate", "import time\nx = bytearray(400_000_000)\ntime.sleep(0.3)\ndel x"))
-    run(project, path)
+    path = project.notebook(("allocate", "x = bytearray(400_000_000)\nx[::4096] = bytes(len(x[::4096]))\ndel x"))
+    run(project, path)  # however short: the system keeps the mark
     assert 400 < nbformat.read(path, as_version=4).metadata.bestpapers.peak_mb < 800
 
 
@@ -59,6 +62,10 @@ def test_peak_memory_is_that_of_the_kernel(project):
         ("1 / 0", r'1_idea\.ipynb, cell "break-it": ZeroDivisionError'),
         ("import os\nprint(os.getcwd())", r'cell "break-it": its output holds a path of this machine'),
         (FIGURE.replace("A rising line.", ""), r'cell "break-it": a figure has no alt text'),
+        ("x = 1  # " + "a" * 90, r'cell "break-it": line 1 has 99 columns, 88 fit'),
+        ("print('-' * 89)", r'cell "break-it": prints a line of 89 columns, 88 fit'),
+        ("print(2 / 3)", r'cell "break-it": its output holds 0\.6666666666666666'),
+        ("\n".join(f"x{i} = {i}" for i in range(21)), r'cell "break-it": 21 lines, 20 is the most'),
         ("import os\nos._exit(1)", r'cell "break-it": the kernel died'),
     ],
 )
@@ -87,7 +94,8 @@ def test_a_cell_that_takes_too_long_is_named(project, monkeypatch):
 
 
 def test_command_line_stale_check_and_failure(project, capsys):
-    good = project.notebook(("sum-up", "print(1)"))
+    own = "import sys\nsys.path.insert(0, '../../lib')\nfrom bestpapers.course import plots\nprint(1)"
+    good = project.notebook(("sum-up", own))
     bad = project.notebook(("break-it", "1 / 0"), name="notebooks/splatting/2_build.ipynb")
     assert execute.main(["--check"], project.root) == 1
     out = capsys.readouterr().out
@@ -104,7 +112,7 @@ def test_command_line_stale_check_and_failure(project, capsys):
 
     project.write("lib/bestpapers/course/plots.py", "# changed\n")
     assert execute.main(["--check", str(good)], project.root) == 1
-    assert "lib/bestpapers/course/ changed" in capsys.readouterr().out
+    assert "lib/bestpapers/course/plots.py changed" in capsys.readouterr().out
 
 
 def test_check_sees_a_colab_cell_or_alt_text_that_was_edited(project, capsys):
@@ -113,11 +121,13 @@ def test_check_sees_a_colab_cell_or_alt_text_that_was_edited(project, capsys):
     nb = nbformat.read(path, as_version=4)
     nb.cells[0].source = "pass"
     nb.cells[1].metadata.mystnb.image.alt = "Something else"
+    nb.cells[1].metadata.pop("tags")
     path.write_text(nbformat.writes(nb))
     assert execute.check([path], project.root) == 1
     out = capsys.readouterr().out
     assert "its first code cell is not the Colab cell" in out
     assert "alt text in cell metadata differs" in out
+    assert "cells that only draw or record are folded, others not: fig-line" in out
     assert execute.main(["--colab-cell"], project.root) == 0
     execute.check([path], project.root)
     assert "Colab cell (scripts" not in capsys.readouterr().out

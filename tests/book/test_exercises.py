@@ -307,6 +307,10 @@ def test_some_exercises_of_an_edition(capsys, tmp_path):
     with pytest.raises(SystemExit):
         exercises.main(["--only", "5.1"])
     assert "--only and --out belong to --student" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit):
+        exercises.main(["--student", "--out", str(tmp_path / "file")])
+    assert "is a file: give a folder" in capsys.readouterr().err
 
 
 def test_a_source_that_a_teacher_changed_is_kept(tmp_path, capsys):
@@ -340,7 +344,8 @@ def course(tmp_path_factory):
     assert "stderr" in noisy
     mistake = inspect.getsource(covariance_any_length).replace("covariance_any_length", "covariance")
     answers = {
-        "right": {covariance.cell: covariance.source, blend.cell: noisy, f"{blend.cell}-reasons": "Because."},
+        "right": {covariance.cell: covariance.source, blend.cell: noisy}
+        | {f"{e.cell}-reasons": "Because." for e in (covariance, blend)},
         "wrong": {covariance.cell: mistake, blend.cell: blend.source},
         "untouched": {},
     }
@@ -375,9 +380,12 @@ def test_nbgrader_validates_the_right_and_names_what_fails(course):
         for student in ("right", "wrong")
     }
     assert "Success! Your notebook passes all the tests." in said["right"]
-    assert "The following cell failed:" in said["wrong"]
+    assert "VALIDATION FAILED ON 3 CELL(S)!" in said["wrong"]  # the mistake, and two paragraphs that are missing
     assert "exercises.covariance.check.grade(covariance)" in said["wrong"]
-    assert "does not hold: the length of a quaternion does not matter" in said["wrong"]
+    assert (
+        "exercise 5.1: property 4 of 6 does not hold: the length of a quat" in said["wrong"]
+    )  # nbgrader cuts the line
+    assert said["wrong"].count("You did not provide a response.") == 2
 
 
 def test_nbgrader_marks_right_wrong_and_untouched(course):
@@ -395,7 +403,8 @@ def test_nbgrader_marks_right_wrong_and_untouched(course):
         "untouched": (0, 0),
     }
     assert totals == {"right": (6, 20), "wrong": (3, 20), "untouched": (0, 20)}
-    assert by_hand == {"right": {"exercises-blend-reasons"}, "wrong": set(), "untouched": set()}  # blank reasons are 0
+    written = {"exercises-covariance-reasons", "exercises-blend-reasons"}
+    assert by_hand == {"right": written, "wrong": set(), "untouched": set()}  # a blank paragraph is 0 without anyone
 
 
 def test_release_is_made_again_from_a_source_that_the_teacher_changed(course):

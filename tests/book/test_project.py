@@ -202,6 +202,20 @@ def test_environment_of_another_folder_or_python_is_made_anew(venv):
     assert ran[0][1:4] == ("-m", "venv", "--clear")
 
 
+def test_an_environment_that_is_a_link_is_left_alone(venv, monkeypatch):
+    root, ran = venv
+    (root / "theirs").mkdir()
+    (root / "theirs/python").write_text("somebody's")
+    link = root / "link"
+    link.symlink_to(root / "theirs")
+    monkeypatch.setattr(make_venv, "VENV", link)
+    monkeypatch.setattr(make_venv, "STAMP", link / "stamp")
+    with pytest.raises(SystemExit, match=r"is a link to .*theirs.* It is left as it is"):
+        make_venv.main()
+    assert ran == []
+    assert [p.name for p in (root / "theirs").iterdir()] == ["python"]
+
+
 def test_an_interrupted_installation_is_taken_up_again(venv, monkeypatch):
     root, ran = venv
     make_venv.main()

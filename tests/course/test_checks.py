@@ -259,7 +259,7 @@ def _(answer):
     broken = "def double(x):\n    return x.no_such_thing\ncheck(double)"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(text) for text in (source, stub_cell, broken)])
     with pytest.raises(CellExecutionError):
-        NotebookClient(notebook, timeout=60, kernel_name="python3").execute()
+        NotebookClient(notebook, timeout=600, kernel_name="python3").execute()
     assert "not started yet" in notebook.cells[1].outputs[0]["text"]
     error = notebook.cells[2].outputs[0]
     assert error["ename"] == "CheckFailed"

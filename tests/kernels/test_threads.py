@@ -50,10 +50,25 @@ def test_importing_the_package_loads_nothing():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("policy", "seen"), [(None, "PASSIVE"), ("active", "ACTIVE")])
-def test_the_pool_of_torch_hears_of_it(policy, seen):
-    """By the word of the OpenMP runtime itself, which prints its settings when it is loaded."""
-    done = run("import bestpapers, torch; torch.ones(10**6).sum()", policy, OMP_DISPLAY_ENV="true")
-    if "OMP_WAIT_POLICY" not in done.stderr:
-        pytest.skip("this build of torch has an OpenMP runtime that does not say")
-    assert f"OMP_WAIT_POLICY = '{seen}'" in done.stderr
+LOOP = """
+from numba import njit, prange
+import numpy as np
+
+@njit(parallel=True)
+def fill(x):
+    for i in prange(len(x)):
+        x[i] = i
+
+fill(np.zeros(9))
+"""
+
+
+@pytest.mark.parametrize(("policy", "turns"), [(None, 0), ("active", 3 * 10**10)])
+@pytest.mark.parametrize("imports", ["import torch", LOOP], ids=["torch", "numba"])
+def test_the_pools_hear_of_it(imports, policy, turns):
+    """By the word of the OpenMP runtime itself, which prints its settings when it is loaded: how often a thread looks for work
+    before it sleeps, which would be 300,000 times by default."""
+    done = run("import bestpapers\n" + imports, policy, OMP_DISPLAY_ENV="verbose")
+    if "GOMP_SPINCOUNT" not in done.stderr:
+        pytest.skip("here the pool is not that of GNU's OpenMP")
+    assert f"GOMP_SPINCOUNT = '{turns}'" in done.stderr

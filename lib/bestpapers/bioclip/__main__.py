@@ -1,7 +1,7 @@
-"""The wing as a program, for photographs of one's own: python -m bestpapers.bioclip {predict,embed,list-taxa}
+"""The wing as a program: python -m bestpapers.bioclip {predict,embed,list-taxa,train,experiments,weights}
 
-Everything that it can do is in `classify`; here are only the words of the command line, those of pybioclip where it has them,
-and how a table is written.
+The first three are for photographs of one's own: what they can do is in `classify`, and here are only the words of the command
+line, those of pybioclip where it has them, and how a table is written. The others train: `experiments`, `weights`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ examples:
   {PROGRAM} predict --cls "oak,beech,birch" leaf.jpg
   {PROGRAM} predict --model hf-hub:imageomics/bioclip a.jpg    # the authors' weights and labels (a large download, once)
   {PROGRAM} embed --output vectors.json photos
+  {PROGRAM} train --arm taxon --out my_model           # a small model of one's own
+  torchrun --nproc_per_node 2 -m bestpapers.bioclip train --arm taxon --out my_model    # on two processes
 
 The small model knows the drawn organisms of this book, not photographs of real ones: for these take the authors' weights.
 `{PROGRAM} COMMAND --help` says more."""
@@ -218,6 +220,24 @@ def _write(text: str, output: Path | None) -> None:
 # ------------------------------------------------------------------------------------------------------- command line
 
 
+def _train() -> Any:
+    from .experiments import train, train_arguments
+
+    return train_arguments, train
+
+
+def _experiments() -> Any:
+    from .experiments import arguments, run
+
+    return arguments, run
+
+
+def _weights() -> Any:
+    from .weights import arguments, run
+
+    return arguments, run
+
+
 def parser() -> argparse.ArgumentParser:
     top, command = cli.program(PROGRAM, "Names photographs of organisms, at any rank of the tree of life.", EPILOG)
 
@@ -282,6 +302,16 @@ def parser() -> argparse.ArgumentParser:
     model(sub)
     labels(sub)
     output(sub)
+
+    command(
+        "train", "train a small model on drawn organisms; under torchrun its processes share each batch", later=_train
+    )
+    command(
+        "experiments",
+        "train arms under settings with seeds, or the recorded runs behind 3_reproduce",
+        later=_experiments,
+    )
+    command("weights", "train the small model of this book again, or verify its files", later=_weights)
     return top
 
 

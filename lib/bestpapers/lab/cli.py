@@ -9,7 +9,6 @@ sys.exit(main(parser))
 from __future__ import annotations
 
 import argparse
-import importlib
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +18,7 @@ DEVICES = ("cuda", "mps", "cpu")  # the first that is here, for "auto"
 NAMES = dict(cuda="CUDA", mps="MPS", cpu="CPU")
 
 Run = Callable[[argparse.Namespace], int | None]
+Later = Callable[[], tuple[Callable[[argparse.ArgumentParser], None], Run]]
 
 
 class Refused(Exception):
@@ -26,38 +26,39 @@ class Refused(Exception):
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose arguments a module gives, which is loaded when they are asked for: other commands do without it."""
+    """A parser that gets its arguments when its command is asked for: other commands do without the module they are in."""
 
-    module: str | None = None
+    later: Later | None = None
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        if self.module is not None:
-            found, self.module = importlib.import_module(self.module), None
-            self.set_defaults(run=found.run)
-            found.arguments(self)
+        if self.later is not None:
+            (arguments, run), self.later = self.later(), None
+            arguments(self)
+            self.set_defaults(run=run)
         return super().parse_known_args(args, namespace)
 
 
 def program(
     name: str, about: str, epilog: str | None = None
 ) -> tuple[argparse.ArgumentParser, Callable[..., argparse.ArgumentParser]]:
-    """The parser of a program, and command(name, words, run, epilog=None), which adds a command and returns its parser.
+    """The parser of a program, and command(name, words, run, epilog=None, later=None), which adds one and returns its parser.
 
-    run    the function that is called with the options; returns the exit status, or None for 0. Or the name of a module
-           that has arguments(parser) and run(options)
     words  what the command does, for its line in the list
+    run    the function that is called with the options; returns the exit status, or None for 0
+    later  in its place, for a command whose module is slow to load: a function that loads it and returns (arguments, run);
+           arguments(parser) adds what the command takes
     """
     style = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog=name, description=about, epilog=epilog, formatter_class=style)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
-    def command(name: str, words: str, run: Run | str, epilog: str | None = None) -> argparse.ArgumentParser:
+    def command(
+        name: str, words: str, run: Run | None = None, epilog: str | None = None, later: Later | None = None
+    ) -> argparse.ArgumentParser:
         about = words[0].upper() + words[1:] + "."
         sub = commands.add_parser(name, help=words, description=about, epilog=epilog, formatter_class=style)
-        if isinstance(run, str):
-            sub.module = run
-        else:
-            sub.set_defaults(run=run)
+        sub.set_defaults(run=run)
+        sub.later = later
         return sub
 
     return top, command

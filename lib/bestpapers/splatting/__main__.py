@@ -1,4 +1,4 @@
-"""The wing as a program, for captures of one's own: python -m bestpapers.splatting {capture,train,render,evaluate,view}
+"""The wing as a program, for captures of one's own: python -m bestpapers.splatting {capture,train,render,evaluate,view,weights}
 
 Everything that it can do is in the library; here are only the words of the command line, the defaults for a laptop and for a
 GPU, and the order in which things happen.
@@ -364,6 +364,12 @@ def _write_png(path: Path, image: torch.Tensor) -> None:
 # ------------------------------------------------------------------------------------------------------- command line
 
 
+def _weights() -> Any:
+    from .weights import arguments, run
+
+    return arguments, run
+
+
 def parser() -> argparse.ArgumentParser:
     top, command = cli.program(PROGRAM, "3D Gaussian Splatting without aliasing, from your own photographs.", EPILOG)
 
@@ -509,6 +515,8 @@ def parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--out", type=Path, metavar="FILE.html", help="default: the scene's name with .html")
     sub.add_argument("--no-open", action="store_true", help="only write the page")
+
+    command("weights", "train the small models of this book again, or verify their files", later=_weights)
     return top
 
 

@@ -14,7 +14,7 @@ unpickled, nothing is unpacked to disk, and no path in a file leads out of its f
 from ...lab.files import FormatError, Skips
 from .labels import LabelEmbeddings, fetch_label_embeddings, load_label_embeddings, save_label_embeddings
 from .photos import Photo, read_photos
-from .shards import Batch, Sample, batches, find_shards, read_shards, shard_sizes, text_type, write_shards
+from .shards import Batch, Sample, batches, find_shards, read_shards, text_type, write_shards
 from .weights import load, save_local, squash
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "read_shards",
     "save_label_embeddings",
     "save_local",
-    "shard_sizes",
     "squash",
     "text_type",
     "write_shards",

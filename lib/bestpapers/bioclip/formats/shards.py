@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import random
 import re
 import tarfile
@@ -19,7 +18,7 @@ from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from ...lab.files import BoundedFile, FormatError, Skips, parse_json, read_file, show, write_file
+from ...lab.files import BoundedFile, FormatError, Skips, atomic_write, show, write_file
 from ..taxa import Taxon
 from ..taxonomy import TEXT_TYPES, captions, names
 from .photos import decode
@@ -90,32 +89,27 @@ def write_shards(
     if (first := next(encoded, None)) is None:
         raise ValueError("write_shards: no samples")
     sizes: dict[str, int] = {}
-    stream: Any = None
+    with contextlib.ExitStack() as shard:  # the one that is being written
 
-    def opener(name: str) -> Any:
-        nonlocal stream
-        stream = open(name + ".part", "wb")  # noqa: SIM115
-        return stream
+        def opener(name: str) -> Any:
+            return shard.enter_context(shard.enter_context(atomic_write(Path(name))).open("wb"))
 
-    def post(name: str) -> None:
-        stream.close()
-        os.replace(name + ".part", name)
-        sizes[Path(name).name] = writer.count
+        def post(name: str) -> None:
+            shard.close()
+            sizes[Path(name).name] = writer.count
 
-    pattern = str(folder).replace("%", "%%") + "/" + PATTERN
-    writer = webdataset.ShardWriter(
-        pattern, maxcount, maxsize, post=post, verbose=0, opener=opener, encoder=False, mtime=0
-    )
-    try:
-        for sample in chain([first], encoded):
-            writer.write(sample)
-        writer.close()
-    except BaseException:
-        with contextlib.suppress(Exception):  # a full disk would raise again
-            writer.tarstream.close()
-        stream.close()
-        Path(stream.name).unlink(missing_ok=True)
-        raise
+        pattern = str(folder).replace("%", "%%") + "/" + PATTERN
+        writer = webdataset.ShardWriter(
+            pattern, maxcount, maxsize, post=post, verbose=0, opener=opener, encoder=False, mtime=0
+        )
+        try:
+            for sample in chain([first], encoded):
+                writer.write(sample)
+            writer.close()
+        except BaseException:
+            with contextlib.suppress(Exception):  # a full disk would raise again
+                writer.tarstream.close()
+            raise
     write_file(folder / SIZES, json.dumps(sizes, indent=1).encode())
     return sizes
 
@@ -170,16 +164,6 @@ def find_shards(source: str | Path | Sequence[str | Path]) -> list[Path]:
         if not shard.is_file():
             raise FormatError(shard, "shard", "a tar file", "a folder" if shard.is_dir() else "nothing of that name")
     return shards
-
-
-def shard_sizes(folder: str | Path) -> dict[str, int]:
-    """{shard: samples} from a folder's sizes.json."""
-    path = Path(folder) / SIZES
-    sizes = parse_json(read_file(path, MAX_FILE), path)
-    for name, count in sizes.items():
-        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-            raise FormatError(path, show(name), "a number of samples", show(count))
-    return sizes
 
 
 def read_shards(

@@ -215,8 +215,9 @@ class _Compiled:
 
 
 def _compiled(name: str) -> _Compiled:
-    rooms = (f"{__name__}.{room}.{dispatch.PASSES[name]}" for room in ("project", "harmonics", "tiles", "composite"))
-    return _Compiled(*map(importlib.import_module, rooms))  # on first use: compilers are slow to load
+    module = dispatch.PASSES[name]  # imported on first use: compilers are slow to load
+    rooms = ("project", "harmonics", "tiles", "composite")
+    return _Compiled(*(importlib.import_module(f"{__name__}.{room}.{module}") for room in rooms))
 
 
 class _Project(torch.autograd.Function):
