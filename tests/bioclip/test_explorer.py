@@ -218,11 +218,11 @@ def test_the_browser_answers_as_the_library(tmp_path, parts, widget):
         own = [LABELS[i] for i in case["chosen"]]
         stored = widget(organism=case["organism"], kind=case["kind"], labels=case["chosen"]).probabilities()
         np.testing.assert_allclose(result["p"], exact(parts, case["organism"], case["kind"], case["chosen"]), atol=5e-3)
-        np.testing.assert_allclose(result["p"], stored, rtol=1e-9)
+        np.testing.assert_allclose(result["p"], stored, rtol=1e-4)  # the page holds six digits of the scale of 60 or so
         for rank, found in zip(Rank, result["rolled"]):
             sums, groups = rollup(stored, own, rank)
             assert [group["path"] for group in found] == [[name for name in group if name] for group in groups]
-            np.testing.assert_allclose([group["p"] for group in found], sums, rtol=1e-9)
+            np.testing.assert_allclose([group["p"] for group in found], sums, rtol=1e-4)
         for confidence, found in zip(confidences, result["deepest"]):
             want = explorer.deepest(stored, own, confidence)
             assert (found and tuple(found["path"])) == (want and want[0]), (case, confidence)

@@ -241,7 +241,7 @@ def test_a_cut_table_would_be_noticed(light):
         content=".cell_output div:has(> table) { overflow: auto !important; } * { mask: none !important; }"
     )
     assert any("nothing shows" in fault for fault in cut(page, 360))
-    page.add_style_tag(content="table.results td { overflow-wrap: anywhere; white-space: normal; max-width: 1em; }")
+    page.add_style_tag(content="table.results td { white-space: normal !important; word-break: break-all; }")
     assert any("broken in two" in fault for fault in cut(page, 360))
     assert any("cut, " in fault or "paper" in fault for fault in cut(page, 100, "print"))
 
@@ -287,11 +287,11 @@ def test_a_figure_opens_large_and_gives_the_focus_back(light):
         dialog = page.get_by_role("dialog", name=alt)
         assert dialog.get_by_role("img", name=alt).bounding_box()["width"] > 1.2 * shown
         leave()
-        assert page.locator("dialog").count() == 0
+        assert page.locator("dialog.enlarged").count() == 0
         assert link.evaluate("e => e === document.activeElement")
     page.set_viewport_size({"width": 390, "height": 844})
     link.click()
-    assert page.get_by_role("dialog").evaluate(
+    assert page.locator("dialog.enlarged").evaluate(
         "e => e.scrollWidth > e.clientWidth"
     )  # larger than a phone: one pans in it
     assert page.evaluate("document.documentElement.scrollWidth") <= 391

@@ -452,8 +452,8 @@ def test_the_panels_are_the_librarys(opened):
         "2,500 Gaussians",
         "3D filter, then S′ = S + 0.1 px², opacity × ρ",
     ]
-    assert spoken(page) == "zoom 0.5 ×, -20° to the right, 10° up"
-    shown = page.get_by_role("img", name="Mip-Splatting, 2,500 Gaussians, zoom 0.5 ×, -20° to the right, 10° up")
+    assert spoken(page) == "zoom 0.5 ×, −20° to the right, 10° up"
+    shown = page.get_by_role("img", name="Mip-Splatting, 2,500 Gaussians, zoom 0.5 ×, −20° to the right, 10° up")
     assert shown.evaluate("canvas => [canvas.width, canvas.height]") == [192, 192]
     assert shown.evaluate("canvas => getComputedStyle(canvas).imageRendering") == "pixelated"
     assert shown.bounding_box()["width"] > 192
@@ -491,12 +491,12 @@ def test_keys_turn_and_zoom(opened):
         for name, value in change.items():
             setattr(widget, name, value)
         assert_shows(page, widget)
-    assert spoken(page) == "zoom 0.5 ×, -5° to the right, -5° up"
+    assert spoken(page) == "zoom 0.5 ×, −5° to the right, −5° up"
     for _ in range(40):
         page.keyboard.press("-")
         page.keyboard.press("ArrowUp")
         page.keyboard.press("ArrowRight")
-    assert spoken(page) == f"zoom 0.125 ×, -165° to the right, {float(f'{widget.pitch_range[1]:.3g}'):g}° up"
+    assert spoken(page) == f"zoom 0.125 ×, −165° to the right, {float(f'{widget.pitch_range[1]:.3g}'):g}° up"
     page.keyboard.press("Home")
     wait(page)
     assert spoken(page) == "zoom 1 ×, 0° to the right, 0° up"
@@ -658,7 +658,7 @@ def test_damaged_files_leave_the_figure_as_it_was(opened):
     assert said(page, "good.splat: ").startswith("good.splat: 40 Gaussians")
     page.get_by_role("application").press("ArrowLeft")
     wait(page)
-    assert spoken(page) == "zoom 1 ×, -5° to the right, 0° up"
+    assert spoken(page) == "zoom 1 ×, −5° to the right, 0° up"
 
 
 def test_the_file_chosen_last_counts(opened):
