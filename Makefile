@@ -38,7 +38,7 @@ serve: venv
 
 lab: venv
 	@echo "JupyterLab opens on the first notebook. Ctrl-C twice stops it."
-	@OMP_WAIT_POLICY=passive $(RUN) -m jupyterlab notebooks/splatting/1_idea.ipynb
+	@OMP_WAIT_POLICY=$${OMP_WAIT_POLICY:-passive} $(RUN) -m jupyterlab notebooks/splatting/1_idea.ipynb
 
 bench: venv
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(RUN) $$file || exit 1; done

@@ -25,8 +25,8 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the libraries below are loaded
 
 import torch
+from _memory import peak, start_peak
 from _results import machine, write
-from rasterize import start_peak, status_mb
 
 from bestpapers.splatting import __main__ as program
 from bestpapers.splatting.data import Camera, Views, camera_ring
@@ -56,16 +56,15 @@ def trainer(n: int, width: int, height: int, device: torch.device) -> Trainer:
 
 def iterations(n: int, width: int, height: int, device: torch.device) -> dict:
     run = trainer(n, width, height, device)
-    seconds = []
+    seconds, before = [], None
     for step in range(STEPS):
         if step == WARM_UP:
-            start_peak(device.type)
+            before = start_peak(device.type)
         begin = time.perf_counter()
         run.step()
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begin)
-    peak = torch.cuda.max_memory_allocated() / 1e6 if device.type == "cuda" else status_mb("VmHWM")
     ordinary = sorted(seconds[WARM_UP:-1])
     return dict(
         gaussians=n,
@@ -76,7 +75,7 @@ def iterations(n: int, width: int, height: int, device: torch.device) -> dict:
         ms_most=1e3 * ordinary[-1],
         densify_ms=1e3 * seconds[-1],
         after_densifying=len(run.model),
-        peak_gb=peak / 1e3 if peak is not None else None,
+        peak_gb=None if before is None else peak(device.type) / 1e3,
     )
 
 

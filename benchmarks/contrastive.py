@@ -30,8 +30,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the libraries b
 
 import numpy as np
 import torch
+from _memory import peak_memory
 from _results import machine, write
-from rasterize import peak_memory
 
 from bestpapers.kernels.contrastive import contrastive_loss
 

@@ -20,12 +20,9 @@ whose turn it is not would otherwise keep the cores busy with waiting.
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import importlib.util
 import math
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -33,6 +30,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when the libraries below are loaded
 
 import torch
+from _memory import peak_memory
 from _results import machine, write
 from textbook import rasterization as textbook
 
@@ -156,37 +154,6 @@ def is_right(e: dict) -> bool:
 
 
 # ---- time and memory ------------------------------------------------------------------------------------------------------
-
-
-def peak_memory(run, device: str) -> float | None:
-    """What one run needs at its peak beyond what was there before, in MB (None where the system does not tell)."""
-    before = start_peak(device)
-    run()
-    if device == "cuda":
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() / 1e6 - before
-    return None if before is None else max(0.0, status_mb("VmHWM") - before)
-
-
-def start_peak(device: str) -> float | None:
-    """Begin to watch the peak anew; returns what is held now, in MB (None where the system does not tell)."""
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated() / 1e6
-    try:
-        gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later would hide what the run takes
-        Path("/proc/self/clear_refs").write_text("5")  # Linux
-    except (OSError, AttributeError):
-        return None
-    return status_mb("VmRSS")
-
-
-def status_mb(key: str) -> float | None:
-    """A line of /proc/self/status in MB: VmRSS, what the process holds now; VmHWM, the most since the last start."""
-    status = Path("/proc/self/status")
-    found = re.search(rf"{key}:\s+(\d+)", status.read_text()) if status.exists() else None
-    return int(found[1]) * 1024 / 1e6 if found else None
 
 
 def take_turns(runs: dict, device: str, seconds: float = SECONDS) -> dict:

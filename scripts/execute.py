@@ -32,6 +32,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from stored import ROOT, NotebookError
 
+from bestpapers.lab.machine import cores, in_words
+
 CELL_TIMEOUT = (
     3600  # the longest cell takes a minute alone: a machine ten times slower, and other work on it, may finish
 )
@@ -45,24 +47,6 @@ def environment(base: dict[str, str] | None = None) -> dict[str, str]:
     # Waiting threads sleep instead of spinning: with several notebooks at work a spinning one keeps its partner off the core.
     quiet = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "BESTPAPERS_NO_PROGRESS": "1"}
     return env | quiet | {"BESTPAPERS_PRESET": "laptop"}
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def machine() -> str:
-    """The machine in words: processor, cores, memory, system."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = names[0] if names else cpu
-    memory = psutil.virtual_memory().total / 2**30
-    return f"{cpu}, {cores()} cores, {memory:.0f} GiB, {platform.system()} {platform.machine()}"
 
 
 class PeakMemory(threading.Thread):
@@ -87,9 +71,9 @@ class PeakMemory(threading.Thread):
     def mark(self) -> None:
         """Take the system's own high-water mark of the process, where it has one (Linux)."""
         status = Path(f"/proc/{self.process.pid}/status")
-        if status.exists():  # it has such a line as long as the process lives
+        if status.exists():
             found = [line.split() for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
-            self.marked = max(self.marked, *(1024 * int(kib) for _, kib, _ in found))
+            self.marked = max([self.marked, *(1024 * int(kib) for _, kib, _ in found)])
 
     def run(self) -> None:
         rest = self.every
@@ -182,7 +166,7 @@ def execute(path: Path, root: Path = ROOT, remeasure: bool = False, say: Any = p
         "seconds": round(seconds, 1),
         "peak_mb": round(peak),
         "cores": cores(),
-        "machine": machine(),
+        "machine": in_words(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "versions": {"python": platform.python_version()} | {p: metadata.version(p) for p in VERSIONS},
     }

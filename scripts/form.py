@@ -64,9 +64,12 @@ def _shown(nb: Any) -> list[tuple[Any, str]]:
     found: list[tuple[Any, str]] = []
     later: list[
         tuple[Any, set[str], set[str]]
-    ] = []  # the cells below, nearest first: visible cell or None, reads, binds
+    ] = []  # of those below, nearest first: visible cell or None, reads, binds
+    walks = {cell.id: _walk(cell.source) for cell in _code(nb)}
+    modules = set().union(*(walk.imported for walk in walks.values()))
     for cell in reversed(_code(nb)):
-        tags, (reads, binds) = _tags(cell), names(cell.source)
+        tags, walk = _tags(cell), walks[cell.id]
+        reads, binds = walk.reads, walk.bound | (walk.changed - modules)  # np.add(...) changes no np
         reason = f"it has the tag {SHOWN}" if SHOWN in tags else _needed(binds, later) if shows(cell.outputs) else ""
         visible = not tags & NOT_SEEN if tags & HIDDEN else bool(reason) or not shows(cell.outputs)
         if visible:
@@ -94,19 +97,24 @@ def shows(outputs: list[Any]) -> bool:
     return figure or widget or (bool(pages) and all("<table" in page for page in pages))
 
 
-def names(source: str) -> tuple[set[str], set[str]]:
-    """Names that a cell reads before it binds them itself, and names that it binds or changes."""
+def _walk(source: str) -> _Names:
     walk = _Names()
     walk.visit(ast.parse(plain(source)))
-    return walk.reads, walk.bound | walk.changed
+    return walk
 
 
 class _Names(ast.NodeVisitor):
-    """Visits in the order of execution: values before targets, what is iterated over before the loop."""
+    """Visits a cell in the order of execution: values before targets, what is iterated over before the loop.
+
+    reads     names that it reads before it binds them itself
+    bound     names that it binds; of them `imported`, those of modules and what they hold
+    changed   names of what it changes in place
+    """
 
     def __init__(self) -> None:
         self.reads: set[str] = set()
         self.bound: set[str] = set()
+        self.imported: set[str] = set()
         self.changed: set[str] = set()
 
     def visit_Name(self, node: ast.Name) -> None:
@@ -161,7 +169,8 @@ class _Names(ast.NodeVisitor):
             self.visit(part)
 
     def visit_alias(self, node: ast.alias) -> None:
-        self.bound.add((node.asname or node.name).partition(".")[0])
+        self.imported.add((node.asname or node.name).partition(".")[0])
+        self.bound |= self.imported
 
     def visit_ExceptHandler(self, node: ast.ExceptHandler) -> None:
         self.bound |= {node.name} - {None}

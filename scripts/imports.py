@@ -20,7 +20,9 @@ COMPILED = {".pyc", ".nbi", ".nbc"}
 SHOWN = {".js", ".css"}  # data files that count only where a module names them
 
 _DOTTED = re.compile(rf"\b{PACKAGE}(?:\.\w+)+")
-_FROM = re.compile(rf"\bfrom\s+({PACKAGE}[\w.]*)\s+import\s+\(?([\w,\s]+)")
+_FROM = re.compile(rf"^\s*from\s+({PACKAGE}[\w.]*)\s+import\s+\(?([\w, \t]+)", re.M)
+_IMPORT = re.compile(rf"^\s*import\s+({PACKAGE}(?:\.\w+)+)", re.M)
+_SCRIPT = re.compile(r"""^\s*(?:import|export)\b[^;"']*["'](\.[^"']+)["']""", re.M)
 
 
 Import = tuple[int, str, tuple[str, ...]]  # `from ..a import b` is (2, "a", ("b",)), `import a.b` is (0, "a.b", ())
@@ -44,8 +46,12 @@ class References:
 
 
 @cache
-def references(source: str) -> References:
-    """Read a module, or a cell in which magics are no longer magics. Functions and branches are looked into as well."""
+def references(source: str, cell: bool = False) -> References:
+    """Read a module, or a cell in which magics are no longer magics. Functions and branches are looked into as well.
+
+    A string that is the name of a module, or a script with imports, counts as an import: other processes run it. So does a
+    command, `python -m bestpapers.x`, in a cell; in a module it is what a message tells the reader to do.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an escape in a string is no matter here
         tree = ast.parse(source)
@@ -72,8 +78,10 @@ def references(source: str) -> References:
                 dynamic = True
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
             literals.add(node.value)
-    for text in literals:  # commands (`python -m bestpapers.x`) and scripts that are written to run in other processes
-        imports |= {(0, name, ("__main__",)) for name in _DOTTED.findall(text)}
+    for text in literals:
+        run = _DOTTED.findall(text) if cell or _DOTTED.fullmatch(text) else []
+        imports |= {(0, name, ("__main__",)) for name in run}
+        imports |= {(0, name, ()) for name in _IMPORT.findall(text)}
         imports |= {(0, name, tuple(re.findall(r"\w+", names))) for name, names in _FROM.findall(text)}
     return References(frozenset(imports), frozenset(literals), dynamic, _contents(tree))
 
@@ -113,14 +121,15 @@ def files(cells: list[str], library: Path) -> set[Path]:
     package that does nothing but collect names, such as a wing's `widgets`, only what is taken from it is followed.
 
     A data file (anything that is not Python) counts when it lies beside a module that counts, or in a folder without Python
-    that such a neighbour names ("results"). JavaScript and style sheets count only where a module that counts names the file:
-    the widgets of a wing lie side by side, and a notebook shows some of them.
+    that such a neighbour names ("results"). JavaScript and style sheets count only where a module that counts names the file,
+    or a script that counts imports it: the widgets of a wing lie side by side, and a notebook shows some of them.
 
     Raises:
         SyntaxError: a cell or a module is not Python.
     """
+    library = library.resolve()
     found: dict[Path, References] = {}
-    todo = [item for cell in cells for item in _modules(references(plain(cell)), None, [], library)]
+    todo = [item for cell in cells for item in _modules(references(plain(cell), cell=True), None, [], library)]
     seen = set(todo)
     while todo:
         path, asked = todo.pop()
@@ -161,9 +170,9 @@ def _path_to(parts: list[str], asked: Asked, library: Path) -> Iterator[tuple[Pa
         at = library.joinpath(*parts[1:length])
         if at != library and not (at.parent.is_dir() and {at.name, f"{at.name}.py"} & _names(at.parent)):
             return
-        module = at / "__init__.py" if at.is_dir() else at.with_name(f"{at.name}.py")
-        if module.is_file():
-            yield module, asked if length == len(parts) else frozenset()
+        package, module = at / "__init__.py", at.with_name(f"{at.name}.py")
+        if found := next((p for p in (package, module) if p.is_file()), None):  # a folder without __init__ comes last
+            yield found, asked if length == len(parts) else frozenset()
 
 
 def _names(folder: Path) -> set[str]:
@@ -182,10 +191,17 @@ def _beside(words: dict[Path, set[str]]) -> Iterator[Path]:
                 yield path
 
 
-def _shown(words: dict[Path, set[str]], library: Path) -> Iterator[Path]:
-    """JavaScript and style sheets that the modules name; no two have one name (`course.widgets.modules`)."""
+def _shown(words: dict[Path, set[str]], library: Path) -> set[Path]:
+    """JavaScript and style sheets that the modules name (no two have one name), and what these import."""
     named = set().union(*words.values())
-    yield from (p for p in library.rglob("*") if p.suffix in SHOWN and p.name in named and _is_data(p))
+    todo = [p for p in library.rglob("*") if p.suffix in SHOWN and p.name in named and _is_data(p)]
+    found: set[Path] = set()
+    while todo:
+        path = todo.pop()
+        if path not in found and path.is_file():
+            found.add(path)
+            todo += [(path.parent / part).resolve() for part in _SCRIPT.findall(path.read_text(encoding="utf-8"))]
+    return found
 
 
 def _is_data(path: Path) -> bool:

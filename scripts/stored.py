@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import tempfile
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any
 
 import imports
 import yaml
+
+from bestpapers.lab.files import write_file
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,16 +58,8 @@ def name(path: Path, root: Path = ROOT) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a temporary file beside it, then a rename."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as f:
-            f.write(text)
-        os.chmod(temporary, path.stat().st_mode if path.exists() else 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a file whole or not at all, with the same line ends everywhere."""
+    write_file(path, text.encode("utf-8"))
 
 
 # --- the fingerprint

@@ -11,7 +11,7 @@ function nameOf(box) {
 
 function look(box) {
   const formula = box.matches(FORMULA) && box.querySelector("mjx-math"); // beside it stand words, unseen
-  const hidden = (formula || box).scrollWidth - box.clientWidth;
+  const hidden = (formula ? formula.getBoundingClientRect().width - 1 : box.scrollWidth) - box.clientWidth;
   const sides = hidden > 1 ? { left: box.scrollLeft > 1, right: box.scrollLeft < hidden - 1 } : {};
   const more = Object.keys(sides).filter((side) => sides[side]).join(" ");
   if (more === (box.dataset.more ?? "")) return;

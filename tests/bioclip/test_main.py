@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from bestpapers.bioclip import __main__ as program
-from bestpapers.bioclip import formats
+from bestpapers.bioclip import experiments, formats, weights
 from bestpapers.bioclip.classify import BaseClassifier, CustomLabelsClassifier, Rank, TreeOfLifeClassifier
 from bestpapers.bioclip.taxa import RANKS, taxa
 from bestpapers.lab import files
@@ -238,6 +238,27 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
         assert "no CUDA device here" in capsys.readouterr().err
 
 
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+def test_commands_that_train_reach_their_modules(tmp_path, monkeypatch, capsys):
+    """What they do is tested with `experiments` and `weights`."""
+    asked = []
+    monkeypatch.setattr(experiments, "train", asked.append)
+    monkeypatch.setattr(experiments, "compare", lambda *given: asked.append(given))
+    monkeypatch.setattr(weights, "train", lambda: asked.append("weights"))
+    assert run("train", "--arm", "taxon", "--steps", 3, "--null") == 0
+    assert (asked[0].arm, asked[0].steps, asked[0].null) == ("taxon", 3, True)
+    assert run("experiments", "--arms", "ce", "hce", "--seeds", 4, 5, "--steps", 2, "--out", tmp_path / "r.json") == 0
+    settings, *rest = asked[1]
+    assert [setting.train.steps for setting in settings] == [2]
+    assert rest[:3] == [["ce", "hce"], [4, 5], str(tmp_path / "r.json")]
+    assert run("weights") == 0
+    assert asked[2:] == ["weights"]
+    assert run("weights", "--verify") == 0
+    assert "as on the card" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -249,6 +270,8 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
         ["predict", "a.jpg", "--bins", "b.csv", "--subset", "s.csv"],
         ["predict", "a.jpg", "--cls", "a", "--bins", "b.csv"],
         ["embed", "a.jpg", "--batch-size", "-1"],
+        ["train", "--arm", "novel"],
+        ["experiments", "--arms", "ce"],
     ],
 )
 def test_wrong_words_are_refused(words):
@@ -270,4 +293,5 @@ def test_help_loads_no_torch():
 
 def test_help_names_every_command():
     shown = program.parser().format_help()
-    assert all(word in shown for word in ("predict", "embed", "list-taxa", "hf-hub:imageomics/bioclip"))
+    commands = ("predict", "embed", "list-taxa", "train", "experiments", "weights")
+    assert all(word in shown for word in (*commands, "hf-hub:imageomics/bioclip"))

@@ -42,7 +42,9 @@ CUT = """(print) => {
   const words = (el) => `${el.tagName} ${el.className}: ${el.textContent.trim().slice(0, 50)}`;
   const skip = ".nbwidget, .noprint, mjx-assistive-mml"; // the last is there to be heard
   const seen = (el) => el.checkVisibility() && el.clientWidth > 1 && el.textContent.trim() && !el.closest(skip);
-  const width = (el) => (el.matches("span.math, mjx-container") && el.querySelector("mjx-math")?.scrollWidth) || el.scrollWidth;
+  // beside a formula stand words, unseen
+  const formula = (el) => el.matches("span.math, mjx-container") && el.querySelector("mjx-math");
+  const width = (el) => Math.floor(formula(el) ? formula(el).getBoundingClientRect().width : el.scrollWidth);
   for (const el of document.querySelectorAll("article, article *")) {
     if (!(el instanceof HTMLElement) || !seen(el)) continue;
     const style = getComputedStyle(el);

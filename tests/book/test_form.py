@@ -57,6 +57,7 @@ def test_what_prints_or_shows_nothing_stays(shown):
         ("rows['a'] = f(x)", "print(rows)", []),
         ("rows.append(f(x))", "print(rows)", []),
         ("model.scale = 3", "render(model)", []),
+        ("import numpy as np\nnp.add(x, y)", "print(np)", []),
         ("def say(x):\n    return 'y'", "print(say(3))", []),
         ("def say(x):\n    y = x\n    return y", "print(y)", [0]),
         ("import math", "math.pi", []),
@@ -81,6 +82,11 @@ def test_what_prints_or_shows_nothing_stays(shown):
 )
 def test_a_name_that_a_visible_cell_reads_keeps_a_cell_visible(draws, reads, want):
     assert folded((draws, [FIGURE]), (reads, [])) == want
+
+
+def test_a_function_of_a_module_changes_no_module():
+    assert folded(("import numpy as np", []), ("plot(np.sort(x), np.add(x, y))", [FIGURE]), ("print(np.pi)", [])) == [1]
+    assert folded(("x = load()", []), ("plot(x.sort())", [FIGURE]), ("print(x)", [])) == []
 
 
 def test_readers_that_are_folded_themselves_do_not_count():

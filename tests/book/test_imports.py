@@ -39,6 +39,12 @@ def test_the_packages_that_lead_to_a_module_are_run_and_count(project):
     assert found == {"__init__.py", "lab/__init__.py", "lab/side.py", "lab/a.py"}
 
 
+def test_a_module_goes_before_a_folder_of_its_name(project):
+    project.write("lib/bestpapers/lab/viewer/part.js", "//")
+    assert "lab/viewer.py" in reached(project, "from bestpapers.lab import viewer", lab_viewer="")
+    assert "lab/viewer.py" in reached(project, "from bestpapers.lab.viewer import Viewer")
+
+
 def test_where_the_name_is_computed_the_whole_package_counts(project):
     project.write(
         "lib/bestpapers/kernels/blur/__init__.py", "import importlib\nimportlib.import_module(f'.{x}', __name__)\n"
@@ -62,6 +68,13 @@ def test_commands_and_scripts_for_other_processes_are_imports_too(project):
     }.items():
         assert want in reached(project, cell, **tree), cell
     assert reached(project, "def f():\n    'As in bestpapers.splatting.train.'") == set()
+    message = 'raise ValueError("run `python -m bestpapers.splatting.train` first")'
+    assert "splatting/train.py" not in reached(project, "from bestpapers.lab import job", lab_job=message)
+    for run in (
+        'run([sys.executable, "-m", "bestpapers.splatting.train"])',
+        'CODE = """\n  import bestpapers.splatting.train\n"""',
+    ):
+        assert "splatting/train.py" in reached(project, "from bestpapers.lab import job", lab_job=run)
 
 
 def test_of_a_package_that_only_collects_names_what_is_taken_counts(project):

@@ -8,12 +8,16 @@ import os
 import subprocess
 import sys
 
+import form
 import nbformat
 import numpy as np
 import pytest
 import stored
+import traitlets
 from nbval_numbers import differences
 from PIL import Image
+
+from bestpapers.course.widgets import Strip, Widget
 
 DB = {"abs": 0.1}
 
@@ -71,6 +75,28 @@ def test_what_failed_between_an_amd_and_an_intel_processor():
     intel = "at steps 200, 400. Natural: -0.41, -0.45, -0.33, +0.08 dB. Thin: -2.96, -3.12 dB."
     assert len(differences(amd, intel, None)) == 4
     assert differences(amd, intel, DB) == []
+
+
+CAMERA = {  # of the viewer in splatting/4_apply, as two processors computed it
+    "amd": {"R": [0.9882358775586647, -0.06649475018426419], "t": [-3.2467733339918216e-17, 3.1828484214494352]},
+    "intel": {"R": [0.9882358775586647, -0.0664947501842642], "t": [3.753653804366774e-17, 3.1828484214494357]},
+}
+
+
+def test_a_camera_that_failed_is_stored_with_fewer_digits_now():
+    class View(Widget):
+        module = Strip.module
+        start = traitlets.Dict().tag(sync=True)
+
+    amd, intel = (state(start=camera) for camera in CAMERA.values())
+    assert len(differences(amd, intel, None)) == 3
+    cell = nbformat.v4.new_code_cell("x", id="apply-view")
+    cell.outputs = [nbformat.v4.new_output("display_data", {"text/html": amd})]
+    assert len(form.long_numbers(nbformat.v4.new_notebook(cells=[cell]), "x.ipynb")) == 1
+    amd, intel = (state(**View(start=camera).state()) for camera in CAMERA.values())
+    assert amd == intel
+    cell.outputs[0].data["text/html"] = amd
+    assert form.long_numbers(nbformat.v4.new_notebook(cells=[cell]), "x.ipynb") == []
 
 
 def state(**traits):

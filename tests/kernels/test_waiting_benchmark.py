@@ -34,20 +34,18 @@ def test_file(waiting, monkeypatch, tmp_path, capsys):
     assert "beside 2 busy programs  active" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("policy", "turns"), [("passive", [0, 0]), ("default", [300_000] * 2), ("active", [3 * 10**10] * 2)]
-)
-def test_both_pools_hear_the_policy(waiting, policy, turns):
-    """By the word of GNU's OpenMP, of which torch and Numba have a copy each."""
+def test_both_pools_are_left_to_their_default(waiting):
+    """By the word of GNU's OpenMP, of which torch and Numba have a copy each: the library, which is loaded between them, has no
+    say here. (That a policy reaches both is tested in test_threads.py.)"""
     env = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"} | {"OMP_DISPLAY_ENV": "verbose"}
-    code = f"import waiting, sys; print(waiting.run({policy!r}, (30, 16), 2))"
+    code = "import waiting; print(waiting.run('default', (30, 16), 2))"
     done = subprocess.run([sys.executable, "-c", code], cwd=BENCHMARKS, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)) == 2
     heard = [line for line in done.stderr.splitlines() if "GOMP_SPINCOUNT" in line]
     if len(heard) < 2:
         pytest.skip("here the pools are not those of GNU's OpenMP")
-    assert [int(line.split("'")[1]) for line in heard] == turns
+    assert heard == ["  GOMP_SPINCOUNT = '300000'"] * 2
 
 
 def test_the_busy_programs_end(waiting, monkeypatch):

@@ -33,7 +33,7 @@ def test_it_learns_and_keeps_a_row_every_fifty_steps():
     assert all(set(row) == {"iteration", "loss", "seconds"} for row in rows)
     assert [row["loss"] for row in rows] == [run.losses[i] for i in (49, 99, 119)]
     assert 0 < rows[0]["seconds"] < rows[1]["seconds"] < run.seconds + 1e-9
-    assert sum(run.losses[-10:]) < 0.2 * sum(run.losses[:10])
+    assert sum(run.losses[-10:]) < 0.5 * sum(run.losses[:10])
 
 
 def test_until_and_after():

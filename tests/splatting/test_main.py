@@ -196,6 +196,11 @@ def test_what_cannot_be_done_is_said(capture, scene, tmp_path, capsys):
         assert "no CUDA device here" in capsys.readouterr().err
 
 
+def test_the_weights_of_the_book_are_verified(capsys):
+    assert run("weights", "--verify") == 0
+    assert capsys.readouterr().out.count("as on the card") == 3
+
+
 @pytest.mark.parametrize(
     "words", [["train", "--iterations", "0"], ["render", "--zoom", "-1"], ["train", "--method", "nerf"], []]
 )
@@ -208,7 +213,7 @@ def test_wrong_words_are_refused(words):
 def test_help_names_every_command_and_method():
     here = [sys.executable, "-m", "bestpapers.splatting"]
     shown = subprocess.run([*here, "--help"], capture_output=True, text=True, check=True).stdout
-    assert all(name in shown for name in ("capture", "train", "render", "evaluate", "view"))
+    assert all(name in shown for name in ("capture", "train", "render", "evaluate", "view", "weights"))
     shown = subprocess.run([*here, "train", "--help"], capture_output=True, text=True, check=True).stdout
     assert all(method.label in shown for method in METHODS.values())
 

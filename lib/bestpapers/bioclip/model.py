@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..lab.nn import block, block_at, patches
 from .taxonomy import TEXT_TYPES, Rank, captions
 
 if TYPE_CHECKING:
@@ -184,11 +185,11 @@ class Vocabulary:
 def expand(model: CLIP, vocabulary: Vocabulary) -> CLIP:
     """The same model over the stock vocabulary, for saving and for any text; pieces that `vocabulary` lacks become zeros."""
     config: Config = model.config
-    whole = tiny(config)
+    full = tiny(config)
     table = torch.zeros(STOCK, config.text_width)
     table[vocabulary.ids] = model.token_embedding.weight.detach().cpu()
-    whole.load_state_dict(model.state_dict() | {"token_embedding.weight": table})
-    return whole.eval()
+    full.load_state_dict(model.state_dict() | {"token_embedding.weight": table})
+    return full.eval()
 
 
 def build(
@@ -217,19 +218,16 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 def image_features(visual: Any, images: Tensor) -> Tensor:
     """images [B, H, W, 3] uint8 -> [B, D]: what open_clip's `encode_image` makes of the normalised images."""
     weight = visual.conv1.weight  # [W, 3, p, p]
-    B, H, width, p = len(images), images.shape[1], len(weight), weight.shape[-1]
-    side = visual.image_size[0]
+    B, width, side = len(images), len(weight), visual.image_size[0]
     if images.dtype != torch.uint8 or images.shape[1:] != (side, side, 3):
         raise ValueError(
             f"image_features: expected uint8 [B, {side}, {side}, 3], got {images.dtype} {list(images.shape)}"
         )
-    g = H // p
-    patches = images.reshape(B, g, p, g, p * 3).transpose(2, 3).reshape(B, g * g, p * p * 3).to(weight.dtype)
     # (pixel / 255 - mean) / std as part of the patch weights
     mean, std = weight.new_tensor([MEAN, STD])[:, None, :, None, None]
     scaled = weight / std
     kernel = (scaled / 255).permute(0, 2, 3, 1).reshape(width, -1)
-    x = F.linear(patches, kernel, -(scaled * mean).sum((1, 2, 3)))
+    x = F.linear(patches(images, weight.shape[-1]).to(weight.dtype), kernel, -(scaled * mean).sum((1, 2, 3)))
     x = torch.cat([visual.class_embedding.expand(B, 1, width), x], dim=1) + visual.positional_embedding
     x = _tower(visual.transformer.resblocks, visual.ln_pre(x), x.new_zeros(B, dtype=torch.long), causal=False)
     return visual.ln_post(x) @ visual.proj
@@ -249,31 +247,9 @@ def text_features(model: Any, tokens: Tensor) -> Tensor:
 def _tower(blocks: Sequence[Any], x: Tensor, at: Tensor, causal: bool) -> Tensor:
     """Transformer blocks of open_clip on x [B, L, W]; returns the token `at` [B] of each sequence: [B, W]."""
     *first, last = blocks
-    for block in first:
-        x = x + _attention(block.attn, block.ln_1(x), causal)
-        x = x + block.mlp(block.ln_2(x))
-    one = torch.arange(len(x), device=x.device), at
-    y = last.ln_1(x)
-    x = x[one] + _attention_of_one(last.attn, y, y[one], at if causal else None)
-    return x + last.mlp(last.ln_2(x))
-
-
-def _attention(attn: Any, x: Tensor, causal: bool) -> Tensor:
-    B, L, W = x.shape
-    qkv = F.linear(x, attn.in_proj_weight, attn.in_proj_bias).view(B, L, 3, attn.num_heads, -1)
-    q, k, v = qkv.permute(2, 0, 3, 1, 4)  # [B, heads, L, head_width] each
-    out = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
-    return attn.out_proj(out.transpose(1, 2).reshape(B, L, W))
-
-
-def _attention_of_one(attn: Any, x: Tensor, query: Tensor, last: Tensor | None) -> Tensor:
-    """The same for one query [B, W] per sequence, which sees the tokens up to `last` [B]."""
-    B, L, W = x.shape
-    q = F.linear(query, attn.in_proj_weight[:W], attn.in_proj_bias[:W]).view(B, attn.num_heads, 1, -1)
-    kv = F.linear(x, attn.in_proj_weight[W:], attn.in_proj_bias[W:]).view(B, L, 2, attn.num_heads, -1)
-    k, v = kv.permute(2, 0, 3, 1, 4)
-    mask = None if last is None else (torch.arange(L, device=x.device) <= last[:, None])[:, None, None]
-    return attn.out_proj(F.scaled_dot_product_attention(q, k, v, attn_mask=mask).reshape(B, W))
+    for each in first:
+        x = block(each, x, causal=causal)
+    return block_at(last, x, at, causal=causal)
 
 
 # ---------------------------------------------------------------------------------------------------------- embeddings

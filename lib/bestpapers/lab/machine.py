@@ -47,8 +47,8 @@ def versions(*packages: str) -> dict[str, str]:
 
 def in_words() -> str:
     """Processor, cores, memory and system in a line, as "AMD EPYC, 2 cores, 8 GiB, Linux x86_64"."""
-    size = memory()
-    parts = [processor(), f"{cores()} cores", f"{platform.system()} {platform.machine()}"]
+    size, n = memory(), cores()
+    parts = [processor(), f"{n} core{'s' if n != 1 else ''}", f"{platform.system()} {platform.machine()}"]
     if size is not None:
         parts.insert(2, f"{size / 2**30:.0f} GiB")
     return ", ".join(parts)

@@ -184,10 +184,11 @@ class Training(ABC):
         """Go on from the checkpoint, if there is one."""
         if self.checkpoint and self.checkpoint.exists():
             self.load(self.checkpoint)
-        if (most := self._most(self.iteration)) != self.iteration or -self._most(-self.iteration) != most:
+        least, most = -self._most(-self.iteration), self._most(self.iteration)
+        if least != most:
             raise ValueError(
-                f"{self.checkpoint} is not the same for all processes: one starts at step {self.iteration}, another at "
-                f"{most}; put it on a disk that all of them see"
+                f"{self.checkpoint} is not the same for all processes: one starts at step {least}, another at {most}; put it "
+                "on a disk that all of them see"
             )
 
     def save(self, path: str | Path) -> None:

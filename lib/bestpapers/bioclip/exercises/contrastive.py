@@ -63,7 +63,7 @@ def _64(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
 
 
-def _whole(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+def _full_loss(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
     from open_clip import ClipLoss
 
     loss: Tensor = ClipLoss()(images, texts, scale)
@@ -80,20 +80,20 @@ def _(answer):
 def _(answer):
     V, T = _pairs()
     for scale in (1.0, 20.0):
-        close(answer(V, T, V, T, _64(scale), 0), _whole(V, T, _64(scale)))
+        close(answer(V, T, V, T, _64(scale), 0), _full_loss(V, T, _64(scale)))
 
 
 @check.property("the own pairs stand where `first` says, and the shares' mean is the loss of the whole")
 def _(answer):
     V, T = _pairs()
     shares = [answer(V[i : i + 4], T[i : i + 4], V, T, _64(20), i) for i in (0, 4, 8)]
-    close(sum(shares) / 3, _whole(V, T, _64(20)))
+    close(sum(shares) / 3, _full_loss(V, T, _64(20)))
 
 
 @check.property("a scale of 100 overflows nothing in float32")
 def _(answer):
     V, T = _pairs(torch.float32)
-    close(answer(V, T, V, T, torch.tensor(100.0), 0), _whole(V, T, torch.tensor(100.0)), rtol=1e-4)
+    close(answer(V, T, V, T, torch.tensor(100.0), 0), _full_loss(V, T, torch.tensor(100.0)), rtol=1e-4)
 
 
 @check.property("images, texts and scale get the gradients of open_clip's loss")
@@ -102,6 +102,6 @@ def _(answer):
     V, T, scale = inputs
     found = torch.autograd.grad(answer(V, T, V, T, scale, 0), inputs, allow_unused=True)
     for name, got, want in zip(
-        ("images", "texts", "scale"), found, torch.autograd.grad(_whole(V, T, scale), inputs), strict=True
+        ("images", "texts", "scale"), found, torch.autograd.grad(_full_loss(V, T, scale), inputs), strict=True
     ):
         close(torch.zeros_like(want) if got is None else got, want, hint=f"the gradient of {name}")

@@ -7,9 +7,9 @@ follow the two dozen instructions that a dictionary of tensors needs, and where 
 keep: nothing is imported, nothing is called, and a name that no tensor needs ends the reading.
 
 `torch.load(weights_only=True, mmap=True)` runs no code either, and would make this file needless if it kept memory in bounds.
-But of the hostile files in our tests it reads some (torch 2.15): a pickle of forty bytes that asks for a bytearray of 2^33 takes
-8.6 GB, one that asks for torch.Tensor(50000, 50000) gets it, a compressed one of 1 MB takes 3.5 GB; a storage that is shorter
-than said goes on into the next entry of the archive; flipped bits go unseen.
+But of the hostile files in our tests it reads some (torch 2.15): a pickle of forty bytes that asks for a bytearray of 2^33
+takes 8.6 GB, one that asks for torch.Tensor(50000, 50000) gets it, a compressed one of 1 MB takes 3.5 GB; a storage that is
+shorter than said goes on into the next entry of the archive; flipped bits go unseen.
 """
 
 from __future__ import annotations

@@ -178,8 +178,8 @@ class Explorer(Widget):
     def _embeddings(self, kind: str) -> tuple[Tensor, Tensor, Tensor]:
         """photos [S, D], means [S, D], texts [L, D] as float64."""
         S, L = len(self.taxa), len(self._table()[1])
-        photos, means = (_whole(data).reshape(S, -1) for data in (self.photos, self.means))
-        return photos, means, _whole(self.texts).reshape(len(TEXT_TYPES), L, -1)[TEXT_TYPES.index(kind)]
+        photos, means = (_floats(data).reshape(S, -1) for data in (self.photos, self.means))
+        return photos, means, _floats(self.texts).reshape(len(TEXT_TYPES), L, -1)[TEXT_TYPES.index(kind)]
 
     def probabilities(self) -> NDArray[np.float64]:
         """Of the chosen labels [len(labels)], for the photograph that is shown."""
@@ -268,7 +268,7 @@ def _halves(x: Tensor) -> bytes:
     return x.detach().cpu().numpy().astype("<f2").tobytes()
 
 
-def _whole(data: bytes) -> Tensor:
+def _floats(data: bytes) -> Tensor:
     return torch.from_numpy(np.frombuffer(data, "<f2").astype(np.float64))
 
 

@@ -19,9 +19,9 @@ def sheet(pictures: NDArray[np.uint8], quality: int = 80) -> bytes:
     """
     N, H, W, _ = pictures.shape
     rows = -(-N // COLUMNS)
-    whole = np.zeros((rows * COLUMNS, H, W, 3), np.uint8)
-    whole[:N] = pictures
-    whole = whole.reshape(rows, COLUMNS, H, W, 3).transpose(0, 2, 1, 3, 4).reshape(rows * H, COLUMNS * W, 3)
+    page = np.zeros((rows * COLUMNS, H, W, 3), np.uint8)
+    page[:N] = pictures
+    page = page.reshape(rows, COLUMNS, H, W, 3).transpose(0, 2, 1, 3, 4).reshape(rows * H, COLUMNS * W, 3)
     buffer = io.BytesIO()
-    Image.fromarray(whole).save(buffer, format="WEBP", quality=quality, method=6)
+    Image.fromarray(page).save(buffer, format="WEBP", quality=quality, method=6)
     return buffer.getvalue()

@@ -1,4 +1,9 @@
-"""The PLY container: a header that names elements and their properties, then numbers, binary or text."""
+"""The PLY container: a header that names elements and their properties, then numbers, binary or text.
+
+Our own reader, though plyfile (which our tests hold it against) reads the same files, a fifth faster if binary and four times
+slower if text: on a damaged one plyfile asks for 12 GB because a header says so, or looks through 50 MB for the end of
+a header in 80 s, where this stops after 64 kB; and its licence is the GPL.
+"""
 
 from __future__ import annotations
 

@@ -101,8 +101,9 @@ function render({ model, el }) {
       key(line("bp-truth"), "truth: mean over the pixel's square"),
       key(line("bp-before"), "the Gaussian as projected"),
       key(line("bp-after"), "after the filter"),
+      make("br"),
+      model.get("caption"),
     ),
-    make("p", { class: "bp-caption" }, model.get("caption")),
   );
 
   function draw() {

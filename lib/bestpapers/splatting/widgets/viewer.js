@@ -30,6 +30,7 @@ const STYLE = `
 .bp-viewer output { min-width: 15em; }
 .bp-viewer .bp-message { font-weight: 600; margin: 0.3em 0 0; overflow-wrap: anywhere; }
 .bp-viewer .bp-message:empty { display: none; }
+.bp-viewer .bp-hint { font-size: 0.9em; line-height: 1.4; margin: 0.4em 0 0; }
 `;
 const DEGREES = 5; // a press of an arrow key
 const STEP = 2 ** 0.25; // a press of + or -
@@ -71,7 +72,7 @@ function render({ model, el }) {
     zoomRow,
     make("div", { class: "bp-control" }, make("label", { for: picker.id }, "a .ply or .splat file of yours"), picker, own),
     message,
-    make("p", { class: "bp-caption" }, `Drag a picture to turn the scene; wheel or two fingers zoom. ${keys}`),
+    make("p", { class: "bp-hint" }, `Drag a picture to turn the scene; wheel or two fingers zoom. ${keys}`),
     make("p", { class: "bp-caption" }, model.get("caption")),
   );
 

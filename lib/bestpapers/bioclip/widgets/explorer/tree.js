@@ -135,7 +135,7 @@ export function treeOf({ model, labels, species, firstSpecies, picture }) {
     treeWords.textContent =
       `${rank} ${short(node.path)}: ${node.p.toFixed(3)}, ` +
       `the sum over ${node.count} ${node.count === 1 ? "label" : "labels"}. ` +
-      `It has ${inside.length} of the ${taxa.length} species${inside.length > 12 ? "; the first 12" : ""}:`;
+      `It has ${inside.length} of the ${species.length} species${inside.length > 12 ? "; the first 12" : ""}:`;
     few.replaceChildren(...inside.slice(0, 12).map((i) => picture(i)));
     useThese.hidden = inside.length < 2;
     without.hidden = false;
