@@ -1,6 +1,6 @@
 """A training run small enough to check by eye, and one of several processes that share it.
 
-    torchrun --standalone --nproc_per_node 2 tiny_training.py FOLDER
+torchrun --standalone --nproc_per_node 2 tiny_training.py FOLDER
 """
 
 from __future__ import annotations
