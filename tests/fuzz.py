@@ -10,6 +10,7 @@ import tracemalloc
 import warnings
 
 import pytest
+from PIL import Image
 
 from bestpapers.lab.files import FormatError
 
@@ -65,6 +66,7 @@ def assert_withstands(name, good, read, check, damage, files, peak, growth):
     One file may take `peak` bytes as Python counts them, and the process may grow by `growth` kB.
     """
     check(read(good))
+    Image.init()  # all of Pillow's formats: else the first file that it does not know takes the memory of loading them
     counts = dict(read=0, refused=0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tracemalloc.start()
