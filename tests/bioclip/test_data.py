@@ -12,7 +12,7 @@ import torch
 from scipy.stats import chisquare, spearmanr
 
 import bestpapers
-from bestpapers.bioclip import data
+from bestpapers.bioclip import data, worlds
 from bestpapers.bioclip.data import Split, World, check_split, make_split
 from bestpapers.bioclip.organisms import LOOKS, Traits
 from bestpapers.bioclip.taxa import taxa
@@ -91,8 +91,8 @@ def test_a_species_is_the_same_whatever_else_is_in_the_table():
     some = [big[200], *TABLE[::-7], big[400]]
     for world in (World(), NULL):
         ours = all_traits(world, some)
-        data._traits.cache_clear()
-        data._step.cache_clear()
+        worlds._traits.cache_clear()
+        worlds._step.cache_clear()
         np.testing.assert_array_equal(all_traits(world, big[::-1])[::-1][[big.index(taxon) for taxon in some]], ours)
     alone = data.photographs([LION], 2, cache=False)
     among = data.photographs([TIGER, big[150], LION, MONARCH], 2, cache=False)
@@ -439,13 +439,13 @@ def test_bad_requests_are_refused_and_leave_no_file(call, message, cache):
 def rendered(monkeypatch):
     """The list of the pictures that were really made."""
     made = []
-    render = data.render
+    render = worlds.render
 
     def spy(*args):
         made.append(args)
         return render(*args)
 
-    monkeypatch.setattr(data, "render", spy)
+    monkeypatch.setattr(worlds, "render", spy)
     return made
 
 
@@ -599,7 +599,7 @@ def test_the_hash_covers_all_code_that_paints():
     painters = {Path(m.__file__) for name, m in finder.modules.items() if name.startswith("bestpapers.bioclip.")}
     assert len(painters) >= 2
     assert painters <= set(data.SOURCES)
-    assert Path(data.__file__) in data.SOURCES
+    assert Path(worlds.__file__) in data.SOURCES
 
 
 # -------------------------------------------------------------------------------------------------------------- splits

@@ -1,26 +1,18 @@
-"""Scores against plain loops, intervals against known answers, and series of experiments that can be interrupted."""
+"""Scores against plain loops and known answers."""
 
-import json
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
-from bestpapers.bioclip import evaluate
-from bestpapers.bioclip.data import SOURCE, TEST_START, World, make_split, photographs
-from bestpapers.bioclip.evaluate import Results, Setting, TrainConfig
-from bestpapers.bioclip.model import ARMS, Config
+from bestpapers.bioclip import data, evaluate
+from bestpapers.bioclip.data import make_split, photographs
+from bestpapers.bioclip.model import Config, build
 from bestpapers.bioclip.taxa import taxa
-from bestpapers.bioclip.taxonomy import TEXT_TYPES, Rank, lca_height, tree_distance
-from bestpapers.lab.files import FormatError
-
-TINY = Config(image_size=16, patch_size=8, image_width=32, text_width=32, head_width=16, embed_dim=16)
-FAST = Setting(
-    "fast", per_species=2, test_per_species=7, train=TrainConfig(steps=3, batch=12), model=TINY
-)  # seven test photographs: one more than five shots
+from bestpapers.bioclip.taxonomy import Rank, lca_height, tree_distance
+from bestpapers.lab import stats
 
 
 def generator(seed=0):
@@ -137,27 +129,15 @@ def test_few_shot_is_simple_shot(transform, shots):
     assert 0.3 < right.double().mean() < 0.98
 
 
-def test_support_draws(tmp_path):
+def test_support_draws():
     draws = evaluate.support_draws(6, 20, 5)
     assert draws.shape == (5, 6, 5)
     assert all(len(set(row)) == 5 for repeat in draws.tolist() for row in repeat)
     assert not torch.equal(draws[0], draws[1])
     assert torch.equal(draws[:2], evaluate.support_draws(6, 20, 5, repeats=2))
-    evaluate.save_draws(tmp_path / "draws.json", draws)
-    assert torch.equal(evaluate.load_draws(tmp_path / "draws.json"), draws)
     for shots in (0, 20):
         with pytest.raises(ValueError, match="leave none to test, or none to learn from"):
             evaluate.support_draws(6, 20, shots)
-
-
-BAD_DRAWS = ("[]", "[[1, 2]]", "[[[0.5]]]", "[[[-1]]]", "[[[1], [1, 2]]]", '[[["a"]]]', "{}", "hello", "[[[1e400]]]")
-
-
-@pytest.mark.parametrize("text", BAD_DRAWS)
-def test_bad_draws(tmp_path, text):
-    (tmp_path / "draws.json").write_text(text)
-    with pytest.raises(FormatError):
-        evaluate.load_draws(tmp_path / "draws.json")
 
 
 def test_few_shot_refuses_what_does_not_fit():
@@ -247,213 +227,33 @@ def test_shape_by_rank():
 # ----------------------------------------------------------------------------------------------------------- intervals
 
 
-def correlated(S=20, n=20, seed=0):
+def test_species_are_the_clusters_and_single_photographs_are_surer_than_they_should_be():
     """Photographs of a species succeed or fail together: each species has its own chance."""
-    chance = torch.rand(S, 1, generator=generator(seed)) ** 2
-    return torch.rand(S, n, generator=generator(seed + 1)) < chance
-
-
-def test_the_bootstrap_over_species_is_honest_and_that_over_photographs_is_not():
-    """Over many worlds the interval of clusters holds the true mean, 1/3, nearly as often as it says."""
-    inside = {"species": 0, "image": 0}
-    for seed in range(200):
-        for by in inside:
-            mean, low, high = evaluate.bootstrap(correlated(seed=1000 * seed), by, repeats=400)
-            assert low < mean < high
-            inside[by] += low < 1 / 3 < high
-    assert inside["species"] > 0.88 * 200  # 95 % less what 20 species cost the percentile method
-    assert inside["image"] < 0.65 * 200
-
-
-def test_the_bootstrap_is_reproducible_and_refuses_other_units():
-    right = correlated()
-    assert evaluate.bootstrap(right) == evaluate.bootstrap(right)
-    assert evaluate.bootstrap(right)[0] == pytest.approx(right.double().mean().item())
+    chance = torch.rand(20, 1, generator=generator()) ** 2
+    right = torch.rand(20, 20, generator=generator(1)) < chance
+    mean, low, high = evaluate.bootstrap(right)
+    assert (mean, low, high) == stats.bootstrap(right.double().numpy())
+    same, above, below = evaluate.bootstrap(right, "image")
+    assert same == mean == pytest.approx(right.double().mean().item())
+    assert high - low > 2 * (below - above) > 0
     with pytest.raises(ValueError, match='by must be "species" or "image"'):
         evaluate.bootstrap(right, "genus")
 
 
-def test_intervals():
-    from scipy.stats import ttest_1samp, ttest_rel
-
-    a, b = {3: 0.7, 0: 0.5, 1: 0.65, 2: 0.6}, {0: 0.45, 1: 0.5, 2: 0.61, 3: 0.5}
-    mean, low, high = evaluate.interval(a.values())
-    want = ttest_1samp(list(a.values()), 0).confidence_interval(0.95)
-    assert (mean, low, high) == pytest.approx((0.6125, want.low, want.high))
-    mean, low, high = evaluate.paired(a, b)
-    want = ttest_rel([a[s] for s in range(4)], [b[s] for s in range(4)]).confidence_interval(0.95)
-    assert (mean, low, high) == pytest.approx((0.0975, want.low, want.high))
-    with pytest.raises(ValueError, match="at least two seeds"):
-        evaluate.interval([0.5])
-    with pytest.raises(ValueError, match="not the same"):
-        evaluate.paired(a, {0: 1.0, 1: 1.0})
+# ------------------------------------------------------------------------------------------------------ all of a model
 
 
-# ---------------------------------------------------------------------------------------------------------- experiments
-
-
-@pytest.fixture(scope="module")
-def material():
-    return evaluate.material(FAST, 3)
-
-
-def test_material(material):
-    """Training and test share no photograph, and training has no unseen species."""
-    exam, data = material.exam, material.photos
-    split = make_split(taxa(), 3)
-    assert exam.split == split
-    assert exam.unseen() == sorted(split.u1 + split.u2)
-    assert data.images.shape == (184, 16, 16, 3)
-    assert data.labels == tuple(taxa()[i] for i in split.seen for _ in range(2))
-    assert torch.equal(exam.images, photographs(taxa(), 7, World(3), 16, TEST_START))
-    train_set = {image.numpy().tobytes() for image in data.images}
-    assert train_set.isdisjoint(image.numpy().tobytes() for image in exam.images.flatten(0, 1))
-
-
-def test_material_of_other_settings():
-    few = evaluate.material(replace(FAST, n_seen=23, per_species=4), 3)
-    assert len(set(few.photos.labels)) == 23
-    assert set(few.photos.labels) == {taxa()[i] for i in few.exam.split.seen}
-    tail = evaluate.material(replace(FAST, exponent=1.0), 3)
-    counts = torch.bincount(tail.photos.species)
-    assert counts.sum() == 184
-    assert counts.max() > 10 * counts.min()
-
-
-@pytest.mark.parametrize("arm", ARMS)
-def test_every_arm_can_be_trained_and_scored(material, arm):
-    run = evaluate.train_arm(arm, 3, FAST, material, quiet=True)
-    assert len(run.losses) == 3
-    names = set(run.scores)
-    assert {"few.1.CL2N", "few.5.L2N", "tree.seen", "tree.unseen", "silhouette.class", "knn.genus"} <= names
-    if arm in ("ce", "hce"):
-        assert run.tokenizer is None
-        assert ("head.kingdom" in names) is (arm == "hce")
-        assert "head.species" in names
-        assert not any(name.startswith("zero") for name in names)
-    else:
-        assert {f"zero.{kind}.{part}" for kind in TEXT_TYPES for part in ("seen", "u1", "u2")} <= names
-        assert {"open.unseen.kingdom", "ece.seen.species", "severity.seen"} <= names
-    values = torch.tensor([v for k, v in run.scores.items() if not k.startswith(("severity", "tree", "silhouette"))])
-    assert ((values >= 0) & (values <= 1)).all()
-
-
-def test_scores_are_those_of_the_parts(material):
-    run = evaluate.train_arm("sci", 3, FAST, material, quiet=True)
-    exam = material.exam
-    images = evaluate.image_table(run.model, exam)
-    texts = evaluate.text_table(run.model, run.tokenizer, exam.taxa)
-    scale = run.model.logit_scale.exp().item()
-    u2 = evaluate.zero_shot(images, texts["com"], scale, exam.taxa, exam.split.u2, Rank.GENUS)
-    assert run.scores["zero.com.u2"] == pytest.approx(u2.double().mean().item())
-    found = evaluate.open_ranks(images, texts["sci"], scale, exam.taxa, exam.unseen())
-    assert run.scores["open.unseen.family"] == pytest.approx(found[Rank.FAMILY].double().mean().item())
-
-
-def test_a_classifier_is_right_about_what_it_learned():
-    """After some steps on five species its heads do better than chance, .2 and at most .5: measured .57 and .9."""
-    setting = replace(FAST, n_seen=5, per_species=20, train=TrainConfig(steps=150, warmup=10))
-    run = evaluate.train_arm("hce", 0, setting, quiet=True)
-    assert run.scores["head.species"] > 0.4
-    assert run.scores["head.kingdom"] > 0.7
-
-
-def test_side_by_side_equals_one_after_the_other(tmp_path):
-    path = tmp_path / "results.json"
-    many = evaluate.experiments([FAST], ["taxon", "ce"], [0, 1], path)
-    one = evaluate.experiments([FAST], ["ce", "taxon"], [1, 0], workers=1)
-    assert {k: row["scores"] for k, row in many.rows.items()} == {k: row["scores"] for k, row in one.rows.items()}
-    assert len({json.dumps(row["scores"]) for row in many.rows.values()}) == 4
-    assert Results(path).rows == dict(sorted(many.rows.items()))
-
-
-def test_an_interrupted_series_goes_on(tmp_path, monkeypatch):
-    path, trained, failed = tmp_path / "results.json", [], []
-    jobs = [("com", 0), ("sci", 0), ("com", 1), ("sci", 1)]
-    train_arm = evaluate.train_arm
-
-    def counted(arm, seed, *args, **kw):
-        trained.append((arm, seed))
-        if (arm, seed) == jobs[1] and not failed:
-            failed.append(True)
-            raise KeyboardInterrupt
-        return train_arm(arm, seed, *args, **kw)
-
-    monkeypatch.setattr(evaluate, "train_arm", counted)
-    threads = torch.get_num_threads()
-    with pytest.raises(KeyboardInterrupt):
-        evaluate.experiments([FAST], ["com", "sci"], [0, 1], path, workers=1)
-    assert torch.get_num_threads() == threads
-    kept = Results(path).rows
-    assert "fast/com/0" in kept
-    assert "fast/sci/0" not in kept  # the one that failed; those behind it may have begun, and then are kept
-    trained.clear()
-    evaluate.experiments([FAST], ["com", "sci"], [0, 1], path, workers=1)
-    assert sorted(trained) == sorted(job for job in jobs if f"fast/{job[0]}/{job[1]}" not in kept)
-    evaluate.experiments([FAST], ["com", "sci"], [0, 1], path)
-    assert len(trained) == 4 - len(kept)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-    with pytest.raises(ValueError, match="other settings"):
-        evaluate.experiments([replace(FAST, per_species=3)], ["com"], [0], path)
-
-
-def rows(**scores):
-    """Results with a made-up measure: {"arm": {seed: value}}."""
-    results = Results()
-    for arm, values in scores.items():
-        for seed, value in values.items():
-            results.rows[f"base/{arm}/{seed}"] = dict(
-                scores={"few.1.CL2N": value} | {f"zero.{kind}.u2": value + i for i, kind in enumerate(TEXT_TYPES)}
-            )
-    return results
-
-
-def test_results():
-    results = rows(com={0: 0.1, 1: 0.3, 10: 0.2}, hce={1: 0.2, 0: 0.1})
-    assert results.values("base", "com", "few.1.CL2N") == {0: 0.1, 1: 0.3, 10: 0.2}
-    assert results.interval("base", "com", "few.1.CL2N")[0] == pytest.approx(0.2)
-    assert results.paired("base", "com", "hce", "few.1.CL2N")[0] == pytest.approx(0.05)  # on seeds 0 and 1
-    with pytest.raises(ValueError, match=r"no measure 'few\.2'; it has few\.1\.CL2N"):
-        results.values("base", "com", "few.2")
-    with pytest.raises(ValueError, match="no rows of setting 'null'"):
-        results.values("null", "com", "few.1.CL2N")
-    matrix = results.text_matrix("base", "u2")
-    assert list(matrix) == ["com"]
-    assert matrix["com"]["taxon"] == pytest.approx(2.2)
-
-
-@pytest.mark.parametrize("text", ["[]", "{}", '{"source": 1, "settings": {}, "rows": {}}', "hello"])
-def test_a_damaged_results_file_is_refused(tmp_path, text):
-    path = tmp_path / "results.json"
-    path.write_text(text)
-    with pytest.raises(FormatError, match=r"results\.json"):
-        Results(path)
-
-
-def test_results_of_other_pictures_can_be_read_but_not_mixed(tmp_path):
-    path = tmp_path / "results.json"
-    evaluate.experiments([FAST], ["ce"], [0], path)
-    value = json.loads(path.read_text())
-    assert value["source"] == SOURCE
-    path.write_text(json.dumps(value | dict(source="another painter")))
-    assert Results(path).values("fast", "ce", "head.species")
-    with pytest.raises(ValueError, match="other pictures"):
-        evaluate.experiments([FAST], ["ce"], [1], path)
-
-
-def test_the_settings_by_name():
-    assert list(evaluate.SETTINGS) == [setting.name for setting in evaluate.SETTINGS.values()]
-    narrow, diverse = evaluate.SETTINGS["narrow"], evaluate.SETTINGS["diverse"]
-    assert 23 * narrow.per_species == 92 * diverse.per_species
-    assert narrow.train == diverse.train
-    many = evaluate.material(replace(evaluate.SETTINGS["many_tail"], test_per_species=1, per_species=2), 0)
-    assert len(many.exam.taxa) == 512
-    assert len(many.exam.split.seen) > 450
-
-
-def test_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr(evaluate, "SETTINGS", {"fast": FAST})
-    path = tmp_path / "results.json"
-    evaluate.main(["--settings", "fast", "--arms", "hce", "--seeds", "4", "--steps", "2", "--out", str(path)])
-    assert list(Results(path).rows) == ["fast/hce/4"]
-    assert Results(path).settings["fast"]["train"]["steps"] == 2
+def test_scores_are_those_of_the_parts():
+    species = data.species()
+    split, kinds = make_split(species), Config(16, 8, image_width=32, text_width=32, head_width=16, embed_dim=16)
+    test = evaluate.TestSet(species, split, photographs(species, 7, size=16, start=data.TEST_START))
+    clip, tokenizer = build("sci", kinds, species, species)
+    scores = evaluate.score(clip, tokenizer, test, "sci")
+    images, texts = evaluate.image_table(clip, test), evaluate.text_table(clip, tokenizer, species)
+    scale = clip.logit_scale.exp().item()
+    u2 = evaluate.zero_shot(images, texts["com"], scale, species, split.u2, Rank.GENUS)
+    assert scores["zero.com.u2"] == pytest.approx(u2.double().mean().item())
+    found = evaluate.open_ranks(images, texts["sci"], scale, species, test.unseen())
+    assert scores["open.unseen.family"] == pytest.approx(found[Rank.FAMILY].double().mean().item())
+    assert test.unseen() == sorted(split.u1 + split.u2)
+    assert scores.items() > evaluate.image_scores(images, test).items()

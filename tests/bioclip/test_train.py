@@ -3,7 +3,6 @@
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -13,14 +12,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from bestpapers.bioclip import formats, train
+from bestpapers.bioclip import train
 from bestpapers.bioclip.data import World
 from bestpapers.bioclip.model import tiny
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, captions
 from bestpapers.bioclip.train import Photos, TrainConfig, Trainer, distinct, learning_rate, photos
 
-from .. import checkpoints
 from .train_ranks import ARMS, STEPS, clip_and_photos
 from .train_ranks import train as train_all
 
@@ -253,65 +251,6 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, arm):
     assert all(torch.equal(tensor, state(second)[name]) for name, tensor in state(whole).items())
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_in_the_middle_of_a_step_loses_nothing(tmp_path, monkeypatch, number):
-    path = tmp_path / "deep" / "run.safetensors"
-    whole = trainer()
-    whole.run(quiet=True)
-    run = trainer(checkpoint=path)
-    loss = train.contrastive_loss
-
-    def interrupted(*args, **kw):
-        if len(run.losses) == 11:
-            os.kill(os.getpid(), number)  # before anything is learned from this step
-        return loss(*args, **kw)
-
-    monkeypatch.setattr(train, "contrastive_loss", interrupted)
-    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(KeyboardInterrupt):
-        run.run(quiet=True)
-    monkeypatch.undo()
-    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    again = trainer(checkpoint=path)
-    assert len(again.losses) == 12
-    again.run(quiet=True)
-    assert again.losses == whole.losses
-
-
-def test_a_second_ctrl_c_stops_at_once(tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    run = trainer(checkpoint=path)
-
-    def twice(*args, **kw):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("not reached")
-
-    monkeypatch.setattr(train, "contrastive_loss", twice)
-    with pytest.raises(KeyboardInterrupt):
-        run.run(quiet=True)
-    assert not path.exists()
-
-
-def test_a_failed_write_keeps_the_old_checkpoint(tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    run = trainer(checkpoint=path)
-    run.run(until=3, quiet=True)
-    checkpoints.assert_survives_a_full_disk(run, path, 6, monkeypatch)
-
-
-def test_it_is_saved_every_so_often(tmp_path):
-    path, found = tmp_path / "run.safetensors", []
-    run = trainer(replace(CONFIG, checkpoint_every=4, steps=10), path)
-
-    def after(run):
-        found.append(path.exists() and len(trainer(replace(CONFIG, steps=10), path).losses))
-
-    run.run(quiet=True, after=after)
-    assert found == [False, False, False, False, 4, 4, 4, 4, 8, 8]
-
-
 def test_other_settings_are_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     trainer(checkpoint=path).run(until=2, quiet=True)
@@ -322,26 +261,6 @@ def test_other_settings_are_refused(tmp_path):
     with pytest.raises(ValueError, match="trained with another model"):
         trainer(checkpoint=path, arm="hce")
     trainer(replace(CONFIG, checkpoint_every=7, backend="auto"), path)  # what does not decide the result
-
-
-@pytest.mark.parametrize("kind", checkpoints.KINDS)
-def test_a_damaged_checkpoint_is_refused(tmp_path, kind):
-    path = tmp_path / "run.safetensors"
-    trainer(checkpoint=path).run(until=2, quiet=True)
-    checkpoints.damage(path, kind)
-    with pytest.raises(ValueError, match="no checkpoint of this program, or is damaged"):
-        trainer(checkpoint=path)
-
-
-def test_the_header_is_plain_json(tmp_path):
-    from safetensors import safe_open
-
-    path = tmp_path / "run.safetensors"
-    losses = trainer(checkpoint=path).run(until=2, quiet=True)
-    with safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()["bestpapers"])
-    assert header["losses"] == losses
-    assert header["train"]["text"] == "taxon"
 
 
 # ----------------------------------------------------------------------------------------------------------- processes
@@ -371,22 +290,8 @@ def test_two_processes_have_the_loss_curve_of_one(ranks, arm, tmp_path):
     assert abs(alone["losses"][-1] - alone["losses"][0]) > 0.05
 
 
-def test_processes_share_batches_evenly_stop_together_and_one_of_them_saves(ranks):
+def test_processes_share_batches_evenly_and_one_of_them_saves(ranks):
     folder, found = ranks
     for rank in found:
         assert "a batch of 7 cannot be shared evenly by 2 processes" in rank["refusal"]
-        assert rank["stopped"] == 5
     assert sorted(p.name for p in folder.glob("*.safetensors*")) == sorted(f"{arm}.safetensors" for arm in ARMS)
-
-
-# -------------------------------------------------------------------------------------------------------- command line
-
-
-def test_the_command_writes_a_model_that_open_clip_reads(tmp_path, capsys):
-    arguments = ["--arm", "sci", "--steps", "2", "--size", "16", "--per-species", "2"]
-    train.main([*arguments, "--out", str(tmp_path / "model"), "--checkpoint", str(tmp_path / "run.safetensors")])
-    printed = capsys.readouterr().out
-    assert "zero.sci.u1" in printed
-    model, _, tokenizer = formats.load(f"local-dir:{tmp_path / 'model'}")
-    assert model.encode_text(tokenizer(["a photo of anything at all."])).isfinite().all()
-    assert (tmp_path / "run.safetensors").exists()

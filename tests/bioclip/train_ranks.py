@@ -47,25 +47,6 @@ def train(group, folder: Path) -> dict:
     return found
 
 
-def interrupted(group, folder: Path) -> int:
-    """The second process gets a Ctrl-C in step 5: after which step does this one stop?"""
-    import os
-    import signal
-
-    model, tokenizer, photos = clip_and_photos("taxon")
-    trainer = Trainer(model, photos, TrainConfig(steps=STEPS, backend="reference"), tokenizer, group=group)
-
-    def after(run):
-        if run.rank == 1 and len(run.losses) == 5:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    try:
-        trainer.run(quiet=True, after=after)
-    except KeyboardInterrupt:
-        return len(trainer.losses)
-    return -1
-
-
 def main() -> None:
     torch.set_num_threads(1)
     folder = Path(sys.argv[1])
@@ -77,7 +58,7 @@ def main() -> None:
             refusal = "nothing was refused"
         except ValueError as error:
             refusal = str(error)
-        found |= dict(refusal=refusal, stopped=interrupted(group, folder))
+        found |= dict(refusal=refusal)
         (folder / f"{rank}.json").write_text(json.dumps(found))
 
 

@@ -65,9 +65,7 @@ def test_progress_is_silent_when_asked(monkeypatch, capsys, value, silent):
 
 def test_importing_the_package_loads_nothing_heavy():
     heavy = "{'torch', 'numba', 'matplotlib', 'numpy', 'IPython', 'anywidget', 'tqdm'}"
-    rooms = (
-        "from bestpapers.course import presets, progress, claims; from bestpapers.lab import cli, files, machine, stats"
-    )
+    rooms = "from bestpapers.course import presets, progress, claims; from bestpapers.lab import cli, files, machine"
     code = f"import sys, bestpapers.course; {rooms}; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

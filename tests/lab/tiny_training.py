@@ -55,7 +55,7 @@ class Run(Training):
 
     DATA = "points"
 
-    def __init__(self, config=Config(), checkpoint=None, group=None, shift=0.0, model=None):  # noqa: B008, frozen
+    def __init__(self, config=Config(), checkpoint=None, group=None, shift=0.0, model=None):
         torch.manual_seed(config.seed)
         super().__init__(model or Net(), config, config.steps, checkpoint, group)
         self.points = torch.linspace(-1, 1, 64).view(16, 4) + shift

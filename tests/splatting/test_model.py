@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from bestpapers.lab.weights import Card
 from bestpapers.splatting import weights
 from bestpapers.splatting.evaluate import evaluate
 from bestpapers.splatting.filters import METHODS
@@ -123,15 +124,15 @@ def test_a_damaged_file_is_refused(tmp_path, damage):
 
 
 def test_trained_models_score_as_their_card_says():
-    import json
-
-    card = json.loads((weights.HERE / "card.json").read_text())
+    card = Card.read(weights.HERE)
+    assert card.data == weights.DATA
+    assert card.settings == dict(methods=list(weights.METHODS), training=weights.TRAINING)
     data = weights.dataset()
-    assert weights.data_hash(data) == card["data_hash"]
-    assert {m: len(weights.load(m)) for m in weights.METHODS} == dict.fromkeys(weights.METHODS, card["gaussians"])
+    assert weights.data_hash(data) == card.data_hash
+    assert {m: len(weights.load(m)) for m in weights.METHODS} == dict.fromkeys(weights.METHODS, card.size["gaussians"])
     for method in weights.METHODS:
         scores = evaluate(weights.load(method), data.test)
-        for width, psnr in card["psnr"][method].items():
+        for width, psnr in card.scores["psnr"][method].items():
             assert scores[int(width)]["psnr"] == pytest.approx(psnr, abs=0.02), (method, width)
     with pytest.raises(ValueError, match="there are models for"):
         weights.load("nerf")

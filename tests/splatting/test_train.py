@@ -1,8 +1,5 @@
 """The training loop: it learns, resumes exactly, and never leaves half a file."""
 
-import json
-import os
-import signal
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,8 +12,6 @@ from bestpapers.splatting.density import DensityConfig
 from bestpapers.splatting.evaluate import evaluate
 from bestpapers.splatting.model import GaussianConfig, Gaussians
 from bestpapers.splatting.train import TrainConfig, Trainer, loss_fn, scene_extent
-
-from .. import checkpoints
 
 CONFIG = TrainConfig(iterations=60, density=None, checkpoint_every=1000)
 
@@ -55,50 +50,8 @@ def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path):
     for name, tensor in whole.model.state_dict().items():
         assert torch.equal(tensor, second.model.state_dict()[name]), name
     assert whole.history[-1]["loss"] == second.history[-1]["loss"]
+    assert whole.queues == second.queues
     assert second.model.sh_active == 1
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interruption_in_the_middle_of_a_step_loses_nothing(data, tmp_path, monkeypatch, number):
-    path = tmp_path / "deep" / "run.safetensors"
-    whole = trainer(data)
-    whole.run(quiet=True)
-    run = trainer(data, checkpoint=path)
-    loss = train.loss_fn
-
-    def interrupted(*args):
-        if run.iteration == 12:
-            os.kill(os.getpid(), number)  # rendered, not yet learned from
-        return loss(*args)
-
-    monkeypatch.setattr(train, "loss_fn", interrupted)
-    handlers = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
-    with pytest.raises(KeyboardInterrupt):
-        run.run(quiet=True)
-    monkeypatch.undo()
-    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == handlers
-    assert [p.name for p in path.parent.iterdir()] == [path.name]
-    again = trainer(data, checkpoint=path)
-    assert again.iteration == 12
-    assert torch.equal(again.model.means, run.model.means)
-    again.run(quiet=True)
-    for name, tensor in whole.model.state_dict().items():
-        assert torch.equal(tensor, again.model.state_dict()[name]), name
-
-
-def test_a_second_ctrl_c_stops_at_once(data, tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    run = trainer(data, checkpoint=path)
-
-    def twice(*args):
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGINT)
-        raise AssertionError("not reached")
-
-    monkeypatch.setattr(train, "loss_fn", twice)
-    with pytest.raises(KeyboardInterrupt):
-        run.run(quiet=True)
-    assert not path.exists()
 
 
 def test_photographs_of_several_sizes_as_bytes(data):
@@ -119,13 +72,6 @@ def test_photographs_of_several_sizes_as_bytes(data):
     torch.testing.assert_close(views.image(1), bytes_[1] / 255)
 
 
-def test_a_failed_write_keeps_the_old_checkpoint(data, tmp_path, monkeypatch):
-    path = tmp_path / "run.safetensors"
-    run = trainer(data, checkpoint=path)
-    run.run(until=5, quiet=True)
-    checkpoints.assert_survives_a_full_disk(run, path, 10, monkeypatch)
-
-
 def test_other_settings_are_refused(data, tmp_path):
     path = tmp_path / "run.safetensors"
     trainer(data, checkpoint=path).run(until=3, quiet=True)
@@ -136,25 +82,6 @@ def test_other_settings_are_refused(data, tmp_path):
     with pytest.raises(ValueError, match="trained with method = mip, this run has ewa"):
         trainer(data, CONFIG, path, method="ewa")
     trainer(data, replace(CONFIG, checkpoint_every=7), path)  # how often it is saved does not matter
-
-
-@pytest.mark.parametrize("kind", checkpoints.KINDS)
-def test_a_damaged_checkpoint_is_refused(data, tmp_path, kind):
-    path = tmp_path / "run.safetensors"
-    trainer(data, checkpoint=path).run(until=2, quiet=True)
-    checkpoints.damage(path, kind)
-    with pytest.raises(ValueError, match="no checkpoint of this program, or is damaged"):
-        trainer(data, checkpoint=path)
-
-
-def test_the_header_is_plain_json(data, tmp_path):
-    path = tmp_path / "run.safetensors"
-    trainer(data, checkpoint=path).run(until=2, quiet=True)
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        state = json.loads(file.metadata()["bestpapers"])
-    assert state["iteration"] == 2
 
 
 def test_sizes_and_views_are_drawn_as_configured(data):

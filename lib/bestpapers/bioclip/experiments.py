@@ -17,7 +17,7 @@ The `seconds` of a row are wall time on a machine that did other work as well, s
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -296,22 +296,21 @@ def verify(name: str, folder: Path = FOLDER) -> None:
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--settings", nargs="+", choices=SETTINGS, default=["base"], metavar="SETTING", help="conditions"
-    )
-    parser.add_argument(
-        "--arms", nargs="+", choices=ARMS, default=["mixed"], metavar="ARM", help="text types or losses"
-    )
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="each makes the whole experiment anew")
-    parser.add_argument("--steps", type=int, help="instead of the setting's")
-    parser.add_argument("--workers", type=int, help="runs side by side (default: one per core, at most two)")
+    def some(into: Any, flag: str, known: Iterable[str], words: str, nargs: str, default: Any = None) -> None:
+        words = f"{words}: {', '.join(known)}"
+        into.add_argument(flag, nargs=nargs, choices=known, default=default, metavar=flag[2:].upper(), help=words)
+
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--out", help="JSON file of the results; what it holds already is not run again")
-    for flag, words in (
-        ("--record", "make the recorded runs"),
-        ("--verify", "make their photographs again, and compare"),
-    ):
-        what.add_argument(flag, nargs="*", choices=GRID, metavar="SETTING", help=f"{words}, of these settings or all")
+    some(what, "--record", GRID, "make the recorded runs of these settings or, if none is named, of all", "*")
+    some(what, "--verify", GRID, "make the photographs of the recorded runs again, and compare", "*")
+    some(parser, "--settings", SETTINGS, "conditions (default base)", "+", ["base"])
+    some(parser, "--arms", ARMS, "text types and losses (default mixed)", "+", ["mixed"])
+    parser.add_argument(
+        "--seeds", nargs="+", type=int, default=[0], help="each makes the whole experiment anew (default 0)"
+    )
+    parser.add_argument("--steps", type=int, help="instead of the setting's")
+    parser.add_argument("--workers", type=int, help="runs side by side (default: one per core, at most two)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the recorded runs lie")
 
 

@@ -27,7 +27,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,7 @@ def side_by_side(
     on_cpu = torch.device(device).type == "cpu"
     workers = min(workers or default_workers(device), len(jobs))
     if workers <= 1:
-        with _one_thread() if on_cpu else _as_it_is():
+        with _one_thread() if on_cpu else nullcontext():
             for number, job in enumerate(progress(jobs, desc=desc)):
                 yield number, work(*job)
         return
@@ -145,11 +145,6 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-@contextmanager
-def _as_it_is() -> Iterator[None]:
-    yield
 
 
 def _start(stop: Any) -> None:
