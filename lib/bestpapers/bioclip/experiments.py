@@ -28,6 +28,7 @@ import torch
 
 from ..course.presets import device
 from ..lab import machine, runs
+from ..lab.cli import integer, positive_int
 from ..lab.files import FormatError
 from .data import SOURCE, TEST_START, World, long_tail, make_split, photographs, species
 from .evaluate import TestSet, image_scores, image_table, pixels, score
@@ -307,10 +308,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     some(parser, "--settings", SETTINGS, "conditions (default base)", "+", ["base"])
     some(parser, "--arms", ARMS, "text types and losses (default mixed)", "+", ["mixed"])
     parser.add_argument(
-        "--seeds", nargs="+", type=int, default=[0], help="each makes the whole experiment anew (default 0)"
+        "--seeds", nargs="+", type=integer(0), default=[0], help="each makes the whole experiment anew (default 0)"
     )
-    parser.add_argument("--steps", type=int, help="instead of the setting's")
-    parser.add_argument("--workers", type=int, help="runs side by side (default: one per core, at most two)")
+    parser.add_argument("--steps", type=positive_int, help="instead of the setting's")
+    parser.add_argument("--workers", type=positive_int, help="runs side by side (default: one per core, at most two)")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="where the recorded runs lie")
 
 
@@ -334,11 +335,11 @@ def run(options: argparse.Namespace) -> int:
 
 def train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--arm", choices=ARMS, default="mixed", help="text type, mixture or classifier")
-    parser.add_argument("--seed", type=int, default=0, help="of the world, the split, the start and the batches")
-    parser.add_argument("--steps", type=int, default=TrainConfig.steps)
-    parser.add_argument("--size", type=int, default=Config.image_size, help="side of the photographs, pixels")
-    parser.add_argument("--patch", type=int, default=Config.patch_size, help="side of a patch, pixels")
-    parser.add_argument("--per-species", type=int, default=40, help="photographs of each species")
+    parser.add_argument("--seed", type=integer(0), default=0, help="of the world, the split, the start and the batches")
+    parser.add_argument("--steps", type=positive_int, default=TrainConfig.steps)
+    parser.add_argument("--size", type=positive_int, default=Config.image_size, help="side of the photographs, pixels")
+    parser.add_argument("--patch", type=positive_int, default=Config.patch_size, help="side of a patch, pixels")
+    parser.add_argument("--per-species", type=positive_int, default=40, help="photographs of each species")
     parser.add_argument("--null", action="store_true", help="the world without inheritance")
     parser.add_argument("--checkpoint", help="file to go on from after an interruption")
     parser.add_argument("--out", help="folder for open_clip_config.json and open_clip_model.safetensors")
