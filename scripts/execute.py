@@ -200,7 +200,7 @@ def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
     options = parser.parse_args(arguments)
     paths = [p.resolve() for p in options.notebook] or stored.notebooks(root)
     for p in paths:
-        if not p.is_file():
+        if not p.is_file() or p.suffix != ".ipynb":
             parser.error(f"there is no notebook {p}")
     if options.check:
         return check(paths, root)

@@ -7,6 +7,7 @@ when it fails, as an error.
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import subprocess
@@ -165,5 +166,6 @@ def run(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     os.chdir(ROOT)
     sys.exit(main())
