@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import cv2
 import torch
 import torch.nn.functional as nnf
 from torch import Tensor
@@ -49,6 +48,8 @@ class _Blur(torch.autograd.Function):
     def forward(ctx, maps: Tensor) -> Tensor:
         window = _window(maps.dtype, maps.device)
         if maps.device.type == "cpu":  # ten times as fast as torch's convolution with a window for every map
+            import cv2  # here, since readers of files need this module and not that one
+
             out = torch.empty_like(maps, memory_format=torch.contiguous_format)
             for source, target in zip(maps.detach().contiguous().numpy(), out.numpy(), strict=True):
                 cv2.sepFilter2D(source, -1, window.numpy(), window.numpy(), target, borderType=cv2.BORDER_CONSTANT)

@@ -210,7 +210,7 @@ class Ellipse(Widget):
             f"det S = {det(S):.3g} px⁴; rho = {rho(S, MIP_VARIANCE):.3g} with variance {MIP_VARIANCE:g}, "
             f"{rho(S, DILATION):.3g} with {DILATION:g}. Standard deviation across the image {across:.3g} px by the linear map, "
             f"{across_true:.3g} px by the points; down {down:.3g} and {down_true:.3g} px. The points' mean lies "
-            f"{math.dist(middle, (self.position, HEIGHT / 2)):.2g} px from the centre."
+            f"{round(math.dist(middle, (self.position, HEIGHT / 2)), 6):.2g} px from the centre."
         )
 
     def still(self) -> list[tuple[bytes, str]]:
