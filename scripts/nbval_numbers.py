@@ -31,7 +31,8 @@ from typing import Any
 
 import stored
 
-NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d+)?")
+# not the digits of a colour (#1e8449); no exponent has three digits
+NUMBER = re.compile(r"(?<![\w.#])[-+−]?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,2}(?!\d))?")
 BYTES = re.compile(r'\{"b64": "([A-Za-z0-9+/]*=*)"(?:, "floats": "(<f[248])")?\}')
 SHOWN = 8  # differences that a message lists
 

@@ -5,8 +5,10 @@ import html
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import form
 import nbformat
@@ -206,3 +208,18 @@ def test_a_tolerance_that_says_nothing_is_refused(tolerance, tags, message):
     cell = nbformat.v4.new_code_cell("1", id="a-cell", metadata=metadata)
     with pytest.raises(stored.NotebookError, match=f'x.ipynb, cell "a-cell": its tolerance {message}'):
         stored.tolerance(cell, "x.ipynb")
+
+
+def test_addresses_are_not_looked_for_in_bytes():
+    """A piece of base64 may read +0x1f; to replace it would leave bytes that cannot be read."""
+    _, rule, replace = (Path(__file__).parents[1] / "nbval.cfg").read_text().split("[addresses]")[1].split("\n")[:3]
+    pattern, word = rule.removeprefix("regex: "), replace.removeprefix("replace: ")
+    data = '{"b64": "AAAA+0x1fAAA/0xabcd0x12=="}'
+    assert re.sub(pattern, word, data) == data
+    assert re.sub(pattern, word, "<a object at 0x7f3a2b1c>, 0x10") == "<a object at 0xADDR>, 0xADDR"
+
+
+@pytest.mark.parametrize(("old", "new"), [("#1e8449", "#1e8448"), ("#1e300", "#2e300"), ("#123456", "#123457")])
+def test_a_colour_is_a_word(old, new):
+    assert differences(old, old, {"abs": 0.1}) == []
+    assert differences(old, new, {"abs": 0.1})
