@@ -52,12 +52,12 @@ def phases() -> list[Phase]:
         Phase("format", [PY, "-m", "ruff", "format", "--check", *CODE]),
         Phase("types", [PY, "-m", "mypy"], 2),
         Phase("stored notebooks are not stale", [PY, "scripts/execute.py", "--check"], 1),
-        Phase("site", [PY, "scripts/build_site.py"], 5),
+        Phase("site", [PY, "scripts/build_site.py"], 1),
         Phase("Chromium", [PY, "scripts/browser.py"]),
-        Phase("unit tests", [PY, "-m", "pytest", *WORKERS, *unit], 45),
-        Phase("site, scripts and browser", [PY, "-m", "pytest", *WORKERS, "tests/book"], 15),
-        Phase("notebooks give their stored outputs", [PY, "-m", "pytest", *WORKERS, *NBVAL, *books], 25),
-        Phase("some of them as on another processor", [PY, "-m", "pytest", *WORKERS, *NBVAL, *AGAIN], 7, other, skip),
+        Phase("unit tests", [PY, "-m", "pytest", *WORKERS, *unit], 32),
+        Phase("site, scripts and browser", [PY, "-m", "pytest", *WORKERS, "tests/book"], 20),
+        Phase("notebooks give their stored outputs", [PY, "-m", "pytest", *WORKERS, *NBVAL, *books], 36),
+        Phase("some of them as on another processor", [PY, "-m", "pytest", *WORKERS, *NBVAL, *AGAIN], 8, other, skip),
     ]
 
 
