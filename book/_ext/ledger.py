@@ -33,6 +33,15 @@ class Ledger(SphinxDirective):
         paths = {d: Path(self.env.srcdir, f"{d}.ipynb") for d in toc_documents(self.env) if d.startswith("notebooks/")}
         return {d: path for d, path in paths.items() if path.is_file()}
 
+    def recorded(self):
+        """The rows that stored notebooks record, each with the `document` of its page and the paper's figure as `said`."""
+        pages = self.notebooks()
+        documents = {path.as_posix(): document for document, path in pages.items()}
+        for row in (rows := claims.collect(pages.values())):
+            row["document"] = documents[row["notebook"]]
+            row["said"] = f"{row['where']}: {row['paper']}" if row["paper"] else row["where"]
+        return rows
+
     def link(self, text, document, anchor=""):
         uri = self.env.app.builder.get_relative_uri(self.env.docname, document)
         return nodes.reference(text, text, refuri=uri + (f"#{anchor}" if anchor else ""), internal=True)
@@ -53,9 +62,7 @@ class Ledger(SphinxDirective):
 
 class Scorecard(Ledger):
     def run(self):
-        pages = self.notebooks()
-        documents = {path.as_posix(): document for document, path in pages.items()}
-        rows = claims.collect(pages.values())
+        rows = self.recorded()
         if not rows:
             return [self.state.document.reporter.warning("no stored notebook records a claim", line=self.lineno)]
         result = []
@@ -63,11 +70,11 @@ class Scorecard(Ledger):
             if mine := [row for row in rows if row["key"].split(".")[0] == wing]:
                 result += [
                     nodes.paragraph("", summary(mine), classes=["scorecard-summary"]),
-                    self.claims(mine, documents),
+                    self.claims(mine),
                 ]
         return result
 
-    def claims(self, rows, documents):
+    def claims(self, rows):
         lines = []
         for row in rows:
             claim = [nodes.paragraph("", row["claim"])]
@@ -75,9 +82,9 @@ class Scorecard(Ledger):
                 claim.append(nodes.paragraph("", row["note"], classes=["claim-note"]))
             lines.append(
                 [
-                    [nodes.paragraph("", "", self.link(row["key"], documents[row["notebook"]], row["anchor"]))],
+                    [nodes.paragraph("", "", self.link(row["key"], row["document"], row["anchor"]))],
                     claim,
-                    f"{row['where']}: {row['paper']}" if row["paper"] else row["where"],
+                    row["said"],
                     row["ours"] or "–",
                     WORDS[row["scale"]],
                     verdict(row["outcome"]),
@@ -92,17 +99,14 @@ class Claims(Ledger):
 
     def run(self):
         wing = self.arguments[0]
-        pages = self.notebooks()
-        documents = {path.as_posix(): document for document, path in pages.items()}
-        rows = {row["key"]: row for row in claims.collect(pages.values())}
+        rows = {row["key"]: row for row in self.recorded()}
         lines, reporter = [], self.state.document.reporter
         for key, claim in claims.load(wing).items():
             if key not in rows:
                 return [reporter.warning(f"no stored notebook records the claim {key}", line=self.lineno)]
             row = rows[key]
-            link = self.link(key.split(".", 1)[1], documents[row["notebook"]], row["anchor"])
-            paper = f"{claim.where}: {claim.paper}" if claim.paper else claim.where
-            lines.append([[nodes.paragraph("", "", link)], claim.claim, paper, verdict(row["outcome"])])
+            link = self.link(key.split(".", 1)[1], row["document"], row["anchor"])
+            lines.append([[nodes.paragraph("", "", link)], claim.claim, row["said"], verdict(row["outcome"])])
         return [
             self.table(["Claim", "In our words", "The paper's figure", "Here"], lines, [10, 46, 30, 14], ["scorecard"])
         ]
