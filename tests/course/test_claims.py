@@ -193,6 +193,8 @@ def test_a_claim_that_is_not_decided_in_its_favour_says_why(shown):
         ({"key": "splatting.C2", "holds": None, "interval": (0, math.nan, 2)}, ValueError, "C2: an interval is"),
         ({"key": "splatting.C2", "holds": None, "interval": (0, -math.inf, 2)}, ValueError, "finite"),
         ({"key": "splatting.C2", "holds": None, "interval": (0, 1)}, ValueError, "C2: not enough values"),
+        ({"key": "splatting.C2", "holds": None, "interval": []}, ValueError, "C2: "),
+        ({"key": "splatting.C2", "holds": None, "interval": 0.5}, ValueError, "C2: "),
     ],
 )
 def test_bad_results_are_refused_before_anything_is_shown(shown, arguments, error, message):
@@ -222,6 +224,7 @@ def test_bad_results_are_refused_before_anything_is_shown(shown, arguments, erro
         ('scale = "toy"', 'scale = "toy"\nexpect = "undecided"\nnote = "x"', "only an interval against a rule"),
         ('rule = "> 0"', 'rule = ">= 0"', "rule: '>= 0' is not"),
         ('rule = "> 0"', 'rule = "> 0 dB"', "rule"),
+        ('rule = "> 0"', 'rule = "within -0.5"', "rule: 'within -0.5' is not"),
         ('note = "Three seeds are few."', "", "note is missing: say why"),
         ('note = "Needs a 40 GB GPU <or more>."', "", "note is missing: say why"),
         ('"splatting.C14"]', '"splatting.C2.a"]', "not in the order of the keys"),

@@ -282,6 +282,24 @@ def test_a_file_keeps_its_permissions_and_may_have_a_long_name(tmp_path):
     assert path.stat().st_mode & 0o777 == (0o600 if os.name == "posix" else 0o666)
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "true.bin").write_bytes(b"1")
+    (tmp_path / "link.bin").symlink_to(tmp_path / "true.bin")
+    write_file(tmp_path / "link.bin", b"2")
+    assert (tmp_path / "link.bin").is_symlink()
+    assert (tmp_path / "true.bin").read_bytes() == b"2"
+
+
+def test_a_write_protected_file_stays(tmp_path, monkeypatch):
+    path = tmp_path / "a.bin"
+    path.write_bytes(b"1")
+    monkeypatch.setattr(os, "access", lambda *_: False)  # whoever runs the tests may write anything
+    with pytest.raises(PermissionError, match="write-protected"):
+        write_file(path, b"2")
+    assert path.read_bytes() == b"1"
+
+
 # ---------------------------------------------------------------------------------------------------------- the cache
 
 

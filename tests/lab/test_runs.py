@@ -181,8 +181,28 @@ def test_a_run_made_anew_is_compared_with_its_row():
     with pytest.raises(ValueError, match="has other measures: new, other"):
         results.check("base/a/0", {"right": 0.5, "new": 1.0}, 0.02)
 
+    with pytest.raises(ValueError, match="there is no row 'base/b/0'"):
+        results.check("base/b/0", {"right": 0.5}, 0.02)
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"source": 1, "settings": {}, "rows": {}}', "hello"])
+
+def file_with(rows):
+    return json.dumps(dict(source="x", settings={}, rows=rows))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "{}",
+        '{"source": 1, "settings": {}, "rows": {}}',
+        "hello",
+        file_with({"base/a": {"scores": {}}}),
+        file_with({"base/a/x": {"scores": {}}}),
+        file_with({"base/a/0": [1]}),
+        file_with({"base/a/0": {"scores": [1]}}),
+        file_with({"base/a/0": {"scores": {"right": "much"}}}),
+    ],
+)
 def test_a_damaged_results_file_is_refused(tmp_path, text):
     path = tmp_path / "results.json"
     path.write_text(text)

@@ -1,5 +1,6 @@
 """Intervals: against SciPy's tests, and by how often they hold the truth."""
 
+import math
 import warnings
 
 import numpy as np
@@ -73,6 +74,13 @@ def test_clusters_that_are_all_alike_have_no_width_and_no_warning(value):
 def test_the_bootstrap_refuses_what_has_no_clusters(bad):
     with pytest.raises(ValueError, match="at least two clusters"):
         bootstrap(bad)
+
+
+@pytest.mark.parametrize("bad", [[0.1, math.nan], [0.1, math.inf]])
+def test_what_is_not_finite_has_no_interval(bad):
+    for of in (interval, mean_range):
+        with pytest.raises(ValueError, match="not finite"):
+            of(bad)
 
 
 def test_mean_and_range():

@@ -41,6 +41,8 @@ def test_until_and_after():
     run.run(until=4, quiet=True, after=lambda r: seen.append(r.iteration))
     run.run(until=4, quiet=True)
     assert seen == [1, 2, 3, 4]
+    run.run(until=0, quiet=True)
+    assert run.iteration == 4
     run.run(quiet=True)
     assert run.iteration == CONFIG.steps
 
@@ -168,6 +170,37 @@ def test_a_header_that_says_something_else_is_refused(tmp_path, header):
     path = tmp_path / "run.safetensors"
     save_file({"model.weight": torch.zeros(3)}, path, metadata=dict(bestpapers=header))
     with pytest.raises(ValueError, match="no checkpoint of this program, or is damaged"):
+        Run(checkpoint=path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("iteration", "2"), ("iteration", -1), ("iteration", 31), ("seconds", None), ("history", {}), ("state", []),
+     ("data", 3), ("settings", []), ("tensors", 3)],
+)  # fmt: skip
+def test_a_header_with_a_wrong_field_is_refused(tmp_path, field, value):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "run.safetensors"
+    Run(checkpoint=path).run(until=2, quiet=True)
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()["bestpapers"])
+    save_file(load_file(path), path, metadata=dict(bestpapers=json.dumps(header | {field: value})))
+    with pytest.raises(ValueError, match=r"run\.safetensors is no checkpoint of this program, or is damaged"):
+        Run(checkpoint=path)
+
+
+def test_a_checkpoint_without_the_moments_is_refused(tmp_path):
+    from safetensors import safe_open
+    from safetensors.torch import load_file, save_file
+
+    path = tmp_path / "run.safetensors"
+    Run(checkpoint=path).run(until=2, quiet=True)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    save_file({k: t for k, t in load_file(path).items() if not k.startswith("optimizer.")}, path, metadata=header)
+    with pytest.raises(ValueError, match=r"it holds \d+ tensors of \d+"):
         Run(checkpoint=path)
 
 

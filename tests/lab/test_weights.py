@@ -48,7 +48,20 @@ def test_other_files_than_the_cards_are_told(folder, damage):
     with pytest.raises(FormatError, match=r"a\.safetensors: sha256: expected .*, as in card\.json"):
         Card.read(folder).verify(folder)
     (folder / "a.safetensors").unlink()
-    with pytest.raises(FormatError, match=r"a\.safetensors: file: expected a file, found nothing"):
+    with pytest.raises(
+        FormatError, match=r"card\.json: files: expected a file in .*, found 'a\.safetensors', which is not"
+    ):
+        Card.read(folder).verify(folder)
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [({}, "at least one file"), ({"a.safetensors": 3}, "sha256 and bytes"), ({"../a": {}}, "a path inside")],
+)
+def test_a_card_that_names_no_files_of_its_own_is_refused(folder, files, message):
+    value = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(value | dict(files=files)))
+    with pytest.raises(FormatError, match=message):
         Card.read(folder).verify(folder)
 
 

@@ -85,8 +85,11 @@ class Claim:
                 raise ValueError(f"{self.key}: {field}: {getattr(self, field)!r} is not one of {', '.join(allowed)}")
         if (self.scale == "none") != (self.expect == "not tested"):
             raise ValueError(f'{self.key}: scale = "none" and the outcome "not tested" go together')
-        if self.rule is not None and not (isinstance(self.rule, str) and _RULE.fullmatch(self.rule)):
-            raise ValueError(f'{self.key}: rule: {self.rule!r} is not "> x", "< x" or "within x" with a number x')
+        rule = _RULE.fullmatch(self.rule) if isinstance(self.rule, str) else None
+        if self.rule is not None and (rule is None or (rule[1] == "within" and float(rule[2]) <= 0)):
+            raise ValueError(
+                f'{self.key}: rule: {self.rule!r} is not "> x", "< x" or "within x" with a number x (within: above 0)'
+            )
         if self.expect == "undecided" and self.rule is None:
             raise ValueError(
                 f'{self.key}: only an interval against a rule can be undecided: add one, such as rule = "> 0"'
@@ -206,10 +209,10 @@ def _outcome(claim: Claim, ours: str | None, holds: Any, interval: Any) -> str:
         if holds is not True and holds is not False:
             raise TypeError(f"{claim.key}: holds must be True or False; got {holds!r} ({type(holds).__name__})")
         return "holds" if holds else "does not hold"
-    several = interval if isinstance(interval[0], Sequence) else [interval]
     try:
+        several = interval if isinstance(interval[0], Sequence) else [interval]
         return judge(claim.rule, several)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         raise ValueError(f"{claim.key}: {error}") from error
 
 

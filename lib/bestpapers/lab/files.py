@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -148,8 +149,12 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Any]:
 def atomic_write(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it becomes `path` when the block ends well, and is removed when it does not.
 
-    No two writers get the same one, so that of several at once the last wins, with a file that is all its own.
+    No two writers get the same one, so that of several at once the last wins, with a file that is all its own. What a link
+    leads to is replaced, not the link; a file that may not be written to stays.
     """
+    path = path.resolve() if path.is_symlink() else path
+    if path.exists() and not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file is write-protected", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}.part")
     try:

@@ -23,6 +23,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ from .files import FormatError, parse_json, read_file, show, write_file
 from .stats import Interval, interval, paired
 
 MOST_WORKERS = 2  # processes at a time: each needs some 300 MB, and a session on Binder has 2 GB for all
+_KEY = re.compile(r"[^/]+/[^/]+/\d+")
 PATIENCE = datetime.timedelta(days=30)  # of a process that has nothing to do while another one trains
 
 
@@ -236,6 +238,13 @@ class Results:
             for key, kind in (("source", str), ("settings", dict), ("rows", dict)):
                 if not isinstance(value.get(key), kind):
                     raise FormatError(self.path, key, "results of this program", show(value.get(key)))
+            for key, row in value["rows"].items():
+                scores = row.get("scores") if isinstance(row, dict) else None
+                if not _KEY.fullmatch(key) or not isinstance(scores, dict):
+                    raise FormatError(self.path, f"rows: {key}", "<setting>/<arm>/<seed> with scores", show(row))
+                for measure, score in scores.items():
+                    if not isinstance(score, int | float):
+                        raise FormatError(self.path, f"rows: {key}: {measure}", "a number", show(score))
             self.source, self.settings, self.rows = (value.pop(key) for key in ("source", "settings", "rows"))
             self.about = value
 
@@ -290,6 +299,8 @@ class Results:
         skip: how names of measures begin that are left out. Raises ValueError naming what is missing, or what differs by
         more than the tolerance, the worst first.
         """
+        if key not in self.rows:
+            raise ValueError(f"results: there is no row {key!r}")
         was = self.rows[key]["scores"]
         if was.keys() != scores.keys():
             raise ValueError(f"results: {key} has other measures: {', '.join(sorted(was.keys() ^ scores.keys()))}")

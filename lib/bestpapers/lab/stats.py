@@ -22,6 +22,8 @@ def interval(values: Iterable[float]) -> Interval:
     x = np.array(list(values), np.float64)
     if len(x) < 2:
         raise ValueError(f"interval: needs the values of at least two seeds, got {len(x)}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"interval: a value of a seed is not finite: {x.tolist()}")
     half = float(t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / len(x) ** 0.5)
     return float(x.mean()), float(x.mean()) - half, float(x.mean()) + half
 
@@ -60,4 +62,6 @@ def mean_range(values: Iterable[float]) -> Interval:
     x = list(values)
     if not x:
         raise ValueError("mean_range: needs at least one value")
+    if not np.isfinite(x).all():
+        raise ValueError(f"mean_range: a value is not finite: {x}")
     return sum(x) / len(x), min(x), max(x)

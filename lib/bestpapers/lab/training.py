@@ -33,7 +33,7 @@ from torch import distributed as dist
 from ..course.interrupts import interrupts_wait
 from ..course.presets import device
 from ..course.progress import progress
-from .files import atomic_write
+from .files import atomic_write, show
 
 ROW_EVERY = 50  # steps between two rows of the history
 FREE = ("checkpoint_every", "backend")  # settings that do not decide the result of a run
@@ -119,7 +119,7 @@ class Training(ABC):
         Ctrl-C lets the step end, saves the checkpoint, if there is one, and raises KeyboardInterrupt; the model stays
         usable. A second Ctrl-C stops at once, without saving.
         """
-        until = until or self.steps
+        until = self.steps if until is None else until
         every = getattr(self.config, "checkpoint_every", None)
         bar = progress(range(self.iteration, until), desc=desc, disable=quiet or self.rank > 0)
         stop = False
@@ -210,7 +210,7 @@ class Training(ABC):
         }
         header = dict(
             settings=self.settings(), data=self.data, iteration=self.iteration, seconds=self.seconds,
-            history=self.history, state=self.state(),
+            history=self.history, state=self.state(), tensors=len(tensors),
         )  # fmt: skip
         with atomic_write(Path(path)) as part:
             save_file(tensors, part, metadata=dict(bestpapers=json.dumps(header)))
@@ -225,11 +225,19 @@ class Training(ABC):
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
             was, data, state = header["settings"], header["data"], header["state"]
             iteration, seconds, history = header["iteration"], header["seconds"], header["history"]
+            kinds = (dict, str, dict, int, float, list)
+            for value, kind in zip((was, data, state, iteration, seconds, history), kinds):
+                if type(value) is not kind:
+                    raise TypeError(f"its header holds {show(value)} in place of a {kind.__name__}")
+            if not 0 <= iteration <= self.steps:
+                raise ValueError(f"it stands at step {iteration} of {self.steps}")
             parts: dict[str, dict[str, Tensor]] = dict(model={}, optimizer={}, more={})
             for name, tensor in tensors.items():
                 part, _, name = name.partition(".")
                 parts[part][name] = tensor
-        except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
+            if len(tensors) != header["tensors"]:
+                raise ValueError(f"it holds {len(tensors)} tensors of {header['tensors']}")
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path} is no checkpoint of this program, or is damaged ({error}); delete it to start anew"
             ) from error

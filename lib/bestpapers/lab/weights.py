@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import machine
-from .files import FormatError, parse_json, read_file, show, write_file
+from .files import FormatError, inside, parse_json, read_file, show, write_file
 
 NAME = "card.json"
 LICENCE = "MIT, as all code of this project (LICENSE)"
@@ -73,8 +73,12 @@ class Card:
 
     def verify(self, folder: Path) -> None:
         """Raise FormatError, naming the file, if one is missing or is not the one that the card speaks of."""
+        if not self.files:
+            raise FormatError(folder / NAME, "files", "at least one file", "none")
         for name, said in self.files.items():
-            data = read_file(folder / name)
+            if not isinstance(said, dict):
+                raise FormatError(folder / NAME, f"files: {name}", "sha256 and bytes", show(said))
+            data = read_file(inside(folder, name, folder / NAME, "files"))
             for what, found in _measure(data).items():
                 if said.get(what) != found:
                     raise FormatError(folder / name, what, f"{show(said.get(what))}, as in {NAME}", f"{found}")
