@@ -27,7 +27,10 @@ NOT_SEEN = {"hide-cell", "remove-cell", "remove-input"}
 SHOWN = "show-input"
 CHANGES = {"append", "extend", "insert", "update", "setdefault", "add", "pop", "remove", "clear", "sort"}
 
-_NUMBER = re.compile(r"(?<![\w.])[-−]?\d[\d,]*(?:\.\d+)?(?:[eE][-+]?\d+)?(?!\w|\.\d)")
+_WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d+)"  # commas part thousands, or the numbers of a list
+_NUMBER = re.compile(  # a fraction may have its unit glued to it, "1.5px"; other letters make a word of a whole number
+    rf"(?<![\w.])[-−]?(?:{_WHOLE}\.\d+(?:[eE][-+]?\d+)?(?!\d|\.\d)|{_WHOLE}(?:[eE][-+]?\d+)?(?!\w|\.\d))"
+)
 _BYTES = re.compile(r"[A-Za-z0-9+/]{40,}=*")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -148,6 +148,8 @@ def test_long_cells_count_where_they_are_visible():
         "worth −0.00 dB",
         "-0",
         "1,234,567.891",
+        "1.2345678901234px",
+        "at 12.345678901 dB, 3.2e-17px",
     ],
 )
 def test_digits_that_other_processors_do_not_get_are_refused(text):
@@ -169,6 +171,8 @@ def test_digits_that_other_processors_do_not_get_are_refused(text):
         "0.000000123",
         "1-0.5",
         "range 3-0",
+        "1,2,3,4,5,6,7,8,9,0.5",
+        "24.51dB, torch 2.7.1b20240617",
         '{"b64": "' + "AB0.123456789012"[:2] * 40 + '"}',
     ],
 )
