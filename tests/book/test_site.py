@@ -67,7 +67,7 @@ def test_scorecard_shows_every_stored_claim_with_its_outcome(site):
         assert all(row[field] in text for field in ("claim", "where", "paper", "ours", "note") if row[field])
 
 
-@pytest.mark.parametrize("wing", [w for w in WINGS if (ROOT / f"lib/bestpapers/{w}").is_dir()])
+@pytest.mark.parametrize("wing", [w for w in WINGS if (ROOT / f"notebooks/{w}").is_dir()])
 def test_the_papers_page_lists_every_claim_with_its_outcome(site, wing):
     rows = [row for row in claims.collect(stored.notebooks()) if row["key"].startswith(f"{wing}.")]
     assert [row["key"] for row in rows] == list(claims.load(wing))  # each claim has its cell, each cell its claim
