@@ -3,9 +3,9 @@
 All flow here is from frame 0 to frame n: the displacement of what is seen at a pixel of frame 0. Steps from n - 1 to n are
 another thing, and only become motion when they are chained.
 
-Source: paper section 7 and supplement 4.2 (a classical method, frame 0 to each later frame). DIS: Kroeger et al. 2016. Farneback
-2003. Chains with logarithmic steps: MFT, Neoral et al. 2023 (arXiv 2305.12998), here by forward-backward error in place of a
-learned uncertainty. RAFT: Teed and Deng 2020, through torchvision.
+Source: paper section 7 and supplement 4.2 (a classical method, frame 0 to each later frame). DIS: Kroeger et al. 2016.
+Farneback 2003. Chains with logarithmic steps: MFT, Neoral et al. 2023 (arXiv 2305.12998), here by forward-backward error in
+place of a learned uncertainty. RAFT: Teed and Deng 2020, through torchvision.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,21 +42,20 @@ MIN_SIDE = 16  # px, of frames; DIS finds no scale to start at below 12
 # ----------------------------------------------------------------------------------------------------------------- pairs
 
 
-@cache
-def _dis() -> Any:
-    """Medium preset: patches down to half the size of the picture, then variational refinement."""
-    return cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+def _dis(first: Picture, second: Picture) -> Any:
+    """Inverse search on patches of 8 px from coarse to fine, then variational refinement: what OpenCV calls medium."""
+    make: Any = cv2.DISOpticalFlow.create  # one for each call: it keeps buffers, which two threads must not share
+    return make(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
 
 
 def dis(first: Picture, second: Picture) -> Field:
     """Dense inverse search, OpenCV's medium preset: the cheapest that is of use."""
-    return np.asarray(_dis().calc(_grey(first), _grey(second), None), np.float32)
+    return np.asarray(_dis(_grey(first), _grey(second)), np.float32)
 
 
 def dis2x(first: Picture, second: Picture) -> Field:
     """DIS on pictures of twice the size: finer than a pixel, where motion is only a pixel or two; four times the cost."""
-    large = [cv2.resize(_grey(p), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) for p in (first, second)]
-    found = _dis().calc(large[0], large[1], None)
+    found = _dis(_twice(first), _twice(second))
     return np.asarray(cv2.resize(found, first.shape[1::-1], interpolation=cv2.INTER_AREA) / 2, np.float32)
 
 
@@ -67,6 +65,10 @@ def farneback(first: Picture, second: Picture) -> Field:
         _grey(first), _grey(second), np.zeros((*first.shape[:2], 2), np.float32), 0.5, 5, 11, 3, 5, 1.1, 0
     )
     return np.asarray(found, np.float32)
+
+
+def _twice(picture: Picture) -> Picture:
+    return np.asarray(cv2.resize(_grey(picture), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def _grey(picture: Picture) -> Picture:
@@ -203,16 +205,17 @@ def _at(field: Field, flow: Field) -> Field:
 
 
 def _mismatch(there: Field, back: Field) -> Field:
-    """|there + back|^2 at each pixel of the first picture: 0 where the way back undoes the way there. (H, W) px^2."""
-    return np.asarray(((there + _at(back, there)) ** 2).sum(-1), np.float32)
+    """|there + back|^2 in the first picture, (H, W) px^2: 0 where the way back undoes the way there. A mean over 5 x 5 pixels,
+    since a wrong flow can close by chance at one pixel, and hardly at all of its neighbours."""
+    return np.asarray(cv2.blur(((there + _at(back, there)) ** 2).sum(-1), (5, 5)), np.float32)
 
 
 # ---------------------------------------------------------------------------------------------------------------- scores
 
 
 def epe(flow: Tensor, truth: Tensor, mask: Tensor | None = None, *, reduce: bool = True) -> Tensor:
-    """End-point error |flow - truth|, px, of two fields (..., 2, H, W): the mean over `mask` (bool, broadcast to (..., H, W)), or
-    with reduce=False the map."""
+    """End-point error |flow - truth|, px, of two fields (..., 2, H, W): the mean over `mask` (bool, as broadcast to
+    (..., H, W)), or with reduce=False the map."""
     return _mean((flow - truth).square().sum(-3).sqrt(), mask, reduce)
 
 
@@ -251,7 +254,7 @@ def remove_shift(flow: Tensor, still: Tensor | None = None) -> tuple[Tensor, Ten
     values = flow.flatten(-2) if still is None else flow[..., still]
     if not values.shape[-1]:
         raise ValueError("remove_shift: no pixel is marked as still")
-    shift = values.quantile(0.5, -1) if values.shape[-1] < 1 << 23 else values.median(-1).values
+    shift = values.median(-1).values
     return flow - shift[..., None, None], shift
 
 
