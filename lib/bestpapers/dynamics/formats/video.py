@@ -249,7 +249,10 @@ def _by_opencv(path: Path) -> Iterator[_Source]:
                     if not ok:
                         break
                     got = True
-                    yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, np.ascontiguousarray(picture[..., ::-1], np.uint8)
+                    yield (
+                        capture.get(cv2.CAP_PROP_POS_MSEC) / 1000,
+                        np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8),
+                    )
             except cv2.error as error:
                 raise FormatError(path, "frames", "pictures that can be decoded", str(error)[:200]) from error
             if not got:
@@ -295,7 +298,7 @@ def _by_av(path: Path) -> Iterator[_Source]:
                     _size(path, frame.width, frame.height)
                     turns = round(getattr(frame, "rotation", 0) / 90)  # anticlockwise, as the camera noted
                     got = True
-                    picture = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns))
+                    picture = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns), np.uint8)
                     yield -1.0 if frame.time is None else float(frame.time), picture
             except FormatError:
                 raise
@@ -502,9 +505,9 @@ def _of_times(
     if uneven.mean() > 0.05:
         yield Finding(
             "variable rate",
-            f"The steps between frames are {1000 * steps.min():.0f} to {1000 * steps.max():.0f} ms long. Frames were chosen by "
-            "their times, each within half a step; Clip.even takes the rest out of the flow. Better, film with a fixed rate, in "
-            "good light.",
+            f"The steps between frames are {1000 * steps.min():.0f} to {1000 * steps.max():.0f} ms long. Frames were chosen "
+            "by their times, each within half a step; Clip.even takes the rest out of the flow. Better, film with a fixed rate, "
+            "in good light.",
         )
     if source.header_rate > 0 and abs(source.header_rate / true - 1) > 0.05:
         yield Finding(
@@ -563,7 +566,7 @@ def _of_pictures(
         yield Finding(
             "duplicates",
             f"{int(double.sum())} of {len(step)} steps show nearly the same frame again: the clip was made from one with fewer "
-            "frames per second, and its spectrum is wrong above the rate of those. Take the original.",
+            "frames per second, or pressed so hard that frames repeat, and its spectrum is wrong. Take the original.",
         )
 
 
@@ -585,7 +588,8 @@ def _of_motion(clip: NDArray[np.uint8]) -> Iterator[Finding]:
         yield Finding(
             "camera",
             f"The picture as a whole shifts by {moved:.1f} px on average, and {100 * whole.share:.0f} % of its pixels move by "
-            f"more than 1 px: the camera moves, or a plant fills the frame. Without the shift {rest.mean:.1f} px are left: {advice}.",
+            f"more than 1 px: the camera moves, or a plant fills the frame. Without the shift {rest.mean:.1f} px are left: "
+            f"{advice}.",
         )
     if rest.largest < STILL:
         yield Finding(
