@@ -12,7 +12,7 @@ from bestpapers.dynamics import flow as flows
 from bestpapers.dynamics.flow import angular_error, epe, estimate, how_much, load_raft, remove_shift, stream
 from bestpapers.lab.files import FormatError
 
-from .warped import clip, sway, turn
+from .warped import clip, sway, turn, wave
 
 MIDDLE = torch.zeros(48, 64, dtype=torch.bool)
 MIDDLE[12:-12, 18:-18] = True
@@ -20,7 +20,7 @@ MIDDLE[12:-12, 18:-18] = True
 
 @pytest.fixture(scope="module")
 def swaying():
-    return clip(sway(2.5), 20)
+    return clip(wave(2.5), 20)
 
 
 @pytest.mark.parametrize(("method", "most"), [("dis", 0.16), ("dis2x", 0.07), ("farneback", 0.11)])
@@ -61,7 +61,7 @@ def test_ladder_where_the_way_is_long():
 
 def test_ladder_where_steps_are_broken():
     """A frame that is all white: no chain of single steps leads past it, and the frames behind it are easy from frame 0."""
-    frames, truth = clip(sway(2.0), 16)
+    frames, truth = clip(wave(2.0), 16)
     frames = frames.copy()
     frames[8] = 255
     seen = [n for n in range(16) if n != 8]
@@ -186,7 +186,7 @@ def test_filters_of_clips():
     assert not still.is_camera()
     field[:, 0, :, :5] = 3
     part = how_much(iter(field))
-    assert (part.mean, part.share, part.largest) == pytest.approx((0.75, 0.25, 3))
+    assert (part.mean, part.share, part.least, part.largest) == pytest.approx((0.75, 0.25, 0, 3))
     assert part.is_still()  # the paper's filter at its word: a quarter moves by 3 px, and it is dropped
     assert not part.is_still(0.5)
     assert not part.is_camera()

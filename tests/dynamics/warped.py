@@ -38,12 +38,23 @@ def clip(displacement, frames=12, height=48, width=64, seed=0):
     return (255 * np.stack(pictures)).round().astype(np.uint8), torch.tensor(np.stack(flow), dtype=torch.float32)
 
 
-def sway(px=2.0, period=20, length=60.0):
-    """A slow wave to and fro, still at the left edge; 0 at n = 0."""
+def wave(px=2.0, period=20, length=60.0):
+    """To and fro over nearly all of the picture; 0 at n = 0."""
 
     def law(n, y, x):
         bend = px * np.sin(2 * np.pi * n / period) * np.sin(np.pi * np.asarray(x) / length / 2) ** 2
         return bend, 0.5 * bend * np.cos(2 * np.pi * np.asarray(y) / length)
+
+    return law
+
+
+def sway(px=2.0, period=20, height=48, width=64):
+    """To and fro, the more the farther to the right; the left four tenths stand still; 0 at n = 0."""
+
+    def law(n, y, x):
+        part = np.clip((np.asarray(x) / width - 0.4) / 0.6, 0, 1)
+        bend = px * np.sin(2 * np.pi * n / period) * np.sin(np.pi / 2 * part) ** 2
+        return bend, 0.5 * bend * np.cos(2 * np.pi * np.asarray(y) / height)
 
     return law
 

@@ -261,10 +261,11 @@ def remove_shift(flow: Tensor, still: Tensor | None = None) -> tuple[Tensor, Ten
 @dataclass(frozen=True)
 class Motion:
     """How much moves in a clip, in px of its own size. `mean`: over pixels and frames; `share`: of pixels whose mean over
-    time is above `above` px; `largest`: the 99th percentile over pixels of that mean."""
+    time is above `above` px; `least` and `largest`: the 10th and the 99th percentile over pixels of that mean."""
 
     mean: float
     share: float
+    least: float
     largest: float
     above: float
 
@@ -291,8 +292,8 @@ def how_much(fields: Iterable[Tensor], above: float = 1.0) -> Motion:
     if not count:
         raise ValueError("how_much: no fields")
     mean = total / count
-    largest = np.percentile(mean.numpy(), 99)
-    return Motion(float(mean.mean()), float((mean > above).float().mean()), float(largest), above)
+    least, largest = np.percentile(mean.numpy(), [10, 99])
+    return Motion(float(mean.mean()), float((mean > above).float().mean()), float(least), float(largest), above)
 
 
 # ------------------------------------------------------------------------------------------------------------------ RAFT

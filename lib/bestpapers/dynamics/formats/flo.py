@@ -48,7 +48,7 @@ def read_flo(path: str | Path) -> Tensor:
 
 
 def write_flo(path: str | Path, flow: Tensor) -> None:
-    """Write a field (2, H, W) px; pixels with a NaN are marked as not known. Infinity, or a component above 1e9, is a ValueError."""
+    """Write a field (2, H, W) px; pixels with a NaN are marked as not known. ValueError for a component above 1e9."""
     if flow.ndim != 3 or flow.shape[0] != 2 or flow.is_complex() or not 0 < max(flow.shape[1:]) <= MAX_SIDE:
         raise ValueError(
             f"write_flo: flow must be (2, H, W) with at most {MAX_SIDE} pixels a side, got {tuple(flow.shape)}"

@@ -1,8 +1,8 @@
 """Spectral volumes in files: safetensors, with what the numbers mean in the header.
 
-The tensor `spectrum` holds the real channels (K, 4, H, W) float32: Re x, Im x, Re y, Im y. The header's metadata says T, rate, K,
-how the numbers are normalised (then the tensors `scale` and `code` of the `Normalizer` are there as well) and what holds for
-frame 0. Without these, a volume of 149 samples at 25 per second looks like any other, and plays at the wrong speed.
+The tensor `spectrum` holds the real channels (K, 4, H, W) float32: Re x, Im x, Re y, Im y. The header's metadata says T, rate,
+K, how the numbers are normalised (then the tensors `scale` and `code` of the `Normalizer` are there as well) and what holds
+for frame 0. Without these, a volume of 149 samples at 25 per second looks like any other, and plays at the wrong speed.
 """
 
 from __future__ import annotations
