@@ -109,26 +109,26 @@ def _durations(rate: float, unit: int) -> Iterator[int]:
         n += 1
 
 
-def _pillow(path: Path, frames: Iterator[Any], rate: float, unit: int, kind: str, **options: Any) -> None:
-    pictures = list(frames)
-    lasts = [ms for ms, _ in zip(_durations(rate, unit), pictures)]
-    pictures[0].save(path, format=kind, save_all=True, append_images=pictures[1:], duration=lasts, loop=0, **options)
-
-
 def _webp(path: Path, frames: Iterator[Picture], rate: float) -> None:
     from PIL import Image
 
-    _pillow(path, (Image.fromarray(frame) for frame in frames), rate, 1, "WEBP", quality=85, method=2)
+    pictures = [Image.fromarray(frame) for frame in frames]
+    lasts = [ms for ms, _ in zip(_durations(rate, 1), pictures)]
+    more = dict(save_all=True, append_images=pictures[1:], duration=lasts, loop=0)
+    pictures[0].save(path, format="WEBP", quality=85, method=2, **more)
 
 
 def _gif(path: Path, frames: Iterator[Picture], rate: float) -> None:
     from PIL import Image
 
-    first = next(frames)
-    # one palette for all, and no dithering: else the colours of what stands still flicker
-    palette = Image.fromarray(first).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    pictures = (Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in chain([first], frames))
-    _pillow(path, pictures, rate, 10, "GIF", disposal=1, optimize=False)
+    every = list(frames)
+    some = np.concatenate([every[n] for n in np.unique(np.linspace(0, len(every) - 1, 8).astype(int))])
+    # one palette for all frames, and no dithering: else the colours of what stands still flicker
+    palette = Image.fromarray(some).quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+    pictures = [Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE) for frame in every]
+    lasts = [ms for ms, _ in zip(_durations(rate, 10), pictures)]
+    more = dict(save_all=True, append_images=pictures[1:], duration=lasts, loop=0)
+    pictures[0].save(path, format="GIF", disposal=1, optimize=False, **more)
 
 
 def _mp4(path: Path, frames: Iterator[Picture], rate: float) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,6 +124,7 @@ class _Source:
     promised: int = 0  # frames, by the header
     header_rate: float = 0.0  # frames per second
     last: float = 0.0  # seconds that the last frame lasts, where the file says so
+    fault: str = ""  # why decoding stopped, where it did not end
     unit: float = 0.0015  # seconds: steps differ by so much because the file rounds times
 
 
@@ -260,9 +261,9 @@ def _by_opencv(path: Path) -> Iterator[_Source]:
             if not got:
                 raise _no_frame(path, codec)
 
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        total = capture.get(cv2.CAP_PROP_FRAME_COUNT)
         rate = capture.get(cv2.CAP_PROP_FPS)
-        yield _Source(path, codec, frames(), int(count) if 0 < count < 1e9 else 0, rate if 0 < rate < 1e6 else 0.0)
+        yield _Source(path, codec, frames(), int(total) if 0 < total < 1e9 else 0, rate if 0 < rate < 1e6 else 0.0)
     finally:
         capture.release()
 
@@ -307,50 +308,51 @@ def _by_av(path: Path) -> Iterator[_Source]:
             except FormatError:
                 raise
             except Exception as error:
-                if not got:
-                    raise FormatError(path, "frames", "pictures that can be decoded", str(error)[:200]) from error
+                source.fault = str(error)[:200]  # what comes before it may be enough
             if not got:
                 raise FormatError(path, "codec", "frames", f"none ({stream.codec_context.name})", "the file is damaged")
 
-        yield _Source(path, stream.codec_context.name, frames(), stream.frames, float(stream.average_rate or 0))
+        source = _Source(path, stream.codec_context.name, iter(()), stream.frames, float(stream.average_rate or 0))
+        source.frames = frames()
+        yield source
 
 
 @contextmanager
 def _animation(path: Path) -> Iterator[_Source]:
     from PIL import Image
 
-    try:
-        with BoundedFile(path) as file, Image.open(file, formats=("GIF", "WEBP")) as image:
-            _size(path, *image.size, MAX_ANIMATION)
-            kind, count = str(image.format), int(getattr(image, "n_frames", 1))
-            source = _Source(path, kind, iter(()), count, unit=0.0105 if kind == "GIF" else 0.0015)
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(BoundedFile(path))
+            image = stack.enter_context(Image.open(file, formats=("GIF", "WEBP")))
+        except Image.DecompressionBombError as error:
+            raise FormatError(
+                path, "size", f"at most {MAX_ANIMATION:,} pixels", "far more", "shrink it first"
+            ) from error
+        except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
+            raise FormatError(path, "file", "a whole GIF or WebP", f"damage ({str(error)[:200]})") from error
+        _size(path, *image.size, MAX_ANIMATION)
+        source = _Source(path, str(image.format), iter(()), unit=0.0105 if image.format == "GIF" else 0.0015)
 
-            def frames() -> Frames:
-                now = 0  # milliseconds, whole ones: their sum is exact
-                for n in range(count):
-                    try:
-                        image.seek(n)
-                        picture = np.asarray(image.convert("RGB"))
-                    except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
-                        if n == 0:
-                            raise FormatError(
-                                path, "frame 0", "a whole picture", f"damage ({str(error)[:200]})"
-                            ) from error
-                        return  # what comes before it may be enough
-                    yield now / 1000, picture
-                    lasts = image.info.get("duration", 0)
-                    # as browsers do, which show what asks for 10 ms or less for 100
-                    lasts = round(lasts) if isinstance(lasts, int | float) and 10 < lasts < 1e9 else 100
-                    source.last, now = lasts / 1000, now + lasts
+        def frames() -> Frames:
+            now = 0  # milliseconds, whole ones: their sum is exact
+            for n in count():
+                try:
+                    image.seek(n)
+                    picture = np.asarray(image.convert("RGB"))
+                except EOFError:
+                    return
+                except Exception as error:
+                    source.fault = str(error)[:200]  # what comes before it may be enough
+                    return
+                yield now / 1000, picture
+                lasts = image.info.get("duration", 0)
+                # as browsers do, which show what asks for 10 ms or less for 100
+                lasts = round(lasts) if isinstance(lasts, int | float) and 10 < lasts < 1e9 else 100
+                source.last, now = lasts / 1000, now + lasts
 
-            source.frames = frames()
-            yield source
-    except FormatError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise FormatError(path, "size", f"at most {MAX_ANIMATION:,} pixels", "far more", "shrink it first") from error
-    except (OSError, ValueError, SyntaxError, MemoryError, EOFError) as error:
-        raise FormatError(path, "file", "a whole GIF or WebP", f"damage ({str(error)[:200]})") from error
+        source.frames = frames()
+        yield source
 
 
 def _folder(path: Path, rate: float) -> _Source:
@@ -478,6 +480,15 @@ def _fitted(picture: Picture, size: tuple[int, int] | None) -> Picture:
 
 def _short(source: _Source, ended: float, there: float, frames: int, rate: float, start: float) -> FormatError:
     """Why there are too few frames: decoding has stopped before the time that the header promises, or there is no more."""
+    if source.fault:
+        advice = "copy it again, or convert what is whole"
+        return FormatError(
+            source.path,
+            "frames",
+            f"{frames / rate:.1f} s of them",
+            f"damage after {ended:.1f} s ({source.fault})",
+            advice,
+        )
     promised = source.promised / source.header_rate if source.header_rate > 0 else 0.0
     if promised > 0 and ended < 0.9 * promised - 0.2:
         advice = "the file is damaged or cut off: copy it again, or convert what is whole"
