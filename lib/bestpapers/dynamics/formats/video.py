@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from itertools import count, pairwise
 from pathlib import Path
@@ -158,23 +158,23 @@ def read_video(
         raise ValueError("read_video: frames must be 2 or more, rates above 0, start 0 or later, size 16 or more")
     if reader not in ("auto", "opencv", "av"):
         raise ValueError(f'read_video: reader must be "auto", "opencv" or "av", got {reader!r}')
-    if path.is_dir():
-        return _taken(_folder(path, folder_rate), frames, rate, start, size, desc)
-    head = _head(path)
-    if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        with _animation(path) as source:
-            return _taken(source, frames, rate, start, size, desc)
-    if not CONTAINERS.match(head):
-        expected = "a video (MP4, MOV, WebM, MKV, AVI, ...), an animated GIF or WebP"
-        raise FormatError(path, "file", expected, "another kind of file" if head else "an empty file")
-    if reader == "av" or (reader == "auto" and _silent(path)):
-        with _by_av(path) as source:
-            return _taken(source, frames, rate, start, size, desc)
-    with _by_opencv(path) as source:
+    with _source(path, folder_rate, reader) as source:
         return _taken(source, frames, rate, start, size, desc)
 
 
 # --------------------------------------------------------------------------------------------------------------- sources
+
+
+def _source(path: Path, folder_rate: float, reader: str) -> AbstractContextManager[_Source]:
+    if path.is_dir():
+        return nullcontext(_folder(path, folder_rate))
+    head = _head(path)
+    if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return _animation(path)
+    if not CONTAINERS.match(head):
+        expected = "a video (MP4, MOV, WebM, MKV, AVI, ...), an animated GIF or WebP"
+        raise FormatError(path, "file", expected, "another kind of file" if head else "an empty file")
+    return _by_av(path) if reader == "av" or (reader == "auto" and _silent(path)) else _by_opencv(path)
 
 
 def _head(path: Path) -> bytes:
@@ -234,10 +234,7 @@ def _silent(path: Path) -> bool:
 def _by_opencv(path: Path) -> Iterator[_Source]:
     capture = _opened(path)
     if capture is None:
-        advice = "play it to see whether it is whole, and copy or convert it again"
-        raise FormatError(
-            path, "file", "a video that can be opened", "damage, or a kind that OpenCV does not know", advice
-        )
+        raise _unopened(path)
     try:
         codec = _codec(capture)
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
