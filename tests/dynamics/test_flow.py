@@ -262,3 +262,7 @@ def test_raft_files_that_are_none(raft_file, tmp_path, capsys):
         with pytest.raises(FormatError, match=message):
             load_raft(tmp_path / name)
     assert "never" not in capsys.readouterr().out
+    with open(tmp_path / "large.pth", "wb") as file:
+        file.truncate(flows.MAX_WEIGHTS + 1)  # takes no room
+    with pytest.raises(FormatError, match="at most 268435456 bytes"):
+        load_raft(tmp_path / "large.pth")

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 METHODS = ("dis", "dis2x", "farneback")
 LADDERS = ("direct", "chained", "best")
 STEPS = (1, 2, 4, 8, 16, 32)  # frames: of the chains among which "best" chooses, besides the direct flow
+MAX_WEIGHTS = 1 << 28  # bytes of a file of RAFT's: the larger of the two nets has 21 million
 MIN_SIDE = 16  # px, of frames; DIS finds no scale to start at below 12
 
 # ----------------------------------------------------------------------------------------------------------------- pairs
@@ -348,7 +349,9 @@ def _read_raft(path: Path) -> nn.Module:
 
 def _tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise FormatError(path, "file", "a file", "nothing of that name")
+        raise FormatError(path, "file", "a file", "a folder" if path.is_dir() else "nothing of that name")
+    if (size := path.stat().st_size) > MAX_WEIGHTS:
+        raise FormatError(path, "file", f"at most {MAX_WEIGHTS} bytes, as RAFT has", f"{size} bytes")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

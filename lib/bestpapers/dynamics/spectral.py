@@ -241,7 +241,8 @@ class Normalizer:
         """Take s_k from the volumes of a training set, (N, K, 2, H, W) or a sequence of (K, 2, H, W).
 
         masks: bool (H, W) for each: the pixels that count. None: those that move, |S| > 0 in any slice (ours: the paper does
-        not say, and with four fifths of still background the percentile of all pixels is far lower). ValueError if none moves.
+        not say, and with four fifths of still background the percentile of all pixels is far lower). Measured flow is nowhere
+        exactly 0: there, give `moving(S, 0.2)`. ValueError if none moves.
         """
         if not len(volumes):
             raise ValueError("Normalizer.fit: no volumes")
