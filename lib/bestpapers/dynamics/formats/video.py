@@ -45,6 +45,7 @@ CONTAINERS = re.compile(
     rb"|\x00\x00\x01\xba|G.{187}G",
     re.DOTALL,
 )
+MEND = "copy it again, or convert what is whole"
 NO_FRAME = ("AV01", "av01")  # codecs that OpenCV's wheels open, count, and give no frame of
 
 DUPLICATE = 0.1  # times the largest of the four steps before, and of the four after: less is no step
@@ -249,10 +250,8 @@ def _by_opencv(path: Path) -> Iterator[_Source]:
                     if not ok:
                         break
                     got = True
-                    yield (
-                        capture.get(cv2.CAP_PROP_POS_MSEC) / 1000,
-                        np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8),
-                    )
+                    colours = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+                    yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, colours
             except cv2.error as error:
                 raise FormatError(path, "frames", "pictures that can be decoded", str(error)[:200]) from error
             if not got:
@@ -269,9 +268,9 @@ def _no_frame(path: Path, codec: str) -> FormatError:
     if codec in NO_FRAME:
         found = f"none: it is AV1 ({codec}), which this OpenCV opens and cannot decode"
         return FormatError(path, "codec", "frames", found, "pip install av, or convert the video to H.264 or VP9")
-    advice = f"if it plays elsewhere, this OpenCV cannot decode {codec}: pip install av, or convert the video to H.264 or VP9"
+    found = f"none ({codec}): the file is damaged, or OpenCV cannot decode {codec}"
     return FormatError(
-        path, "codec", "frames", f"none ({codec}): the file is damaged, or the codec is not known", advice
+        path, "codec", "frames", found, "if it plays elsewhere, pip install av, or convert it to H.264 or VP9"
     )
 
 
@@ -323,9 +322,8 @@ def _animation(path: Path) -> Iterator[_Source]:
             file = stack.enter_context(BoundedFile(path))
             image = stack.enter_context(Image.open(file, formats=("GIF", "WEBP")))
         except Image.DecompressionBombError as error:
-            raise FormatError(
-                path, "size", f"at most {MAX_ANIMATION:,} pixels", "far more", "shrink it first"
-            ) from error
+            expected = f"at most {MAX_ANIMATION / 1e6:.3g} million pixels"
+            raise FormatError(path, "size", expected, "far more", "shrink it first") from error
         except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
             raise FormatError(path, "file", "a whole GIF or WebP", f"damage ({str(error)[:200]})") from error
         _size(path, *image.size, MAX_ANIMATION)
@@ -423,15 +421,13 @@ def _taken(
             if clip is None:
                 if frames * fitted.nbytes > MAX_BYTES:
                     found = f"{frames} of {fitted.shape[1]} x {fitted.shape[0]}"
-                    raise FormatError(
-                        path, "size", f"at most {MAX_BYTES >> 20} MB of frames", found, "give a smaller size="
-                    )
+                    expected = f"at most {MAX_BYTES >> 20} MB of frames"
+                    raise FormatError(path, "size", expected, found, "give a smaller size=")
                 clip = np.empty((frames, *fitted.shape), np.uint8)
             if len(times) == MAX_TAKEN:
                 expected = f"at most {MAX_TAKEN} for {grid[-1]:.1f} s"
-                raise FormatError(
-                    path, "frames", expected, f"{len(times) / times[-1]:.0f} per second", "convert it first"
-                )
+                found = f"{len(times) / times[-1]:.0f} per second"
+                raise FormatError(path, "frames", expected, found, "convert it first")
             now = when - clip_start
             if last is not None:
                 if last.shape != fitted.shape:
@@ -447,9 +443,8 @@ def _taken(
             lasts = source.last or (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)
             keep(times[-1] + lasts + 1e-6)
     if backward > seen / 2:
-        raise FormatError(
-            path, "times", "frames with times that rise", f"{backward} of {seen} that do not", "convert it first"
-        )
+        found = f"{backward} of {seen} that do not"
+        raise FormatError(path, "times", "frames with times that rise", found, "convert it first")
     if len(picked) < frames:
         raise _short(source, ended - origin, times[-1] + lasts if times else 0.0, frames, rate, start)
     findings = [
@@ -478,20 +473,12 @@ def _fitted(picture: Picture, size: tuple[int, int] | None) -> Picture:
 def _short(source: _Source, ended: float, there: float, frames: int, rate: float, start: float) -> FormatError:
     """Why there are too few frames: decoding has stopped before the time that the header promises, or there is no more."""
     if source.fault:
-        advice = "copy it again, or convert what is whole"
-        return FormatError(
-            source.path,
-            "frames",
-            f"{frames / rate:.1f} s of them",
-            f"damage after {ended:.1f} s ({source.fault})",
-            advice,
-        )
+        found = f"damage after {ended:.1f} s ({source.fault})"
+        return FormatError(source.path, "frames", f"{frames / rate:.1f} s of them", found, MEND)
     promised = source.promised / source.header_rate if source.header_rate > 0 else 0.0
     if promised > 0 and ended < 0.9 * promised - 0.2:
-        advice = "the file is damaged or cut off: copy it again, or convert what is whole"
-        return FormatError(
-            source.path, "frames", f"{promised:.1f} s of them, as its header says", f"{ended:.1f} s", advice
-        )
+        expected = f"{promised:.1f} s of them, as its header says"
+        return FormatError(source.path, "frames", expected, f"{ended:.1f} s, then damage or the file's end", MEND)
     possible = int(there * rate + 1e-6)
     advice = "film for longer" + (f", or ask for frames={possible} or less" if possible > 1 else "")
     after = f" from second {start:g} on" if start else ""
@@ -603,9 +590,8 @@ def _of_motion(clip: NDArray[np.uint8]) -> Iterator[Finding]:
             f"{advice}.",
         )
     blurred = np.stack([cv2.blur(frame, (5, 5)) for frame in chosen]).astype(np.float32).mean(-1)
-    change = float(
-        np.percentile(blurred.std(0), 99)
-    )  # flow does not see all that moves: a flame, a bar on plain ground
+    # what moves and flow does not see: a flame, a bar on plain ground
+    change = float(np.percentile(blurred.std(0), 99))
     if rest.largest < STILL and (camera or change < CHANGE):
         yield Finding(
             "still",
