@@ -1,6 +1,8 @@
 // Modes that swing freely: q'' + gamma q' + omega^2 q = 0 with gamma = alpha + beta omega^2 for each slice, solved exactly, so
 // that no frame rate and no damping can blow it up. q is complex; a point moves by Re sum_k S_k q_k.
 
+const FLOOR = 0.01;
+
 // What a mode with q(0) = 1, q'(0) = 0 does after t seconds, and one with q(0) = 0, q'(0) = 1: [cosine, sine], both decayed.
 export function swing(t, omega, gamma) {
   const half = gamma / 2;
@@ -58,7 +60,8 @@ export class Modes {
 }
 
 // How a pull at one point acts. s: S there, [Re x, Im x, Re y, Im y] for each mode; bands: how loud each mode is.
-// A force f moves the point by M f with M = sum_k w_k Re(S_k S_k^H). Its axes: [{ axis: [x, y], gives }], the easier one first.
+// A force f moves the point by M f with M = sum_k w_k Re(S_k S_k^H). Its axes: [{ axis: [x, y], gives }], the easier one first;
+// the other is taken for at least FLOOR of it, so that along a branch its tip follows only part of the way. As dynamics/modal.py.
 export function axes(s, bands) {
   let [xx, xy, yy] = [0, 0, 0];
   s.forEach(([a, b, c, d], k) => {
@@ -69,7 +72,7 @@ export function axes(s, bands) {
   const [mean, half] = [(xx + yy) / 2, Math.hypot((xx - yy) / 2, xy)];
   const angle = Math.atan2(xy, (xx - yy) / 2) / 2;
   const axis = [Math.cos(angle), Math.sin(angle)];
-  return [{ axis, gives: mean + half }, { axis: [-axis[1], axis[0]], gives: Math.max(0, mean - half) }];
+  return [{ axis, gives: mean + half }, { axis: [-axis[1], axis[0]], gives: Math.max(FLOOR * (mean + half), mean - half) }];
 }
 
 // q_k = conj(f . S_k): [Re, Im] for each mode

@@ -2,7 +2,7 @@
 // changed where a browser guards against fingerprints. DecompressionStream is in all browsers since spring 2023.
 
 const CHANNELS = 4; // Re x, Im x, Re y, Im y
-const HALO = 0.25; // of the largest weight: a still cell next to one that moves by this much more is taken along
+const HALO = 0.04; // of the largest weight: a still cell next to one that moves by this much more is taken along
 const JUMP = 2; // and by so many times its own
 
 // Grey PNG of 8 bits, not interlaced -> { width, height, pixels: Uint8Array }.
