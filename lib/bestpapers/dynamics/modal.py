@@ -39,7 +39,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
-FRAMES, RATE = 150, 30.0  # T and frames per second of the paper's clips
+from .spectral import FRAMES, RATE, between
+
 DAMPING = {  # alpha in 1/s, beta in s
     "supplement": (0.4, 0.08),
     "demo": (0.8, 0.05),  # the official page in the browser has other values
@@ -380,7 +381,5 @@ def slow_motion(flow: Tensor, factor: float) -> Tensor:
     """
     if factor <= 0:
         raise ValueError(f"slow_motion: factor must be above 0, got {factor}")
-    at = torch.arange(1 + math.floor((len(flow) - 1) * factor + 1e-9), dtype=torch.float64) / factor
-    first = at.long().clamp(max=max(len(flow) - 2, 0))
-    part = (at - first).to(flow)[:, None, None, None]
-    return torch.lerp(flow[first], flow[(first + 1).clamp(max=len(flow) - 1)], part)
+    frames = 1 + math.floor((len(flow) - 1) * factor + 1e-9)
+    return between(flow, (torch.arange(frames, dtype=torch.float64) / factor).clamp(max=len(flow) - 1))
