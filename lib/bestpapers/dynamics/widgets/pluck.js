@@ -106,10 +106,26 @@ async function render({ model, el }) {
 
   // ---- the moving picture, if this browser can draw it
   let [volume, painter] = [];
+  let redraw = () => {};
+  function aim() {
+    painter = new Painter(canvas, still, volume);
+    painter.easel.addEventListener("webglcontextlost", lost);
+    painter.easel.addEventListener("webglcontextrestored", restored);
+    painter.fit(stage.clientWidth);
+  }
+  function lost(event) {
+    event.preventDefault(); // so that it may come back
+    [still.style.visibility, canvas.style.visibility] = ["", "hidden"];
+  }
+  function restored() {
+    aim();
+    [still.style.visibility, canvas.style.visibility] = ["hidden", ""];
+    redraw();
+  }
   try {
     await still.decode();
     volume = new Volume(await readGrey(model.get("volume")), model.get("scales"), model.get("grid"), [H, W]);
-    painter = new Painter(canvas, still, volume);
+    aim();
   } catch (error) {
     for (const node of root.querySelectorAll("input, button")) node.disabled = true;
     stage.removeAttribute("tabindex");
@@ -197,9 +213,9 @@ async function render({ model, el }) {
     running = requestAnimationFrame(frame);
   }
 
-  function redraw() {
+  redraw = () => {
     if (!running) paint();
-  }
+  };
 
   function words(text) {
     if (say.textContent !== text) say.textContent = text;
@@ -437,17 +453,7 @@ async function render({ model, el }) {
       running = 0;
     }
   });
-  canvas.addEventListener("webglcontextlost", (event) => {
-    event.preventDefault(); // so that it may come back
-    still.style.visibility = "";
-  });
-  canvas.addEventListener("webglcontextrestored", () => {
-    painter = new Painter(canvas, still, volume);
-    still.style.visibility = "hidden";
-    redraw();
-  });
   modes.damping = model.get("damping");
-  painter.fit(stage.clientWidth);
   settle("");
   words("Drag any part that moves, then let go. A tap pushes it.");
   if (model.get("mode") === "loop") {

@@ -5,17 +5,18 @@
 const BEYOND = 0.12; // of each side: how far the mesh goes on outside the picture
 const TEAR = 3; // a mesh stretched by more than this is torn
 const STILL = 0.06; // of the largest weight: what moves less is ground
-const MOST_PIXELS = 1600; // across the canvas
+const MOST = { chip: 1600, software: 640 }; // pixels across the canvas
 
 const CORNERS = `#version 300 es
 in vec2 place;   // in the picture, 0 to 1, and a little beyond
 in vec2 moved;   // by how much, in the same unit
 in float front;  // 0 to 1
+uniform float up;
 out vec2 at;
 void main() {
   at = place;
   vec2 to = place + moved;
-  gl_Position = vec4(2.0 * to.x - 1.0, 1.0 - 2.0 * to.y, 0.9 - 1.8 * front, 1.0);
+  gl_Position = vec4(2.0 * to.x - 1.0, up * (1.0 - 2.0 * to.y), 0.9 - 1.8 * front, 1.0);
 }`;
 
 const PICTURE = `#version 300 es
@@ -49,10 +50,11 @@ void main() {
 }`;
 
 const WHOLE = `#version 300 es
+uniform float up;
 out vec2 at;
 void main() {
   vec2 corner = vec2(2 * (gl_VertexID & 1), gl_VertexID & 2);
-  at = vec2(corner.x, 1.0 - corner.y);
+  at = vec2(corner.x, 0.5 + up * (0.5 - corner.y));
   gl_Position = vec4(2.0 * corner - 1.0, 0.99, 1.0);
 }`;
 
@@ -75,12 +77,27 @@ void main() {
   colour = vec4(found.a > 0.0 ? found.rgb : texture(picture, at).rgb, 1.0);
 }`;
 
+// Does a graphics chip draw, or the processor? Null where there is no WebGL2 at all.
+export function drawnBy() {
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  if (!gl) return null;
+  let name = gl.getParameter(gl.RENDERER);
+  const more = name === "WebKit WebGL" && gl.getExtension("WEBGL_debug_renderer_info");
+  if (more) name = gl.getParameter(more.UNMASKED_RENDERER_WEBGL);
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return /swiftshader|llvmpipe|softpipe|software|basic render/i.test(name) ? "software" : "chip";
+}
+
 export class Painter {
-  // Raises an error if the browser has no WebGL2, or its driver refuses the shaders
-  constructor(canvas, picture, volume) {
-    const gl = canvas.getContext("webgl2", { alpha: false, antialias: true });
+  // A graphics chip draws on `canvas` itself. The processor draws smaller, elsewhere, and what it has drawn is fetched once it is
+  // done: a canvas that it draws on itself makes the whole page wait for each frame.
+  // Raises an error if the browser has no WebGL2, or its driver refuses the shaders.
+  constructor(canvas, picture, volume, by = drawnBy()) {
+    const easel = by === "software" ? document.createElement("canvas") : canvas;
+    const gl = by && easel.getContext("webgl2", { alpha: false, antialias: by === "chip" });
     if (!gl) throw new Error("no WebGL2");
-    Object.assign(this, { gl, canvas, volume });
+    Object.assign(this, { gl, by, easel, canvas, volume, busy: false, again: false });
+    this.pen = by === "software" && canvas.getContext("2d");
     this.mesh = this.link(CORNERS, PICTURE);
     this.plate = this.link(WHOLE, GROUND);
     gl.activeTexture(gl.TEXTURE1);
@@ -89,6 +106,7 @@ export class Painter {
     this.texture(picture, false);
     this.build();
     gl.depthFunc(gl.LEQUAL);
+    if (this.pen) gl.bindBuffer(gl.PIXEL_PACK_BUFFER, gl.createBuffer());
   }
 
   link(...sources) {
@@ -176,30 +194,65 @@ export class Painter {
   // Make the canvas as fine as the screen, for a width on the page in CSS pixels
   fit(width) {
     const { W, H } = this.volume;
-    const across = Math.max(1, Math.round(Math.min(MOST_PIXELS, width * Math.min(2, devicePixelRatio || 1))));
-    if (this.canvas.width === across) return;
-    this.canvas.width = across;
-    this.canvas.height = Math.max(1, Math.round((across * H) / W));
+    const across = Math.max(1, Math.round(Math.min(MOST[this.by], width * Math.min(2, devicePixelRatio || 1))));
+    if (this.easel.width === across) return;
+    this.easel.width = across;
+    this.easel.height = Math.max(1, Math.round((across * H) / W));
   }
 
   draw(field) {
-    const { gl, volume, moved, cell, canvas } = this;
+    if (this.busy) {
+      this.again = true; // with what the field holds then
+      return;
+    }
+    this.render(field);
+    if (this.pen) this.fetch(field);
+  }
+
+  render(field) {
+    const { gl, volume, moved, cell, easel } = this;
     const { cells, W, H } = volume;
     for (let i = 0; i < cell.length; i++) {
       moved[2 * i] = field[cell[i]] / W;
       moved[2 * i + 1] = field[cells + cell[i]] / H;
     }
     gl.bufferSubData(gl.ARRAY_BUFFER, 0, moved);
-    gl.viewport(0, 0, canvas.width, canvas.height);
+    gl.viewport(0, 0, easel.width, easel.height);
     gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT);
+    const up = this.pen ? -1 : 1; // what is fetched comes with the lowest row first
+    const at = (program, name) => gl.getUniformLocation(program, name);
     gl.disable(gl.DEPTH_TEST);
     gl.useProgram(this.plate);
-    gl.uniform1i(gl.getUniformLocation(this.plate, "ground"), 1);
-    gl.uniform1i(gl.getUniformLocation(this.plate, "levels"), this.levels);
+    gl.uniform1f(at(this.plate, "up"), up);
+    gl.uniform1i(at(this.plate, "ground"), 1);
+    gl.uniform1i(at(this.plate, "levels"), this.levels);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
     gl.enable(gl.DEPTH_TEST);
     gl.useProgram(this.mesh);
-    gl.uniform2f(gl.getUniformLocation(this.mesh, "size"), canvas.width, canvas.height);
+    gl.uniform1f(at(this.mesh, "up"), up);
+    gl.uniform2f(at(this.mesh, "size"), easel.width, easel.height);
     gl.drawElements(gl.TRIANGLES, this.count, gl.UNSIGNED_INT, 0);
+  }
+
+  async fetch(field) {
+    const { gl, easel, canvas, pen } = this;
+    const { width, height } = easel;
+    this.busy = true;
+    gl.bufferData(gl.PIXEL_PACK_BUFFER, 4 * width * height, gl.STREAM_READ);
+    gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, 0);
+    const done = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    gl.flush();
+    while (gl.clientWaitSync(done, 0, 0) === gl.TIMEOUT_EXPIRED) await new Promise((resolve) => setTimeout(resolve));
+    gl.deleteSync(done);
+    this.busy = false;
+    if (gl.isContextLost()) return;
+    const pixels = new Uint8ClampedArray(4 * width * height);
+    gl.getBufferSubData(gl.PIXEL_PACK_BUFFER, 0, pixels);
+    if (canvas.width !== width) canvas.width = width;
+    if (canvas.height !== height) canvas.height = height;
+    pen.putImageData(new ImageData(pixels, width, height), 0, 0);
+    if (!this.again) return;
+    this.again = false;
+    this.draw(field);
   }
 }
