@@ -8,7 +8,7 @@ import { Painter } from "./pluck/painter.js";
 import { Volume, readGrey } from "./pluck/volume.js";
 
 const STYLE = `
-.bp-pluck .bp-stage { position: relative; width: 100%; overflow: hidden; border-radius: 4px; touch-action: manipulation;
+.bp-pluck .bp-stage { position: relative; width: 100%; max-width: 52em; overflow: hidden; border-radius: 4px; touch-action: manipulation;
   user-select: none; -webkit-user-select: none; -webkit-touch-callout: none; outline-offset: 2px; }
 .bp-pluck .bp-stage:focus-visible { outline: 3px solid #0072B2; }
 .bp-pluck .bp-stage > * { position: absolute; inset: 0; width: 100%; height: 100%; display: block; margin: 0; pointer-events: none; }
@@ -24,7 +24,7 @@ const STYLE = `
 .bp-pluck .bp-bands { display: grid; grid-template-columns: repeat(auto-fit, minmax(2.5em, 1fr)); gap: 0.5em 0.15em; }
 .bp-pluck .bp-band { display: flex; flex-direction: column; align-items: center; min-width: 0; }
 .bp-pluck .bp-band > div { position: relative; height: 5.5em; width: 100%; display: flex; justify-content: center; }
-.bp-pluck .bp-band i { position: absolute; left: 12%; bottom: 0; width: 0.35em; height: 100%; background: #D55E00;
+.bp-pluck .bp-band i { position: absolute; left: calc(50% - 1.1em); bottom: 0; width: 0.35em; height: 100%; background: #D55E00;
   transform: scaleY(0); transform-origin: bottom; border-radius: 2px; }
 .bp-pluck .bp-band input { writing-mode: vertical-lr; direction: rtl; flex: none; width: 1.6em; min-width: 0; height: 100%;
   touch-action: none; }
@@ -50,7 +50,6 @@ async function render({ model, el }) {
   const [H, W] = model.get("size");
   const step = model.get("step");
   const quiet = matchMedia("(prefers-reduced-motion: reduce)");
-  const put1 = (name, value) => put(model, { [name]: value });
 
   // ---- what stands on the page
   const canvas = make("canvas", { "aria-hidden": "true" });
@@ -68,7 +67,7 @@ async function render({ model, el }) {
   const log = (name, trait, low, high) => {
     const output = make("output", { for: `${id}-${trait}` });
     const limits = { min: Math.log2(low), max: Math.log2(high), step: 0.25 };
-    const made = slider(`${id}-${trait}`, name, limits, (x) => put1(trait, 2 ** x), output);
+    const made = slider(`${id}-${trait}`, name, limits, (x) => put(model, { [trait]: 2 ** x }), output);
     return { ...made, trait, show: () => {
       const [x, words] = [Math.log2(model.get(trait)), `× ${digits(model.get(trait))}`];
       made.range.value = x;
@@ -86,10 +85,10 @@ async function render({ model, el }) {
     range.addEventListener("input", () => change(k, Number(range.value)));
     return { range, toggle, meter, name, node: make("div", { class: "bp-band" }, make("div", {}, meter, range), toggle) };
   });
-  const change = (k, value) => put1("bands", model.get("bands").map((old, i) => (i === k ? value : old)));
-  const all = (of) => put1("bands", model.get("bands").map((_, k) => of(k)));
+  const change = (k, value) => put(model, { bands: model.get("bands").map((old, i) => (i === k ? value : old)) });
+  const all = (of) => put(model, { bands: model.get("bands").map((_, k) => of(k)) });
   const equaliser = make("details", model.get("equaliser") ? { open: "" } : {},
-    make("summary", {}, "Sixteen bands: an equaliser for motion"),
+    make("summary", {}, `${bands.length} bands: an equaliser for motion`),
     make("div", { class: "bp-bands", role: "group", "aria-label": "how loud each frequency is" }, ...bands.map((b) => b.node)),
     make("div", { class: "bp-control" },
       button("All", () => all(() => 1)), button("Slow ones", () => all((k) => Number(k <= 3))),
@@ -235,7 +234,7 @@ async function render({ model, el }) {
   function wind() {
     if (!windy) blown = 0;
     [held, windy, frozen] = [null, true, false];
-    if (model.get("mode") !== "loop") put1("mode", "loop");
+    if (model.get("mode") !== "loop") put(model, { mode: "loop" });
     words(`The loop plays: ${digits(1 / step)} seconds that end where they begin. Take hold of something and the wind drops.`);
     show();
     go();
@@ -259,7 +258,7 @@ async function render({ model, el }) {
       });
       [windy, frozen] = [false, false];
     }
-    if (model.get("mode") !== "touch") put1("mode", "touch");
+    if (model.get("mode") !== "touch") put(model, { mode: "touch" });
   }
 
   // ---- pulling
@@ -407,7 +406,6 @@ async function render({ model, el }) {
   // ---- controls
   function show() {
     play.textContent = playing() ? "Pause the loop" : "Play the loop";
-    calm.disabled = false;
     for (const s of sliders) s.show();
     const values = model.get("bands");
     bands.forEach(({ range, toggle, name }, k) => {
