@@ -12,9 +12,17 @@ def meadow(height=160, width=256, grid=(80, 128), seed=0):
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     sky = np.stack([120 + 90 * y / height, 160 + 60 * y / height, 215 - 10 * y / height], -1)
     hills = 0.72 * height + 0.05 * height * np.sin(x / width * 7 + 1)
-    picture = np.where((y > hills)[..., None], np.stack([90 + 0 * y, 120 - 30 * (y - hills) / height, 60 + 0 * y], -1), sky)
+    picture = np.where(
+        (y > hills)[..., None], np.stack([90 + 0 * y, 120 - 30 * (y - hills) / height, 60 + 0 * y], -1), sky
+    )
     for _ in range(40):  # clouds, so that a ground that moves would be seen
-        cv2.circle(picture, (int(rng.uniform(0, width)), int(rng.uniform(0, 0.5 * height))), int(rng.uniform(2, 7)), (235, 238, 242), -1)
+        cv2.circle(
+            picture,
+            (int(rng.uniform(0, width)), int(rng.uniform(0, 0.5 * height))),
+            int(rng.uniform(2, 7)),
+            (235, 238, 242),
+            -1,
+        )
     picture = picture.astype(np.uint8)
     h, w = grid
     S = np.zeros((K, 2, h, w), np.complex64)
@@ -40,9 +48,13 @@ def meadow(height=160, width=256, grid=(80, 128), seed=0):
         cv2.circle(picture, (int(xs[-1]), int(ys[-1])), width // 50, (240, 205, 90), -1)
         mask = cv2.resize(np.maximum(*layers), (w, h), interpolation=cv2.INTER_AREA) > 90
         bend = np.clip((0.98 * height - v) / (0.98 * height - top), 0, 1.3)
-        for k, size in ((int(rng.integers(2, 5)), 330), (int(rng.integers(5, 9)), 120), (int(rng.integers(10, 15)), 40)):
+        for k, size in (
+            (int(rng.integers(2, 5)), 330),
+            (int(rng.integers(5, 9)), 120),
+            (int(rng.integers(10, 15)), 40),
+        ):
             wave = size * width / 256 * np.exp(1j * rng.uniform(0, 2 * np.pi)) / (height / h)
             form = bend**2 if k < 5 else bend**2 * np.cos(2.5 * bend)
             S[k, 0][mask] = (wave * form)[mask]
-            S[k, 1][mask] = (0.25 * wave * 1j**0.3 * form)[mask]
+            S[k, 1][mask] = (0.4 * wave * 1j**0.9 * form)[mask]
     return picture, S

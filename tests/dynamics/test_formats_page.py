@@ -45,7 +45,7 @@ def test_the_file_is_alive_without_a_network(pluck, tmp_path):
         page.wait_for_selector(".bp-pluck[data-state=held]")
         page.mouse.up()
         page.wait_for_selector(".bp-pluck[data-state=ringing]")
-        assert page.get_by_role("status").inner_text().startswith("Let go after a pull 3 pixels right")
+        assert page.locator(".bp-say").inner_text().startswith("Let go after a pull 3 pixels right")
         assert faults == []
         # whatever a page like this holds, the policy lets no request out
         page.evaluate("fetch('https://example.org/').catch(() => {})")

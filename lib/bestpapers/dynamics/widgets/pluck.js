@@ -172,13 +172,11 @@ async function render({ model, el }) {
     point(now);
     const four = (x) => x.toFixed(4);
     Object.assign(root.dataset, {
-      state: held ? "held" : windy ? (frozen ? "paused" : "loop") : moving(a, b) ? "ringing" : "rest",
+      state: held ? "held" : windy ? (frozen ? "paused" : "loop") : swinging() ? "ringing" : "rest",
       point: last ? last.map(four).join() : "", displacement: now.map(four).join(), time: four(windy ? blown : modes.time),
     }); // for tests: px of the picture, s
-    return moving(a, b);
   }
 
-  const moving = (a, b) => a.reduce((sum, x, k) => sum + Math.hypot(x, b[k]) * volume.largest[k], 0) > REST;
   const swinging = () => modes.now().some(([r, i, vr, vi], k) =>
     loud()[k] && (Math.hypot(r, i) + Math.hypot(vr, vi) / modes.omega[k]) * volume.largest[k] * loud()[k] > REST / volume.modes);
 

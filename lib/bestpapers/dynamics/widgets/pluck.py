@@ -101,7 +101,9 @@ class Pluck(Widget):
                 f"picture must be uint8 (H, W, 3) of at least {LEAST_SIDE} pixels a side, got {image.dtype} {image.shape}"
             )
         if not rate > 0 or not 2 * (len(S) - 1) <= frames:
-            raise ValueError(f"{len(S)} slices need a positive rate and at least {2 * len(S) - 2} frames, got {rate}, {frames}")
+            raise ValueError(
+                f"{len(S)} slices need a positive rate and at least {2 * len(S) - 2} frames, got {rate}, {frames}"
+            )
         front = _weight(S, frames) if weight is None else np.asarray(weight, dtype=np.float64)
         if front.shape != S.shape[2:] or not np.isfinite(front).all() or front.min() < 0:
             raise ValueError(f"weight must be finite, not negative, of shape {S.shape[2:]}, got {front.shape}")
@@ -122,7 +124,10 @@ class Pluck(Widget):
                     "its motion: give a smaller picture or a larger limit"
                 )
             S, front = _resized(_complex(spectrum), smaller), _resized(front, smaller)
-        unit = (S.shape[2] / full[0], S.shape[3] / full[1])  # S is in pixels of the full grid; the scales in cells of this
+        unit = (
+            S.shape[2] / full[0],
+            S.shape[3] / full[1],
+        )  # S is in pixels of the full grid; the scales in cells of this
         return cls(
             picture=buffer.getvalue(),
             volume=volume,
