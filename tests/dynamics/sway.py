@@ -26,7 +26,7 @@ def meadow(height=160, width=256, grid=(80, 128), seed=0):
     picture = picture.astype(np.uint8)
     h, w = grid
     S = np.zeros((K, 2, h, w), np.complex64)
-    v, u = (np.mgrid[0:h, 0:w] + 0.5) * np.array([height / h, width / w])[:, None, None] - 0.5
+    v = (np.arange(h)[:, None] + 0.5) * height / h - 0.5
     for foot in np.linspace(0.12, 0.88, 6) * width:
         top, lean = height * rng.uniform(0.2, 0.4), rng.uniform(-12, 12)
         ys = np.linspace(0.98 * height, top, 40)
@@ -55,6 +55,6 @@ def meadow(height=160, width=256, grid=(80, 128), seed=0):
         ):
             wave = size * width / 256 * np.exp(1j * rng.uniform(0, 2 * np.pi)) / (height / h)
             form = bend**2 if k < 5 else bend**2 * np.cos(2.5 * bend)
-            S[k, 0][mask] = (wave * form)[mask]
-            S[k, 1][mask] = (0.4 * wave * 1j**0.9 * form)[mask]
+            S[k, 0][mask] = np.broadcast_to(wave * form, mask.shape)[mask]
+            S[k, 1] = 0.4 * 1j**0.9 * S[k, 0]
     return picture, S

@@ -18,7 +18,7 @@ from bestpapers.course.widgets.join import joined
 from bestpapers.dynamics import modal
 from bestpapers.dynamics.widgets import Pluck
 
-from .sway import FRAMES, K, RATE, meadow
+from .sway import FRAMES, RATE, K, meadow
 
 PICTURE, S = meadow()
 GRID = S.shape[2:]
@@ -247,20 +247,17 @@ def test_modes_swing_as_in_the_library(parts):
     cases = [
         (omega, gamma) for omega in (1.2566, 6.0, 18.85) for gamma in (0.0, 0.3, 2 * omega, 2 * omega + 1e-9, 60.0)
     ]
-    found = np.array(parts("return given[1].map(([o, g]) => given[0].map((t) => [m.after(t, o, g, 1, 0), m.after(t, o, g, 0, 1)]))",
-                           [t, cases]))  # fmt: skip
+    both = "(t) => [m.after(t, o, g, 1, 0), m.after(t, o, g, 0, 1)]"
+    found = np.array(parts(f"return given[1].map(([o, g]) => given[0].map({both}))", [t, cases]))
     omega, gamma = torch.tensor(cases, dtype=torch.float64).T
     a, b = modal.solution(omega, gamma, torch.tensor(t))
     np.testing.assert_allclose(found[:, :, 0, 0].T, a, atol=1e-7)
     np.testing.assert_allclose(found[:, :, 1, 0].T, b, atol=1e-7)
     # velocities, by differences
     h = 1e-5
-    np.testing.assert_allclose(
-        parts("return given[1].map(([o, g]) => m.after(0.4, o, g, 0.3, -2)[1])", [t, cases]),
-        [(y - x) / (2 * h) for x, y in zip(*(
-            parts("return given[1].map(([o, g]) => m.after(given[0], o, g, 0.3, -2)[0])", [0.4 + s * h, cases]) for s in (-1, 1)))],
-        atol=1e-4,
-    )  # fmt: skip
+    at = "return given[1].map(([o, g]) => m.after(given[0], o, g, 0.3, -2)[{}])"
+    sooner, later = (np.array(parts(at.format(0), [0.4 + sign * h, cases])) for sign in (-1, 1))
+    np.testing.assert_allclose(parts(at.format(1), [0.4, cases]), (later - sooner) / (2 * h), atol=1e-4)
 
 
 def test_a_force_acts_as_in_the_library(parts):
@@ -458,7 +455,7 @@ def test_bands_and_damping_change_what_swings(opened):
     assert (moving > 0).sum() == 3  # its stalk has three modes
     slow = int(moving.argmax())
     names = page.locator(".bp-band button").all_inner_texts()
-    assert names[:3] == ["lean", "0.2", "0.4"] and names[-1] == "3"
+    assert [*names[:3], names[-1]] == ["lean", "0.2", "0.4", "3"]
     for k in np.flatnonzero(moving):
         if k != slow:
             page.get_by_role("button", name=f"{0.2 * k:.3g} hertz on", exact=True).click()
@@ -550,7 +547,9 @@ def test_who_asks_for_less_motion_sees_a_still_until_it_is_played(opened):
 def test_without_webgl_the_picture_stands_still_and_says_so(opened):
     init = """for (const kind of [HTMLCanvasElement, OffscreenCanvas]) {
       const original = kind.prototype.getContext;
-      kind.prototype.getContext = function (name, ...rest) { return name === "webgl2" ? null : original.call(this, name, ...rest); };
+      kind.prototype.getContext = function (name, ...rest) {
+        return name === "webgl2" ? null : original.call(this, name, ...rest);
+      };
     }"""
     page = opened(pluck(), init=init)
     assert "WebGL2" in page.locator(".bp-say").inner_text()
@@ -576,7 +575,7 @@ def test_it_survives_the_loss_of_the_graphics_chip(opened):
 
 
 def test_a_chip_would_draw_the_same(parts):
-    """Where there is a graphics chip, the canvas is drawn on directly. Here both ways are the processor's; their pictures agree."""
+    """A graphics chip draws on the canvas itself. Here the processor does both; the pictures agree."""
     state = pluck().state()
     found = parts("""
       const bytes = (v) => new DataView(Uint8Array.from(atob(v.b64), (c) => c.charCodeAt(0)).buffer);
@@ -584,7 +583,8 @@ def test_a_chip_would_draw_the_same(parts):
       img.src = `data:image/webp;base64,${given.picture.b64}`;
       await img.decode();
       const volume = new m.Volume(await m.readGrey(bytes(given.volume)), given.scales, given.grid, given.size);
-      const field = volume.field(volume.largest.map((x) => 0.01 * x / 8), volume.largest.map(() => 0), new Float32Array(2 * volume.cells));
+      const [some, none] = [volume.largest.map(() => 0.01), volume.largest.map(() => 0)];
+      const field = volume.field(some, none, new Float32Array(2 * volume.cells));
       const shown = [];
       for (const by of ["chip", "software"]) {
         const canvas = document.createElement("canvas");

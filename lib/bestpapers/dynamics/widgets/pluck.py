@@ -1,10 +1,10 @@
-"""A still picture that one can pull and let ring, or that the wind moves in a loop. The browser computes all of it (pluck.js).
+"""A still picture that one can pull and let ring, or that the wind moves in a loop. The browser computes it (pluck.js).
 
-The spectral volume travels as a grey PNG of 8 bits, which any browser unpacks and which tests compare with a tolerance: for each
-slice 1 .. K-1 the planes Re x, Im x, Re y, Im y below each other, then one with the weight. A plane holds
-128 + 127 sign(S) sqrt(|S| / s) with s its largest |S|: the square root of the paper's normalisation (section 4.2), here with the
-maximum for the 95th percentile, so that nothing is clipped. Slice 0 is not stored. That the first frame is the picture ties it to
-the others (S_0 = -2 Re sum_k S_k), and pulling uses what swings.
+The spectral volume travels as a grey PNG of 8 bits, which any browser unpacks and which tests compare with a tolerance.
+Below each other: for each slice 1 .. K-1 the planes Re x, Im x, Re y, Im y, then one with the weight. A plane holds
+128 + 127 sign(S) sqrt(|S| / s) with s its largest |S|: the square root of the paper's normalisation (section 4.2), here
+with the maximum for the 95th percentile, so that nothing is clipped. Slice 0 is not stored. That the first frame is the
+picture ties it to the others, and what is pulled uses only what swings.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ ALPHA, BETA = 0.4, 0.08  # 1/s and s, damping of the supplement: gamma = alpha +
 
 
 class Pluck(Widget):
-    """One picture whose parts can be pulled with mouse, finger or keys and swing back; or a loop. `Pluck.from_spectrum` makes it.
+    """A picture whose parts can be pulled with mouse, finger or keys and swing back, or a loop. See `from_spectrum`.
 
-    The traits that follow the reader: `mode`, "touch" or "loop"; `damping`, times the given one; `speed`, times real time; `gain`,
-    times the motion (1: a pulled point follows the cursor); `bands` [16], how loud each slice is, the first for the mean lean of
-    the loop. `playing` False: a loop that waits for the reader, as it does for those who ask for less motion. `compact` folds the
-    sliders away, `equaliser` opens the sixteen bands.
+    Traits that follow the reader: `mode`, "touch" or "loop"; `damping`, times the given one; `speed`, times real time;
+    `gain`, times the motion (1: a pulled point follows the cursor); `bands` [K], how loud each slice is, the first for the
+    mean lean of the loop. Traits for the page: `playing` False is a loop that waits for the reader, as it does for those
+    who ask for less motion; `compact` folds the sliders away; `equaliser` opens the bands.
 
-    A pull by D pixels at point p sets q_k(0) = conj(f . S_k(p)) with the force f that moves p by D:
-    D = sum_k Re(S_k S_k^H) f. The supplement's rule (Eqs. 9 and 10) is the same with f along D, of a size that it leaves open;
-    then p moves by |D| along D only for the gain |D| / sum_k |d . S_k|^2, and sideways as well. Along a direction in which p hardly
-    gives, a pull ends where anything else would move farther than a fifth of the picture's smaller side.
+    A pull of point p by D pixels sets q_k(0) = conj(f . S_k(p)), with the force f for which p moves by D. It is that of
+    `modal.pull`, whose module says how it differs from the supplement's rule (Eqs. 9 and 10). Ours besides: a pull ends
+    where anything else would move farther than a fifth of the picture's smaller side. When the reader takes hold of
+    something in the loop, the wind drops: the motion goes on as free swinging from the same positions and velocities.
     """
 
     module = Path(__file__).with_name("pluck.js")
@@ -84,8 +84,8 @@ class Pluck(Widget):
         """A widget from a picture and its spectral volume.
 
         picture   uint8 (H, W, 3)
-        spectrum  complex (K, 2, h, w), an array or a tensor, unnormalised DFT over `frames` samples; motion in pixels of its own
-                  grid, which need not be the picture's. Slice 0 is not used
+        spectrum  complex (K, 2, h, w), an array or a tensor, unnormalised DFT over `frames` samples; motion in pixels of
+                  its own grid, which need not be the picture's. Slice 0 is not used
         rate      samples per second
         weight    (h, w), what is larger lies in front; by default the mean length of the motion over the clip (section 5)
         alt       what the picture shows, for readers who do not see it
@@ -173,8 +173,8 @@ class Pluck(Widget):
         now = {"touch": "It stands still until it is pulled.", "loop": "A loop plays."}[self.mode]
         return (
             f"{self.alt} Any part that moves can be pulled with mouse, finger or keys; let go, it swings back by its modes of "
-            f"{first:.3g} to {last:.3g} hertz. A loop of {1 / self.step:.3g} seconds can be played. Sliders set damping, speed and "
-            f"strength, and each mode can be switched off. {now}"
+            f"{first:.3g} to {last:.3g} hertz. A loop of {1 / self.step:.3g} seconds can be played. Sliders set damping, "
+            f"speed and strength, and each mode can be switched off. {now}"
         )
 
     def still(self) -> list[tuple[bytes, str]]:
@@ -187,7 +187,7 @@ def _complex(spectrum: Any) -> NDArray[np.complex64]:
     S = np.asarray(spectrum.detach().cpu().numpy() if hasattr(spectrum, "detach") else spectrum)
     if S.ndim != 4 or S.shape[1] != 2 or len(S) < 2 or min(S.shape[2:]) < LEAST_SIDE or not np.iscomplexobj(S):
         raise ValueError(
-            f"spectrum must be complex (K, 2, h, w) with K >= 2 and at least {LEAST_SIDE} pixels a side, got {S.dtype} {S.shape}"
+            f"spectrum must be complex (K, 2, h, w), K >= 2, at least {LEAST_SIDE} pixels a side, got {S.dtype} {S.shape}"
         )
     if not np.isfinite(S).all():
         raise ValueError(f"spectrum holds {np.count_nonzero(~np.isfinite(S))} numbers that are not finite")
