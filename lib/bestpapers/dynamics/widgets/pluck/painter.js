@@ -1,9 +1,10 @@
 // Draws the picture as a mesh whose corners move, with WebGL2. Each cell of the volume is a corner; beyond the edge of the
 // picture the mesh goes on, mirrored, so that no gap opens there. What moves more lies in front. Where the mesh is torn apart
-// the ground shows: the picture without what moves, filled in from around it.
+// the ground shows: the picture without what moves, filled in from around it. Where no ground is near, the mesh stretches.
 
 const BEYOND = 0.12; // of each side: how far the mesh goes on outside the picture
 const TEAR = 3; // a mesh stretched by more than this is torn
+const [NEAR, ENOUGH] = [4, 0.3]; // if so much is ground within 2^NEAR pixels
 const STILL = 0.06; // of the largest weight: what moves less is ground
 const MOST = { chip: 1600, software: 640 }; // pixels across the canvas
 
@@ -21,8 +22,9 @@ void main() {
 
 const PICTURE = `#version 300 es
 precision highp float;
-uniform sampler2D picture;
+uniform sampler2D picture, ground;
 uniform vec2 size;    // px of the canvas
+uniform float up;
 in vec2 at;
 out vec4 colour;
 
@@ -45,7 +47,10 @@ void main() {
   vec2 a = dFdx(at) * size, b = dFdy(at) * size;
   float sum = dot(a, a) + dot(b, b), area = a.x * b.y - a.y * b.x;
   float least = sqrt(max(0.0, 0.5 * (sum - sqrt(max(0.0, sum * sum - 4.0 * area * area)))));
-  if (least < ${(1 / TEAR).toFixed(4)}) discard;
+  if (least < ${(1 / TEAR).toFixed(4)}) {
+    vec2 here = vec2(gl_FragCoord.x / size.x, 0.5 + up * (0.5 - gl_FragCoord.y / size.y));
+    if (textureLod(ground, here, ${NEAR.toFixed(1)}).a > ${ENOUGH}) discard;
+  }
   colour = vec4(smoothly(at), 1.0);
 }`;
 
@@ -230,6 +235,7 @@ export class Painter {
     gl.enable(gl.DEPTH_TEST);
     gl.useProgram(this.mesh);
     gl.uniform1f(at(this.mesh, "up"), up);
+    gl.uniform1i(at(this.mesh, "ground"), 1);
     gl.uniform2f(at(this.mesh, "size"), easel.width, easel.height);
     gl.drawElements(gl.TRIANGLES, this.count, gl.UNSIGNED_INT, 0);
   }

@@ -2,8 +2,7 @@
 // changed where a browser guards against fingerprints. DecompressionStream is in all browsers since spring 2023.
 
 const CHANNELS = 4; // Re x, Im x, Re y, Im y
-const HALO = 0.04; // of the largest weight: a still cell next to one that moves by this much more is taken along
-const JUMP = 2; // and by so many times its own
+const HALO = [1.4, 0.04]; // what moves more than its neighbour by this factor, and by this much of the largest weight
 
 // Grey PNG of 8 bits, not interlaced -> { width, height, pixels: Uint8Array }.
 export async function readGrey(file) {
@@ -69,7 +68,7 @@ export class Volume {
     });
   }
 
-  // Still cells at the edge of what moves go along with it, so that outlines stay whole and only the ground stretches.
+  // takes that one along, by one cell: outlines stay whole, and what stretches is what lies behind them.
   takeAlong() {
     const { w, h, weight } = this;
     const from = new Int32Array(this.cells);
@@ -81,7 +80,7 @@ export class Volume {
             if (weight[v * w + u] > weight[best]) best = v * w + u;
           }
         }
-        from[i] = weight[best] > Math.max(JUMP * weight[i], weight[i] + HALO) ? best : i;
+        from[i] = weight[best] > Math.max(HALO[0] * weight[i], weight[i] + HALO[1]) ? best : i;
       }
     }
     for (const plane of [...this.S, weight]) plane.set(plane.map((_, i) => plane[from[i]]));
