@@ -4,7 +4,7 @@
 
 const BEYOND = 0.12; // of each side: how far the mesh goes on outside the picture
 const TEAR = 3; // a mesh stretched by more than this is torn
-const [NEAR, ENOUGH] = [4, 0.3]; // if so much is ground within 2^NEAR pixels
+const [AROUND, ENOUGH] = [4, 0.4]; // if so much is ground in an eighth of the picture, AROUND levels below the coarsest
 const STILL = 0.06; // of the largest weight: what moves less is ground
 const MOST = { chip: 1600, software: 640 }; // pixels across the canvas
 
@@ -25,6 +25,7 @@ precision highp float;
 uniform sampler2D picture, ground;
 uniform vec2 size;    // px of the canvas
 uniform float up;
+uniform int levels;   // of the ground, each half as fine as the one before
 in vec2 at;
 out vec4 colour;
 
@@ -49,7 +50,7 @@ void main() {
   float least = sqrt(max(0.0, 0.5 * (sum - sqrt(max(0.0, sum * sum - 4.0 * area * area)))));
   if (least < ${(1 / TEAR).toFixed(4)}) {
     vec2 here = vec2(gl_FragCoord.x / size.x, 0.5 + up * (0.5 - gl_FragCoord.y / size.y));
-    if (textureLod(ground, here, ${NEAR.toFixed(1)}).a > ${ENOUGH}) discard;
+    if (textureLod(ground, here, float(levels - ${AROUND})).a > ${ENOUGH}) discard;
   }
   colour = vec4(smoothly(at), 1.0);
 }`;
@@ -236,6 +237,7 @@ export class Painter {
     gl.useProgram(this.mesh);
     gl.uniform1f(at(this.mesh, "up"), up);
     gl.uniform1i(at(this.mesh, "ground"), 1);
+    gl.uniform1i(at(this.mesh, "levels"), this.levels);
     gl.uniform2f(at(this.mesh, "size"), easel.width, easel.height);
     gl.drawElements(gl.TRIANGLES, this.count, gl.UNSIGNED_INT, 0);
   }

@@ -2,7 +2,7 @@
 // changed where a browser guards against fingerprints. DecompressionStream is in all browsers since spring 2023.
 
 const CHANNELS = 4; // Re x, Im x, Re y, Im y
-const HALO = [1.4, 0.04]; // what moves more than its neighbour by this factor, and by this much of the largest weight
+const HALO = [1.4, 0.04]; // who is slower by this factor, and by this part of the largest weight, is taken along
 
 // Grey PNG of 8 bits, not interlaced -> { width, height, pixels: Uint8Array }.
 export async function readGrey(file) {
@@ -68,7 +68,7 @@ export class Volume {
     });
   }
 
-  // takes that one along, by one cell: outlines stay whole, and what stretches is what lies behind them.
+  // What moves takes slower neighbours along, by one cell: outlines stay whole, and what stretches lies behind them.
   takeAlong() {
     const { w, h, weight } = this;
     const from = new Int32Array(this.cells);
