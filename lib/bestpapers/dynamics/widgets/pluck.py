@@ -217,6 +217,6 @@ def _pack(S: NDArray[np.complex64], weight: NDArray[np.float64]) -> tuple[bytes,
 
 
 def _resized(array: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
-    """(..., h, w) on a coarser grid. Picked, not averaged: the mean of what moves and what stands is motion that nothing has."""
+    """(..., h, w) on a coarser grid. Picked: the mean of what moves and what stands is a motion that nothing has."""
     rows, columns = (((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(size, array.shape[-2:]))
     return array[..., rows[:, None], columns]

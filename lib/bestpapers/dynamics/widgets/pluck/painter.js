@@ -206,7 +206,9 @@ export class Painter {
     this.easel.height = Math.max(1, Math.round((across * H) / W));
   }
 
+  // `data-fresh` of the canvas says whether it shows what was asked for last.
   draw(field) {
+    this.canvas.dataset.fresh = this.pen ? "no" : "yes";
     if (this.busy) {
       this.again = true; // with what the field holds then
       return;
@@ -259,8 +261,9 @@ export class Painter {
     if (canvas.width !== width) canvas.width = width;
     if (canvas.height !== height) canvas.height = height;
     pen.putImageData(new ImageData(pixels, width, height), 0, 0);
-    if (!this.again) return;
+    const again = this.again;
     this.again = false;
-    this.draw(field);
+    if (again) this.draw(field);
+    else canvas.dataset.fresh = "yes";
   }
 }
