@@ -117,7 +117,7 @@ FOLLOW = """([state, seconds]) => new Promise((done) => {
 
 
 def follow(page, state, seconds):
-    """Where the pulled point is while the widget is in a state, for so many of its seconds: times (N,), displacements (N, 2)."""
+    """Where the pulled point is while the widget is in a state, for so long: times (N,), s, and displacements (N, 2)."""
     path = np.array(page.evaluate(FOLLOW, [state, seconds]))
     assert len(path) > 3
     return path[:, 0], path[:, 1:]
