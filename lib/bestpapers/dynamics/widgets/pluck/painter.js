@@ -83,9 +83,11 @@ void main() {
   colour = vec4(found.a > 0.0 ? found.rgb : texture(picture, at).rgb, 1.0);
 }`;
 
+const blank = (width, height) => Object.assign(document.createElement("canvas"), { width, height });
+
 // Does a graphics chip draw, or the processor? Null where there is no WebGL2 at all.
 export function drawnBy() {
-  const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
+  const gl = blank(1, 1).getContext("webgl2");
   if (!gl) return null;
   let name = gl.getParameter(gl.RENDERER);
   const more = name === "WebKit WebGL" && gl.getExtension("WEBGL_debug_renderer_info");
@@ -99,7 +101,7 @@ export class Painter {
   // done: a canvas that it draws on itself makes the whole page wait for each frame.
   // Raises an error if the browser has no WebGL2, or its driver refuses the shaders.
   constructor(canvas, picture, volume, by = drawnBy()) {
-    const easel = by === "software" ? document.createElement("canvas") : canvas;
+    const easel = by === "software" ? blank(1, 1) : canvas;
     const gl = by && easel.getContext("webgl2", { alpha: false, antialias: by === "chip" });
     if (!gl) throw new Error("no WebGL2");
     Object.assign(this, { gl, by, easel, canvas, volume, busy: false, again: false });
@@ -148,11 +150,11 @@ export class Painter {
   // The picture with holes where something moves
   cut(picture) {
     const { w, h, W, H, weight } = this.volume;
-    const mask = new OffscreenCanvas(w, h);
+    const mask = blank(w, h);
     const data = new ImageData(w, h);
     weight.forEach((x, i) => (data.data[4 * i + 3] = x < STILL ? 255 : 0));
     mask.getContext("2d").putImageData(data, 0, 0);
-    const sheet = new OffscreenCanvas(W, H);
+    const sheet = blank(W, H);
     const pen = sheet.getContext("2d");
     pen.drawImage(picture, 0, 0, W, H);
     pen.globalCompositeOperation = "destination-in";
