@@ -24,6 +24,7 @@ from ...course.widgets import Widget
 LIMIT = 300_000  # bytes of the state: a notebook stores it twice
 QUALITY = 90  # of the picture as WebP
 SHRINK = 0.85  # of the grid's sides, until the volume fits
+STILL = 320  # pixels of the larger side of the picture where no script runs
 LEAST_SIDE = 16  # cells
 RANGES = {"damping": (1 / 16, 4.0), "speed": (1 / 8, 2.0), "gain": (1 / 4, 4.0)}
 ALPHA, BETA = 0.4, 0.08  # 1/s and s, damping of the supplement: gamma = alpha + beta omega^2
@@ -177,8 +178,9 @@ class Pluck(Widget):
         )
 
     def still(self) -> list[tuple[bytes, str]]:
-        buffer = io.BytesIO()
-        Image.open(io.BytesIO(self.picture)).quantize(64).save(buffer, format="PNG", optimize=True)
+        buffer, image = io.BytesIO(), Image.open(io.BytesIO(self.picture))
+        image.thumbnail((STILL, STILL))
+        image.quantize(64).save(buffer, format="PNG", optimize=True)
         return [(buffer.getvalue(), self.alt)]
 
 
