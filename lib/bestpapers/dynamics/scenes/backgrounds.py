@@ -75,6 +75,21 @@ def _octaves(x, y, seed, octaves, gain, out):
         out[n] = total / weight
 
 
+@njit(cache=True, error_model="numpy", nogil=True)
+def _bilinear(image, px, py, out):
+    """Colours of image (H, W, 3) at pixel positions px, py (N,), clamped to the edge, into out (N, 3)."""
+    height, width = image.shape[:2]
+    for n in range(len(px)):
+        x, y = min(max(px[n], 0.0), width - 1.0), min(max(py[n], 0.0), height - 1.0)
+        j, i = min(int(x), max(width - 2, 0)), min(int(y), max(height - 2, 0))
+        fx, fy = x - j, y - i
+        right, below = min(j + 1, width - 1), min(i + 1, height - 1)
+        for c in range(3):
+            a = image[i, j, c] + fx * (image[i, right, c] - image[i, j, c])
+            b = image[below, j, c] + fx * (image[below, right, c] - image[below, j, c])
+            out[n, c] = a + fy * (b - a)
+
+
 def noise(x: ArrayLike, y: ArrayLike, seed: int, octaves: int = 4, gain: float = 0.5) -> Array:
     """Smooth noise at points x, y (of one shape) with features of size 1 and finer: float32 in [-1, 1], that shape."""
     px, py = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
@@ -104,21 +119,39 @@ def tone(colour: ArrayLike, factor: float) -> Array:
 
 
 class Sheet:
-    """A picture that is being painted, of `height` x `width` pixels.
+    """A rectangle of the scene that is being painted, in square pixels.
 
     x, y     (H, W) float32: scene coordinates of the pixels' middles
     pixel    side of a pixel in scene units
+    left, top   scene coordinates of its upper left corner
     rgb      (H, W, 3) float32, about 0..1
     """
 
-    def __init__(self, height: int, width: int) -> None:
-        self.pixel = 1.0 / height
-        self.left = 0.5 * (ASPECT - width / height)  # scene x of the picture's left edge
-        columns = self.left + (np.arange(width, dtype=np.float32) + 0.5) * np.float32(self.pixel)
-        rows = (np.arange(height, dtype=np.float32) + 0.5) * np.float32(self.pixel)
-        self.x, self.y = np.meshgrid(columns, rows)
-        self.columns = columns
+    def __init__(self, pixel: float, left: float, top: float, width: int, height: int) -> None:
+        self.pixel, self.left, self.top = float(pixel), float(left), float(top)
+        self.columns = (self.left + (np.arange(width) + 0.5) * self.pixel).astype(np.float32)
+        rows = (self.top + (np.arange(height) + 0.5) * self.pixel).astype(np.float32)
+        self.x, self.y = np.meshgrid(self.columns, rows)
         self.rgb = np.zeros((height, width, 3), np.float32)
+
+    @classmethod
+    def picture(cls, height: int, width: int) -> Sheet:
+        """The sheet of a picture's pixels."""
+        return cls(1.0 / height, 0.5 * (ASPECT - width / height), 0.0, width, height)
+
+    @classmethod
+    def around(cls, x0: float, y0: float, x1: float, y1: float, pixel: float) -> Sheet:
+        """A sheet whose first and last pixels have their middles at (x0, y0) and at (x1, y1), or just beyond."""
+        width, height = (max(1, math.ceil((b - a) / pixel - 1e-3) + 1) for a, b in ((x0, x1), (y0, y1)))
+        return cls(pixel, x0 - 0.5 * pixel, y0 - 0.5 * pixel, width, height)
+
+    def sample(self, x: ArrayLike, y: ArrayLike) -> Array:
+        """Colours (N, 3) at points x, y (N,), bilinear; beyond the edge those of the edge."""
+        out = np.empty((np.size(x), 3), np.float32)
+        px = (np.ravel(np.asarray(x, np.float64)) - self.left) / self.pixel - 0.5
+        py = (np.ravel(np.asarray(y, np.float64)) - self.top) / self.pixel - 0.5
+        _bilinear(self.rgb, px, py, out)
+        return out
 
     def lay(self, colour: ArrayLike, cover: ArrayLike = 1.0) -> None:
         """Cover what is there. colour (3,) or (H, W, 3); cover (H, W) or one number, 0..1."""
@@ -139,18 +172,9 @@ class Sheet:
         """The pixels of a box of the scene as slices of rows and columns, or None if it lies outside."""
         height, width = self.x.shape
         j0, j1 = math.floor((x0 - self.left) / self.pixel), math.ceil((x1 - self.left) / self.pixel)
-        i0, i1 = math.floor(y0 / self.pixel), math.ceil(y1 / self.pixel)
+        i0, i1 = math.floor((y0 - self.top) / self.pixel), math.ceil((y1 - self.top) / self.pixel)
         i0, j0, i1, j1 = max(i0, 0), max(j0, 0), min(i1, height), min(j1, width)
         return (slice(i0, i1), slice(j0, j1)) if i1 > i0 and j1 > j0 else None
-
-    def outline(self, points: ArrayLike) -> Array:
-        """How much of each pixel lies in a polygon (N, 2) of scene coordinates: (H, W) in 0..1."""
-        mask = np.zeros(self.x.shape, np.uint8)
-        xy = np.asarray(points, np.float64)
-        # OpenCV puts a pixel's middle at whole numbers; 4 bits of fractions
-        fixed = np.round(((xy - (self.left, 0.0)) / self.pixel - 0.5) * 16.0).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=4)
-        return mask.astype(np.float32) / 255.0
 
     def fill(self, points: ArrayLike, colour: ArrayLike, alpha: float = 1.0) -> None:
         """Paint a polygon (N, 2) in one colour."""
@@ -160,7 +184,8 @@ class Sheet:
             return
         rows, columns = box
         mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-        origin = (self.left + columns.start * self.pixel, rows.start * self.pixel)
+        origin = (self.left + columns.start * self.pixel, self.top + rows.start * self.pixel)
+        # OpenCV puts a pixel's middle at whole numbers; 4 bits of fractions
         fixed = np.round(((xy - origin) / self.pixel - 0.5) * 16.0).astype(np.int32)
         cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=4)
         part = self.rgb[box]
@@ -222,13 +247,26 @@ class Background:
         )
         return np.asarray(colour, np.float32) * shine
 
-    def paint(self, height: int, width: int) -> Array:
-        """The background as float32 (height, width, 3), 0..1."""
-        sheet = Sheet(height, width)
+    def draw(self, sheet: Sheet) -> None:
+        """Paint all layers onto a sheet."""
         for name, seed in self.layers:
             _PAINTERS[name](sheet, self, np.random.default_rng((self.seed, seed)))
         sheet.soften(self.blur)
+
+    def paint(self, height: int, width: int) -> Array:
+        """The background of a picture as float32 (height, width, 3), 0..1."""
+        sheet = Sheet.picture(height, width)
+        self.draw(sheet)
         return np.clip(sheet.rgb, 0.0, 1.0)
+
+    def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64], pixel: float) -> Array:
+        """Colours (N, 3), 0..1, at points (N,) of the scene; pixel: side of what a point stands for, in scene units.
+
+        Points of a grid with that spacing get what `paint` paints there.
+        """
+        sheet = Sheet.around(float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y)), pixel)
+        self.draw(sheet)
+        return np.clip(sheet.sample(x, y), 0.0, 1.0)
 
 
 def _vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
