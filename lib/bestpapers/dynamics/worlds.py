@@ -375,7 +375,7 @@ class Scene:
         kind: str,
         bodies: Sequence[Body],
         parts: Sequence[Part | FieldPart],
-        background: Callable[[Array, Array, float], NDArray[Any]],
+        background: Callable[[int, int], NDArray[Any]],
         *,
         glows: Sequence[Glow] = (),
         finish: Callable[[Array, Array], tuple[NDArray[Any], NDArray[Any]]] | None = None,
@@ -383,7 +383,7 @@ class Scene:
     ) -> None:
         """bodies, parts (far to near), glows: see there.
 
-        background(x, y, pixel) -> (N, 3): colour of what stands behind everything, at positions (N,).
+        background(height, width) -> (height, width, 3): what stands behind everything, as a picture of that size, 0 to 1.
         finish(x, y) -> gain (N, 3), offset (N, 3): standing last touch, picture * gain + offset (vignette, haze, rays).
         sway: root mean square of displacement over what can move, in picture heights, that a wind of strength 1 causes.
         """

@@ -84,13 +84,12 @@ class Painter:
         for n, part in enumerate(self.scene.parts, 1):
             if isinstance(part, Part):
                 groups.setdefault(id(part.material), []).append(n)
-        for n in range(len(self.rects)):
-            part_or_none = self.scene.parts[n - 1] if n else None
-            if isinstance(part_or_none, Part):
-                continue
-            paint = self.scene.background if part_or_none is None else part_or_none.paint
+        height, width = self.size
+        back = np.asarray(self.scene.background(SUPER * height, SUPER * width), np.float32)
+        out[: self.starts[1] if len(self.starts) > 1 else total] = back.reshape(-1, 3)
+        for n, field, _, _ in self.scene.geometry.fields:
             x, y = self._positions(n)
-            out[self.starts[n] : self.starts[n] + len(x)] = paint(x, y, pixel)
+            out[self.starts[n] : self.starts[n] + len(x)] = field.paint(x, y, pixel)
         for numbers in groups.values():
             batch: list[int] = []
             texels = 0

@@ -12,7 +12,8 @@ def bark(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     return np.stack([0.4 + 0 * u, 0.3 + 0.1 * np.sin(200 * u), 0.2 + 0 * u], -1)
 
 
-def sky(x: Array, y: Array, pixel: float) -> Array:
+def sky(height: int, width: int) -> Array:
+    y = np.linspace(0.0, 1.0, height)[:, None] + np.zeros(width)
     return np.stack([0.5 + 0.3 * y, 0.7 + 0.1 * y, 0.9 + 0 * y], -1)
 
 
