@@ -259,17 +259,8 @@ class Background:
         self.draw(sheet)
         return np.clip(sheet.rgb, 0.0, 1.0)
 
-    def __call__(self, x: NDArray[np.float64], y: NDArray[np.float64], pixel: float) -> Array:
-        """Colours (N, 3), 0..1, at points (N,) of the scene; pixel: side of what a point stands for, in scene units.
 
-        Points of a grid with that spacing get what `paint` paints there.
-        """
-        sheet = Sheet.around(float(np.min(x)), float(np.min(y)), float(np.max(x)), float(np.max(y)), pixel)
-        self.draw(sheet)
-        return np.clip(sheet.sample(x, y), 0.0, 1.0)
-
-
-def _vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
+def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
     """The colour, with chance in brightness and in each channel."""
     both = np.asarray(colour) * (1.0 + amount * rng.uniform(-1, 1)) + 0.5 * amount * rng.uniform(-1, 1, 3)
     r, g, b = np.clip(both, 0.0, 1.0)
@@ -298,7 +289,7 @@ def draw_background(
     often = WHEN[kind]
     drawn = str(rng.choice(list(often), p=list(often.values())))
     hour = hour or drawn
-    colours = [_vary(rng, c, 0.07) for c in PALETTES[hour]]
+    colours = [vary(rng, c, 0.07) for c in PALETTES[hour]]
     if horizon is None:
         low, high = {"tree": (0.68, 0.84), "flowers": (0.16, 0.42), "lanterns": (0.6, 0.85), "water": (0.4, 0.56)}[kind]
         horizon = float(rng.uniform(low, high))
@@ -456,7 +447,7 @@ def _streaks(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
 
 def _range(sheet: Sheet, b: Background, rng: np.random.Generator, peaks: bool) -> None:
     count = int(rng.integers(2, 5))
-    green = _vary(rng, (0.20, 0.31, 0.19), 0.25)
+    green = vary(rng, (0.20, 0.31, 0.19), 0.25)
     tall = float(rng.uniform(0.14, 0.30) if peaks else rng.uniform(0.06, 0.16)) * min(1.0, 1.6 * b.horizon)
     for k in range(count):
         near, seed = (k + 1) / (count + 0.6), int(rng.integers(2**30))
@@ -476,7 +467,7 @@ def _range(sheet: Sheet, b: Background, rng: np.random.Generator, peaks: bool) -
         rock = np.asarray(green, np.float32)
         if peaks:
             snow = step(0.10, 0.02, down + 0.05 * relief) * (0.85 if near < 0.6 else 0.0)
-            rock = mix(_vary(rng, (0.36, 0.36, 0.40), 0.1), (0.95, 0.96, 1.0), snow)
+            rock = mix(vary(rng, (0.36, 0.36, 0.40), 0.1), (0.95, 0.96, 1.0), snow)
             rock = mix(rock, green, step(0.05, 0.3, down / max(tall, 0.05) * near))
         fade = (1.0 - near) ** 0.8 * 0.9
         veil = np.clip(fade + (1.0 - fade) * 0.45 * step(0.0, 0.5 * tall, down), 0, 1)  # mist lies in the valleys
@@ -510,9 +501,9 @@ def crowns(
         tall = height * float(rng.uniform(0.6, 1.15))
         pointed = rng.random() < conifers
         wide = tall * float(rng.uniform(0.16, 0.24) if pointed else rng.uniform(0.36, 0.55))
-        green = _vary(rng, (0.17, 0.30, 0.14) if not pointed else (0.10, 0.22, 0.15), 0.35)
+        green = vary(rng, (0.17, 0.30, 0.14) if not pointed else (0.10, 0.22, 0.15), 0.35)
         if not pointed and rng.random() < 0.12:
-            green = _vary(rng, (0.42, 0.30, 0.10), 0.2)  # one that turns early
+            green = vary(rng, (0.42, 0.30, 0.10), 0.2)  # one that turns early
         _crown(sheet, b, x, base, wide, tall, green, far, bool(pointed), int(rng.integers(2**30)))
         x += wide * float(rng.uniform(0.6, 1.5)) / density
 
@@ -569,7 +560,7 @@ def _meadow(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     """Grass in perspective, with drifts of small flowers, light and shadow."""
     u, v, cover = _plane(sheet, b)
     seed = int(rng.integers(2**30))
-    grass, dry = _vary(rng, (0.30, 0.47, 0.14), 0.22), _vary(rng, (0.56, 0.52, 0.20), 0.2)
+    grass, dry = vary(rng, (0.30, 0.47, 0.14), 0.22), vary(rng, (0.56, 0.52, 0.20), 0.2)
     broad = noise(1.1 * u, 3.0 * v, seed, 4)
     blades = noise(34 * u, 9 * v, seed + 1, 4, 0.6)
     fine = noise(90 * u, 16 * v, seed + 2, 2, 0.6)
@@ -581,7 +572,7 @@ def _meadow(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     colour = colour * (0.86 + 0.24 * lit_side * (1 - near) + 0.04 * near)[..., None]
     sheet.lay(colour, cover)
     for _ in range(int(rng.integers(1, 4))):  # drifts of flowers
-        petal = _vary(rng, ((0.95, 0.93, 0.85), (0.93, 0.78, 0.2), (0.75, 0.35, 0.6), (0.5, 0.45, 0.85), (0.85, 0.25, 0.2))[int(rng.integers(5))], 0.1)  # fmt: skip
+        petal = vary(rng, ((0.95, 0.93, 0.85), (0.93, 0.78, 0.2), (0.75, 0.35, 0.6), (0.5, 0.45, 0.85), (0.85, 0.25, 0.2))[int(rng.integers(5))], 0.1)  # fmt: skip
         s = int(rng.integers(2**30))
         where = step(0.05, 0.45, noise(0.9 * u + 5, 2.5 * v, s, 3))
         dots = step(0.42, 0.62, noise(38 * u, 30 * v, s + 1, 1))
@@ -592,7 +583,7 @@ def _ground(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     """Dark ground of a garden or street, with the gleam of lamps."""
     u, v, cover = _plane(sheet, b)
     seed = int(rng.integers(2**30))
-    earth = _vary(rng, (0.26, 0.23, 0.20), 0.3)
+    earth = vary(rng, (0.26, 0.23, 0.20), 0.3)
     grain = noise(20 * u, 10 * v, seed, 4, 0.6)
     sheet.lay(mix(b.lit(earth, np.clip(0.25 + 0.3 * grain, 0, 1)), b.haze, 0.25 * np.exp(-(sheet.y - b.horizon) / 0.1)), cover)
     warm = (1.0, 0.68, 0.34)
@@ -606,7 +597,7 @@ def _fringe(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     """Blades of grass in the foreground, dark against the meadow."""
     n = int(rng.integers(120, 320))
     tall = float(rng.uniform(0.05, 0.13))
-    green = _vary(rng, (0.20, 0.34, 0.10), 0.25)
+    green = vary(rng, (0.20, 0.34, 0.10), 0.25)
     for _ in range(n):
         x, h = float(rng.uniform(-0.05, 1.65)), tall * float(rng.uniform(0.35, 1.25))
         lean, w = 0.5 * h * float(rng.normal()), 0.0035 * float(rng.uniform(0.6, 1.5))
@@ -637,8 +628,8 @@ def houses(
     x = spread[0]
     while x < spread[1]:
         w, h = size * float(rng.uniform(0.5, 1.0)), size * float(rng.uniform(0.55, 1.0))
-        wall = b.lit(_vary(rng, walls[int(rng.integers(len(walls)))], 0.15), 0.35)
-        roof = b.lit(_vary(rng, ((0.38, 0.22, 0.18), (0.24, 0.24, 0.28), (0.42, 0.28, 0.18))[int(rng.integers(3))], 0.2), 0.5)
+        wall = b.lit(vary(rng, walls[int(rng.integers(len(walls)))], 0.15), 0.35)
+        roof = b.lit(vary(rng, ((0.38, 0.22, 0.18), (0.24, 0.24, 0.28), (0.42, 0.28, 0.18))[int(rng.integers(3))], 0.2), 0.5)
         eaves, peak = base - 0.68 * h, base - h
         style = int(rng.integers(3))
         sheet.fill([(x, base), (x, eaves), (x + w, eaves), (x + w, base)], mix(wall, b.haze, far))
@@ -687,7 +678,7 @@ def _discs(sheet: Sheet, rng: np.random.Generator, count: int, y: tuple[float, f
     for _ in range(count):
         cx, cy, r = float(rng.uniform(-0.05, 1.65)), float(rng.uniform(*y)), float(rng.uniform(*size))
         box = sheet.window(cx - 1.3 * r, cy - 1.3 * r, cx + 1.3 * r, cy + 1.3 * r)
-        colour = _vary(rng, colours[int(rng.integers(len(colours)))], 0.12)
+        colour = vary(rng, colours[int(rng.integers(len(colours)))], 0.12)
         power = strength * float(rng.uniform(0.25, 1.0))
         if box is None:
             continue
