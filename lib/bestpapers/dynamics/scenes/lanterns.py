@@ -269,7 +269,9 @@ class _Look:
         burning = skin[8]
         core = np.exp(-(1.4 * a * a + 1.1 * (b - 0.18) ** 2) * (1.0 - 0.25 * grain))
         warm = np.array([1.0, 0.90, 0.60])
-        fire = surface * (0.45 + 0.75 * core)[:, None] + ((0.72 * core**2.2) * (1.0 - 0.55 * marks))[:, None] * warm
+        pale = surface.min(axis=1)  # white paper must not burn out
+        fire = surface * (0.48 + (0.70 - 0.42 * pale) * core)[:, None]
+        fire = fire + ((0.70 - 0.42 * pale) * core**2.2 * (1.0 - 0.55 * marks))[:, None] * warm
         out = shown * (1.0 - 0.65 * burning)[:, None] + burning[:, None] * fire
         out = out * (1.0 - 0.30 * crease)[:, None] * (0.72 + 0.28 * nz)[:, None]
         return self._far(out, skin[13])
@@ -491,8 +493,8 @@ def _lantern(stage: _Stage, make: _Make, x: float, y: float, size: float, scale:
     if burning > 0.3:
         shine = mix(colour, (1.0, 0.72, 0.36), 0.55)
         reach = {"paper": 1.0, "bulb": 1.5, "jar": 1.3}[make.kind] * max(w, h)
-        stage.glow(x, y, 1.25 * reach, 0.30 * dim * burning * shine, pivot, motion)
-        stage.pools.append((x, y, 3.2 * reach, (float(shine[0]), float(shine[1]), float(shine[2])), 0.34 * dim * burning))
+        stage.glow(x, y, 1.05 * reach, 0.20 * dim * burning * shine, pivot, motion)
+        stage.pools.append((x, y, 2.0 * reach, (float(shine[0]), float(shine[1]), float(shine[2])), dim * burning))
 
 
 def _strand_of_lanterns(stage: _Stage, make: _Make, x: float, y: float, count: int, reach: float, scale: float, far: float) -> None:
@@ -769,8 +771,9 @@ def build(rng: np.random.Generator) -> Scene:
         stage.background.draw(sheet)
         for draw in stage.standing:
             draw(sheet)
+        many = 0.30 / math.sqrt(1.0 + 0.25 * len(stage.pools))  # more lamps, less from each: eyes get used to it
         for x, y, radius, colour, strength in stage.pools:
-            sheet.glow(x, y, radius, colour, strength)
+            sheet.glow(x, y, radius, colour, many * strength)
         return np.clip(sheet.rgb, 0.0, 1.0)
 
     return Scene("lanterns", stage.bodies, stage.parts, paint, glows=stage.glows, finish=_vignette, sway=0.012)
