@@ -1,6 +1,7 @@
 """A tree: trunk, limbs, twigs, and hundreds of leaves or blossoms, lit from one side.
 
-Every straight piece of wood is a segment with one joint (`worlds.Branching`), leaves are rigid with the piece that they hang on.
+Each piece of trunk, limb and bough is a segment with one joint (`worlds.Branching`); twigs and leaves are rigid with the piece
+that they grow on.
 The eight to twelve slowest modes below 5 Hz are kept: the whole tree sways, the limbs swing against each other.
 """
 
@@ -202,12 +203,16 @@ class Growth:
             piece = length / pieces
             x, y = nodes[-1]
             tip = (x + piece * math.cos(angle), y + piece * math.sin(angle))
-            ends = radius * (1 - (0.72 if level else 0.62) * (n + 1) / pieces)
+            ends = radius * (1 - (0.88 if level else 0.72) * ((n + 1) / pieces) ** 1.2)
             load = leaves * kind.leaf[0] * kind.leaf[1] * kind.leaves * 0.05 / pieces
             # the beam rule alone would let thin wood swing slower than the trunk: wood so thin is short and much divided
             soft = (max(radius, 1e-4) / kind.girth) ** 2.4 * (1.0 if level else 0.55)
             drag = radii[-1] * piece + leaves * 0.5 * kind.leaf[0] * kind.leaf[1] * kind.leaves / pieces
-            parent = self.wood.segment(parent, nodes[-1], tip, max(radii[-1], 0.0012), load=load, drag=drag, soft=soft)
+            if level == 3:  # twigs are stiff: they are one piece with what they grow on
+                self.wood.load[parent] += load
+                self.wood.drag[parent] += drag
+            else:
+                parent = self.wood.segment(parent, nodes[-1], tip, max(radii[-1], 0.0012), load=load, drag=drag, soft=soft)
             segments.append(parent)
             nodes.append(tip)
             radii.append(max(ends, 0.0011))
@@ -250,7 +255,8 @@ def build(rng: np.random.Generator) -> Scene:
 def _tones(ground: Background, colour: Colour | Array, deep: float = 0.8) -> tuple[float, ...]:
     """What a surface shows in the shade and in the light, as the six first numbers of a skin."""
     dark = ground.lit(np.asarray(colour), 0.0) * deep
-    bright = ground.lit(np.asarray(colour), 1.0)
+    # white in full sun is just white
+    bright = ground.lit(np.asarray(colour), 1.0) / max(1.0, float(ground.lit((1.0, 1.0, 1.0), 1.0).mean()))
     return (*(float(c) for c in dark), *(float(c) for c in bright))
 
 
@@ -308,7 +314,7 @@ def _leaves(growth: Growth, ground: Background, rng: np.random.Generator) -> lis
             normal = normal + rng.normal(0, 0.28, 3)
             normal /= np.linalg.norm(normal) + 1e-9
             open_ = np.clip(0.50 + 0.5 * depth + 0.30 * (np.linalg.norm(bulge[:2]) - 0.7), 0.12, 1.0)
-            facing = float(np.clip(0.42 + 0.62 * normal @ light, 0.05, 1.1) * (0.35 + 0.65 * open_))
+            facing = float(np.clip(0.36 + 0.72 * normal @ light, 0.04, 1.05) * (0.30 + 0.70 * open_))
             flower = rng.random() < kind.blossom
             colour = (petals if flower else palette)[int(rng.integers(len(petals if flower else palette)))]
             if not flower:
@@ -321,8 +327,8 @@ def _leaves(growth: Growth, ground: Background, rng: np.random.Generator) -> lis
                 radius = 0.0135 * size
                 frame = (float(spot[0]), float(spot[1]), float(rng.uniform(0, 2 * math.pi)))
                 outline = _rosette(frame, radius)
-                skin = (*tones, radius, 0.0, facing + 0.08, rng.uniform(-0.2, 0.2), float(rng.integers(1 << 20)))
-                part = Part(outline, blossom, skin, frame, 0, point, motion)
+                skin = (*tones, radius, 0.0, 0.88 * facing, rng.uniform(-0.2, 0.2), float(rng.integers(1 << 20)))
+                part = Part(outline, blossom, skin, frame, 0, growth.wood.base[segment], motion)
                 depth += 0.15
             else:
                 turn += 0.5 * math.sin(math.pi / 2 - turn) * rng.uniform(0.3, 1.0)  # tips hang
@@ -333,7 +339,7 @@ def _leaves(growth: Growth, ground: Background, rng: np.random.Generator) -> lis
                 outline = leaf(frame, length, width, 6, kind.peak)
                 tilt = float(0.35 * (-math.sin(turn) * light[0] + math.cos(turn) * light[1]) + rng.uniform(-0.12, 0.12))
                 skin = (*tones, length, width, facing, tilt, float(rng.integers(1 << 20)))
-                part = Part(outline, foliage, skin, frame, 0, point, motion)
+                part = Part(outline, foliage, skin, frame, 0, growth.wood.base[segment], motion)
             out.append((float(depth), part))
     return out
 
