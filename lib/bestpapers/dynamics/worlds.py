@@ -57,6 +57,7 @@ SLICES = 16  # of a spectral volume
 SUPER = 2  # samples per pixel and axis, of ids and of colours
 SUBSTEPS = 4  # of a frame, in which the wind's force is constant
 BURN_IN = 20.0  # seconds of wind before frame 0
+FINE = 0.25  # share of the fine gusts in the variance of the wind
 HELD_OUT = 1_000_000  # seeds of held-out scenes start here
 ACROSS, DOWN = 1.6, 1.0  # the nominal frame, in picture heights
 
@@ -193,7 +194,9 @@ class Branching:
         tip, base = np.array(self.tip), np.array(self.base)
         # of each segment's base; a turn of all above it, each about its own base
         turns = self.above @ self.shapes  # (S, J)
-        swung = np.stack([self.above @ (self.shapes * base[:, c : c + 1]) for c in (0, 1)], axis=-1)  # sum of angle times base
+        swung = np.stack(
+            [self.above @ (self.shapes * base[:, c : c + 1]) for c in (0, 1)], axis=-1
+        )  # sum of angle times base
         arms = turns[:, :, None] * base[:, None] - swung
         self.motions = np.stack([-arms[..., 1], arms[..., 0], turns], axis=-1)  # (S, J, 3)
         felt = (self._moved(tip) @ self.shapes).transpose(0, 2, 1) * np.array(self.drag)[:, None, None]
@@ -220,7 +223,7 @@ class Wind:
     tau: seconds over which a gust forgets itself.   speed: picture heights per second at which gusts travel.
 
     The wind at a place is an Ornstein-Uhlenbeck process of variance 1 that arrives later the farther downwind the place is;
-    15 % of the variance is a finer one, four times shorter-lived, that travels at 0.6 of the speed.
+    a quarter of the variance (FINE) is a finer one, four times shorter-lived, that travels at 0.6 of the speed.
     """
 
     strength: float
@@ -246,7 +249,7 @@ class Wind:
         along = along - 0.5 * ACROSS * math.cos(self.direction) - 0.5 * math.sin(self.direction)
         out = np.zeros((steps, len(points)))
         rng = np.random.default_rng(self.seed)
-        for share, tau, speed in ((0.85, self.tau, self.speed), (0.15, self.tau / 4, 0.6 * self.speed)):
+        for share, tau, speed in ((1 - FINE, self.tau, self.speed), (FINE, self.tau / 4, 0.6 * self.speed)):
             late = along / speed
             reach = max(6.0, float(np.abs(late).max(initial=0.0)) + 2 * dt)  # the same series wherever the points lie
             lead = math.ceil(reach / dt)
@@ -453,7 +456,9 @@ class Scene:
         column, row = round(x), round(y)
         if not (0 <= row < height and 0 <= column < width):
             raise ValueError(f"release: pixel ({x}, {y}) is outside the picture of {width} x {height}")
-        phi = self._displace(np.eye(len(self.frequencies)), height, width, (row, column))[:, :, 0].astype(float)  # (J, 2)
+        phi = self._displace(np.eye(len(self.frequencies)), height, width, (row, column))[:, :, 0].astype(
+            float
+        )  # (J, 2)
         soft = phi.T @ (phi / (2 * math.pi * self.frequencies[:, None]) ** 2)  # displacement per force
         sizes, axes = np.linalg.eigh(soft)
         if sizes[-1] <= 0:
