@@ -362,6 +362,7 @@ class _Stage:
         self.glows: list[Glow] = []
         self.pools: list[tuple[float, float, float, tuple[float, float, float], float]] = []  # light on what stands
         self.standing: list[Callable[[Sheet], None]] = []
+        self.levers: list[float] = []  # how far below its support each thing hangs, picture heights
         self.materials: dict[str, Any] = {n: getattr(self.look, n) for n in ("paper", "wood", "thread", "glass", "cloth", "petal")}
 
     def body(self, links: Links, scale: float, drag: Sequence[float] | Floats, count: int, highest: float = 4.5) -> Floats:
@@ -372,6 +373,7 @@ class _Stage:
         felt = np.einsum("icn,nj->ijc", links.jacobian(), angles) * np.asarray(drag)[:, None, None]
         zeta = np.clip(self.rng.uniform(0.025, 0.06) * (hertz / hertz[0]) ** 0.3, 0.0, 0.3)
         self.bodies.append(Body(hertz, zeta, (links.base + links.centre) / scale, felt / scale))
+        self.levers += list(((links.base + links.centre)[:, 1] - links.base[0, 1])[len(links.closing) :] / scale)
         shift = np.einsum("icn,nj->ijc", links.base_jacobian(), angles) / scale
         return np.concatenate([shift, angles[:, :, None]], axis=2)
 
@@ -776,7 +778,9 @@ def build(rng: np.random.Generator) -> Scene:
             sheet.glow(x, y, radius, colour, many * strength)
         return np.clip(sheet.rgb, 0.0, 1.0)
 
-    return Scene("lanterns", stage.bodies, stage.parts, paint, glows=stage.glows, finish=_vignette, sway=0.012)
+    # things swing by some hundredths of a radian in an ordinary wind
+    sway = float(np.clip(0.05 * np.mean(stage.levers), 0.005, 0.02))
+    return Scene("lanterns", stage.bodies, stage.parts, paint, glows=stage.glows, finish=_vignette, sway=sway)
 
 
 def _vignette(x: Floats, y: Floats) -> tuple[Floats, Floats]:

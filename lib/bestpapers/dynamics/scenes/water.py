@@ -16,7 +16,7 @@ metres and quick; from high above (small houses) the same lines are long waves, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -29,7 +29,8 @@ Floats = NDArray[np.float64]
 
 GRAVITY = 9.81  # m/s^2
 FOCAL = 1.3  # of the camera, in picture heights
-FINEST = (0.022, 0.05)  # picture heights: waves that look shorter than this fade out
+SWAY = 0.004  # picture heights, root mean square: what a wind of strength 1 does to the picture in the water
+FINEST = (0.03, 0.07)  # picture heights: waves that look shorter than this fade out
 
 
 def deep_water(length: ArrayLike) -> Floats:
@@ -64,7 +65,7 @@ class Waves:
         """(2 W, 2, N): displacement at points (N,) of the picture per unit of each mode."""
         right, away, below = self.plane(x, y)
         out = np.empty((2 * len(self.length), 2, np.size(right)))
-        grows = (below / (1.0 - self.waterline)) ** 1.6
+        grows = (below / (1.0 - self.waterline)) ** 1.8
         squeeze = (below + self.beyond) ** 2 / (FOCAL * self.eye)  # picture heights to a metre away
         for w, (length, heading) in enumerate(zip(self.length, self.heading)):
             number = 2.0 * math.pi / length
@@ -73,8 +74,8 @@ class Waves:
             size = grows * step(*FINEST, seen)
             # a slope to the side moves the image sideways, a slope towards us up and down
             for n, wave in enumerate((np.cos(phase), np.sin(phase))):
-                out[2 * w + n, 0] = (0.35 + 0.65 * abs(math.sin(heading))) * size * wave
-                out[2 * w + n, 1] = 0.55 * math.cos(heading) * size * wave
+                out[2 * w + n, 0] = (0.6 + 0.4 * abs(math.sin(heading))) * size * wave
+                out[2 * w + n, 1] = 0.30 * math.cos(heading) * size * wave
         return out
 
 
@@ -147,12 +148,12 @@ class _Lake:
         self._kept: dict[float, Sheet] = {}
 
     def _waves(self, rng: np.random.Generator) -> Waves:
-        count = int(rng.integers(6, 9))
+        count = int(rng.integers(5, 9))
         beyond = float(rng.uniform(0.10, 0.18))
         bottom = (1.0 - self.waterline + beyond) ** 2 / (FOCAL * self.eye)  # picture heights to a metre, nearest to us
         # lengths by how they look at the bottom of the picture: from a few waves over the lake to fine ripples
-        seen = np.exp(np.linspace(math.log(0.62), math.log(0.10), count) + rng.uniform(-0.12, 0.12, count))
-        heading = np.where(rng.random(count) < 0.5, -1.0, 1.0) * rng.uniform(0.25, 1.05, count)
+        seen = np.exp(np.linspace(math.log(0.66), math.log(0.15), count) + rng.uniform(-0.12, 0.12, count))
+        heading = np.where(rng.random(count) < 0.5, -1.0, 1.0) * rng.uniform(0.08, 0.65, count)
         return Waves(self.waterline, self.eye, beyond, seen / bottom * np.cos(heading) ** 0.5, heading)
 
     # -------------------------------------------------------------------------------------------------------- painting
@@ -326,7 +327,11 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
     points = np.column_stack([rng.uniform(-2.5, 2.5, 14), rng.uniform(2.0, 7.0, 14)]) * waves.eye  # metres: right, away
     number = 2.0 * math.pi / waves.length
     phase = number * (np.sin(waves.heading) * points[:, :1] + np.cos(waves.heading) * points[:, 1:])  # (N, W)
-    size = (waves.length / waves.length.max()) ** 0.8 * np.exp(rng.uniform(-0.25, 0.25, count))
+    # long waves are higher; all together displace the picture by SWAY in an ordinary wind
+    size = (waves.length / waves.length.max()) ** 1.3 * np.exp(rng.uniform(-0.25, 0.25, count))
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(0.0, 1.6, 48), np.linspace(waves.waterline, 1.0, 32)))
+    power = (waves.shapes(x, y) ** 2).sum(1).mean(1) @ np.repeat(size, 2) ** 2
+    size *= SWAY / math.sqrt(float(power))
     strength = _response(hertz[::2], zeta[::2]) * size * math.sqrt(2.0 / len(points))
     towards = np.stack([0.3 + 0.7 * np.abs(np.sin(waves.heading)), -np.cos(waves.heading)], axis=-1)  # (W, 2)
     loads = np.empty((len(points), 2 * count, 2))
@@ -338,7 +343,7 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
         metres = boat.long * waves.eye * FOCAL / (boat.y - waves.waterline + waves.beyond) / FOCAL
         roll = float(np.clip(1.25 / math.sqrt(max(metres, 0.3)), 0.3, 1.3)) * float(rng.uniform(0.9, 1.1))
         rows.append(([1.35 * roll, roll], [0.18, 0.06]))
-        scales.append((0.25 * boat.long, 0.9))
+        scales.append((0.03 * boat.long, 0.05))  # heave in picture heights, roll in radians
     if rows:
         more = np.array([r[0] for r in rows]).ravel()
         damp = np.array([r[1] for r in rows]).ravel()
@@ -347,8 +352,7 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
             nearest = int(np.argmin(np.abs(points[:, 0] - (boat.x - 0.8) * 4.0 * waves.eye)))
             push[nearest, 2 * k + 1] = (1.0, 0.3)
             push[(nearest + 1) % len(points), 2 * k] = (0.5, 0.6)
-        # the lake's sway is the unit; a boat's roll is then some hundredths of a radian
-        push *= (_response(more, damp) * 0.9)[None, :, None]
+        push *= _response(more, damp)[None, :, None]
         hertz, zeta = np.concatenate([hertz, more]), np.concatenate([zeta, damp])
         loads = np.concatenate([loads, push], axis=1)
     where = np.column_stack([0.8 + points[:, 0] / (4.0 * waves.eye), points[:, 1] / (8.0 * waves.eye)])
@@ -380,7 +384,13 @@ def _reeds(lake: _Lake, rng: np.random.Generator, bodies: list[Body], parts: lis
             )  # fmt: skip
         # a slender beam: the frequency goes with 1 / height^2
         first = float(np.clip((0.95 if head else 1.15) * (1.6 / (h * metre)) ** 1.5, 0.45, 2.4)) * float(rng.uniform(0.92, 1.08))
-        bodies.append(stalk.solve(first, [0.07, 0.09], highest=5.0))
+        body = stalk.solve(first, [0.07, 0.09], highest=5.0)
+        last = stalk.motion(n - 1)[0]
+        tip = abs(float(last[0] - last[2] * (nodes[-1, 1] - nodes[-2, 1])))
+        push = abs(float(body.loads[:, 0, 0].sum()))
+        # so that the tip moves by a few hundredths of the reed's height
+        swing = 0.035 * h / tip * float(_response(body.frequencies[:1], body.damping[:1])[0]) / push
+        bodies.append(replace(body, loads=body.loads * swing))
         number = len(bodies) - 1
         shade = tone(green, float(rng.uniform(0.6, 1.25)))
         for k in range(n):
@@ -428,7 +438,7 @@ def build(rng: np.random.Generator) -> Scene:
             parts.append(Part(outline, lake.boat, (*colour, number, boat.long), (boat.x, boat.y, 0.0), 0, (boat.x, boat.y), motion))
     if rng.random() < 0.5 and lake.eye < 4.5:
         _reeds(lake, rng, bodies, parts)
-    return Scene("water", bodies, parts, lake.background, finish=_vignette, sway=0.0045)
+    return Scene("water", bodies, parts, lake.background, finish=_vignette, sway=1.05 * SWAY)
 
 
 def _vignette(x: Floats, y: Floats) -> tuple[Floats, Floats]:
