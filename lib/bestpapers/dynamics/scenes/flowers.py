@@ -18,7 +18,6 @@ from .canvas import Colour, ellipse, foliage, leaf, mix, noise, smooth, step, ta
 
 UP = -0.5 * math.pi
 FAR = 7.0  # distance of the farthest plants; the nearest stand at 1
-FOOT = 1.24  # where the ground is at distance 1, below the picture
 BEND = 0.10  # share of its height by which a steady wind of 1 bends a plant
 
 
@@ -64,7 +63,7 @@ SPECIES = {
         (0.9, 0.8, 0.3), 0.2, (0.34, 0.54, 0.34), 3, (0.62, 0.115), 0.8, 1.0,
     ),
     "lavender": Species(
-        "spike", 0.56, 0.105, 0.0032, 34, 0.55, ((0.50, 0.38, 0.78), (0.58, 0.42, 0.82), (0.44, 0.34, 0.72)),
+        "spike", 0.56, 0.120, 0.0034, 44, 0.62, ((0.50, 0.38, 0.78), (0.58, 0.42, 0.82), (0.44, 0.34, 0.72)),
         (0.45, 0.40, 0.60), 0.3, (0.46, 0.56, 0.40), 6, (0.24, 0.028), 1.0, 1.0,
     ),
     "sunflower": Species(
@@ -364,8 +363,8 @@ class Plant:
     def _spike(self) -> None:
         """Lavender: whorls of small florets up the last piece."""
         rng, kind = self.rng, self.kind
-        count = kind.petals if self.distance < 1.8 else (18 if self.distance < 3 else 7)
-        size = 0.20 * self.size * math.sqrt(kind.petals / count)
+        count = kind.petals if self.distance < 1.8 else (22 if self.distance < 3 else 9)
+        size = 0.23 * self.size * (kind.petals / count) ** 0.35
         axis = np.array([math.cos(self.lean), math.sin(self.lean)])
         across = np.array([-axis[1], axis[0]])
         for k in range(count):
@@ -405,12 +404,12 @@ def _tuft(rng: np.random.Generator, ground: Background, foot: tuple[float, float
     body = _pliant(solved, wood, tall, rng)
     parts = []
     far = 0.55 * (1 - math.exp(-0.16 * (distance - 1)))
-    for _ in range(int(rng.integers(5, 9)) if distance < 3.5 else 4):
+    for _ in range(int(rng.integers(7, 12)) if distance < 3.5 else 5):
         length = tall * rng.uniform(0.55, 1.15)
         width = length * rng.uniform(0.035, 0.06)
         turn = UP + rng.normal(0, 0.22)
         bow = rng.normal(0, 0.35)
-        x = foot[0] + rng.normal(0, 0.035) * scale
+        x = foot[0] + rng.normal(0, 0.055) * scale
         angles = turn + bow * np.linspace(0, 1, 5)
         nodes = np.concatenate([[[x, foot[1]]], [x, foot[1]] + np.cumsum(length / 5 * np.column_stack([np.cos(angles), np.sin(angles)]), axis=0)])
         outline = tapered(nodes, 0.5 * width * np.array([0.8, 1.0, 0.95, 0.75, 0.45, 0.05]))
@@ -432,19 +431,20 @@ def build(rng: np.random.Generator) -> Scene:
     ground = draw_background("flowers", rng)
     mixture = FIELDS[int(rng.integers(len(FIELDS)))]
     names, shares = list(mixture), np.array(list(mixture.values()))
-    lush = np.array([0.34, 0.52, 0.20]) + rng.normal(0, 0.03, 3)
+    lush = np.array([0.40, 0.60, 0.22]) + rng.normal(0, 0.03, 3)
+    below = float(rng.uniform(1.34, 1.52))  # y of the ground at distance 1: how far we look down on the field
     things: list[tuple[float, str]] = []
-    crowd = 0.8 if "sunflower" in mixture else (1.5 if "lavender" in mixture else 1.0)
-    for far, near, count in ((FAR, 3.8, 42), (3.8, 2.0, 26), (2.0, 1.0, 15)):
+    crowd = 0.85 if "sunflower" in mixture else (1.35 if "lavender" in mixture else 1.0)
+    for far, near, count in ((FAR, 3.8, 52), (3.8, 2.0, 36), (2.0, 0.95, 24)):
         for _ in range(round(count * crowd)):
             things.append((float(far * (near / far) ** rng.random()), str(rng.choice(names, p=shares / shares.sum()))))
-    for far, near, count in ((FAR, 3.8, 26), (3.8, 2.0, 24), (2.0, 0.95, 22)):
+    for far, near, count in ((FAR, 3.8, 44), (3.8, 2.0, 44), (2.0, 0.9, 40)):
         things += [(float(far * (near / far) ** rng.random()), "") for _ in range(count)]
     bodies: list[Body] = []
     parts: list[Part] = []
     heads: list[tuple[float, float, float]] = []
     for distance, name in sorted(things, key=lambda thing: -thing[0]):
-        y = ground.horizon + (FOOT - ground.horizon) / distance
+        y = ground.horizon + (below - ground.horizon) / distance
         if not name:
             foot = (float(rng.uniform(-0.1, 1.7)), float(y))
             body, blades = _tuft(rng, ground, foot, distance, len(bodies), lush)
