@@ -302,9 +302,9 @@ class _Surface:
         """(J, 2, N): heave and roll of each boat after the waves' modes."""
         rows = [self.waves.shapes(x, y)]
         for boat, (heave, roll) in zip(self.boats, self.scales):
-            here = np.exp(-(((x - boat.x) / (0.95 * boat.long)) ** 4)) * step(boat.y - 0.35 * boat.long, boat.y + 0.1 * boat.long, y)
-            here = here * step(boat.y + 2.1 * boat.long, boat.y + 1.2 * boat.long, y)
-            here = here * step(self.waves.waterline, self.waves.waterline + 0.03, y)
+            here = np.exp(-(((x - boat.x) / (1.5 * boat.long)) ** 4)) * step(boat.y + 3.2 * boat.long, boat.y + 1.0 * boat.long, y)
+            above = max(boat.y - 1.2 * boat.long, self.waves.waterline)
+            here = here * step(above, boat.y + 0.02, y)
             up = np.zeros((2, 2, len(x)))
             up[0, 1] = -heave * here
             up[1, 0] = roll * here * (y - boat.y)
@@ -343,7 +343,7 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
         metres = boat.long * waves.eye * FOCAL / (boat.y - waves.waterline + waves.beyond) / FOCAL
         roll = float(np.clip(1.25 / math.sqrt(max(metres, 0.3)), 0.3, 1.3)) * float(rng.uniform(0.9, 1.1))
         rows.append(([1.35 * roll, roll], [0.18, 0.06]))
-        scales.append((0.03 * boat.long, 0.05))  # heave in picture heights, roll in radians
+        scales.append((0.02 * boat.long, 0.03))  # heave in picture heights, roll in radians
     if rows:
         more = np.array([r[0] for r in rows]).ravel()
         damp = np.array([r[1] for r in rows]).ravel()
@@ -438,7 +438,7 @@ def build(rng: np.random.Generator) -> Scene:
             parts.append(Part(outline, lake.boat, (*colour, number, boat.long), (boat.x, boat.y, 0.0), 0, (boat.x, boat.y), motion))
     if rng.random() < 0.5 and lake.eye < 4.5:
         _reeds(lake, rng, bodies, parts)
-    return Scene("water", bodies, parts, lake.background, finish=_vignette, sway=1.05 * SWAY)
+    return Scene("water", bodies, parts, lake.background, finish=_vignette, sway=None)
 
 
 def _vignette(x: Floats, y: Floats) -> tuple[Floats, Floats]:
