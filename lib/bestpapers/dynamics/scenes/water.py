@@ -29,7 +29,8 @@ Floats = NDArray[np.float64]
 
 GRAVITY = 9.81  # m/s^2
 FOCAL = 1.3  # of the camera, in picture heights
-SWAY = 0.004  # picture heights, root mean square: what a wind of strength 1 does to the picture in the water
+SWAY = 0.0045  # picture heights, root mean square: what a wind of strength 1 does to the picture in the water
+STEEP = 0.05  # root mean square of the field's gradients, at the steepest place
 FINEST = (0.03, 0.07)  # picture heights: waves that look shorter than this fade out
 
 
@@ -327,13 +328,22 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
     points = np.column_stack([rng.uniform(-2.5, 2.5, 14), rng.uniform(2.0, 7.0, 14)]) * waves.eye  # metres: right, away
     number = 2.0 * math.pi / waves.length
     phase = number * (np.sin(waves.heading) * points[:, :1] + np.cos(waves.heading) * points[:, 1:])  # (N, W)
-    # long waves are higher; all together displace the picture by SWAY in an ordinary wind
+    where = np.column_stack([0.8 + points[:, 0] / (4.0 * waves.eye), points[:, 1] / (8.0 * waves.eye)])
+    # long waves are higher; all together displace the picture by SWAY in an ordinary wind, less if that were too steep
     size = (waves.length / waves.length.max()) ** 1.3 * np.exp(rng.uniform(-0.25, 0.25, count))
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(0.0, 1.6, 48), np.linspace(waves.waterline, 1.0, 32)))
-    power = (waves.shapes(x, y) ** 2).sum(1).mean(1) @ np.repeat(size, 2) ** 2
-    size *= SWAY / math.sqrt(float(power))
-    strength = _response(hertz[::2], zeta[::2]) * size * math.sqrt(2.0 / len(points))
-    towards = np.stack([0.3 + 0.7 * np.abs(np.sin(waves.heading)), -np.cos(waves.heading)], axis=-1)  # (W, 2)
+    weights = np.repeat(size, 2)[:, None] ** 2
+    power = (weights * (waves.shapes(x, y) ** 2).sum(1)).sum(0).mean()
+    nudge = 1e-4
+    across = (waves.shapes(x + nudge, y)[:, 0] - waves.shapes(x - nudge, y)[:, 0]) / (2.0 * nudge)
+    along = (waves.shapes(x, y + nudge)[:, 1] - waves.shapes(x, y - nudge)[:, 1]) / (2.0 * nudge)
+    steep = (weights * (across**2 + along**2)).sum(0).max()
+    size *= min(SWAY / math.sqrt(float(power)), STEEP / math.sqrt(float(steep)))
+    # a gust is felt alike at near points: with that, each wave's two modes get the power that they should have
+    alike = np.exp(-np.abs(where[:, None, 0] - where[None, :, 0]) / 0.45)
+    felt = 0.5 * sum(np.einsum("nw,nm,mw->w", f(phase), alike, f(phase)) for f in (np.cos, np.sin))
+    strength = _response(hertz[::2], zeta[::2]) * size / np.sqrt(felt)
+    towards = np.stack([np.ones(count), 0.8 * np.sin(waves.heading)], axis=-1)  # (W, 2)
     loads = np.empty((len(points), 2 * count, 2))
     loads[:, ::2] = (np.cos(phase) * strength)[..., None] * towards
     loads[:, 1::2] = (np.sin(phase) * strength)[..., None] * towards
@@ -355,7 +365,6 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
         push *= _response(more, damp)[None, :, None]
         hertz, zeta = np.concatenate([hertz, more]), np.concatenate([zeta, damp])
         loads = np.concatenate([loads, push], axis=1)
-    where = np.column_stack([0.8 + points[:, 0] / (4.0 * waves.eye), points[:, 1] / (8.0 * waves.eye)])
     return Body(hertz, zeta, where, loads), _Surface(waves, tuple(lake.boats), np.array(scales).reshape(-1, 2))
 
 
