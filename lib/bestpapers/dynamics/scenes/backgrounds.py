@@ -191,6 +191,17 @@ class Sheet:
         part = self.rgb[box]
         part += (alpha / 255.0 * mask.astype(np.float32))[..., None] * (np.asarray(colour, np.float32) - part)
 
+    def rows(self, y0: float, y1: float) -> Sheet | None:
+        """The rows from scene y0 to y1 as a sheet that shares this one's pixels, or None if there are none."""
+        first = max(0, math.floor((y0 - self.top) / self.pixel))
+        last = min(len(self.rgb), math.ceil((y1 - self.top) / self.pixel))
+        if last <= first:
+            return None
+        part = Sheet.__new__(Sheet)
+        part.pixel, part.left, part.top, part.columns = self.pixel, self.left, self.top + first * self.pixel, self.columns
+        part.x, part.y, part.rgb = self.x[first:last], self.y[first:last], self.rgb[first:last]
+        return part
+
     def glow(self, x: float, y: float, radius: float, colour: ArrayLike, strength: float = 1.0) -> None:
         """A soft light round a point, that reaches about three radii."""
         box = self.window(x - 4 * radius, y - 4 * radius, x + 4 * radius, y + 4 * radius)
@@ -414,6 +425,10 @@ def _orb(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
 
 def _clouds(sheet: Sheet, b: Background, rng: np.random.Generator, stretch: float, scale: float) -> None:
     seed, cover = int(rng.integers(2**30)), float(rng.uniform(-0.05, 0.22))
+    above = sheet.rows(-9.0, b.horizon + 0.02)
+    if above is None:
+        return
+    sheet = above
     # clouds are farther away towards the horizon: flatter and smaller
     v = np.log(np.maximum(b.horizon + 0.12 - sheet.y, 0.02))
     u = scale * (sheet.x - 0.8) / np.maximum(b.horizon + 0.25 - sheet.y, 0.1)
@@ -448,29 +463,44 @@ def _streaks(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
 def _range(sheet: Sheet, b: Background, rng: np.random.Generator, peaks: bool) -> None:
     count = int(rng.integers(2, 5))
     green = vary(rng, (0.20, 0.31, 0.19), 0.25)
-    tall = float(rng.uniform(0.14, 0.30) if peaks else rng.uniform(0.06, 0.16)) * min(1.0, 1.6 * b.horizon)
+    stone = vary(rng, (0.34, 0.34, 0.39), 0.15)
+    tall = float(rng.uniform(0.16, 0.34) if peaks else rng.uniform(0.06, 0.16)) * min(1.0, 1.6 * b.horizon)
+    snowline = float(rng.uniform(0.25, 1.2)) * tall
+    seeds = rng.integers(0, 2**30, count)
+    # what lies below the horizon is covered by what comes later
+    band = sheet.rows(b.horizon - 2.2 * tall - 0.05, b.horizon + 0.06)
+    if band is None:
+        return
+    sheet = band
     for k in range(count):
-        near, seed = (k + 1) / (count + 0.6), int(rng.integers(2**30))
-        frequency = (1.6 if peaks else 1.1) * (1.0 + 0.8 * near)
-        line = noise(frequency * sheet.columns, np.full_like(sheet.columns, 3.1 * k), seed, 7 if peaks else 3, 0.5)
-        if peaks:
-            line = 0.75 - 1.5 * np.abs(line) + 0.12 * line  # creases become summits
+        near, seed = (k + 1) / (count + 0.6), int(seeds[k])
+        frequency = (1.5 if peaks else 1.1) * (1.0 + 0.8 * near)
+        row = np.full_like(sheet.columns, 3.1 * k)
+        if peaks:  # creases of noise become summits
+            line = 0.85 - 1.7 * np.abs(noise(frequency * sheet.columns, row, seed, 2, 0.35))
+            line = line + 0.22 * (0.5 - np.abs(noise(5.0 * frequency * sheet.columns, row, seed + 4, 4, 0.55)))
+        else:
+            line = noise(frequency * sheet.columns, row, seed, 3, 0.5)
         ridge = b.horizon - tall * (1.0 - 0.75 * near) * (0.75 + 0.75 * line) - 0.02 * (count - k) / count
         if near > 0.55:  # crowns of far trees against the sky
-            ridge = ridge - 0.006 * near * np.abs(noise(70 * sheet.columns, 0.3 * k, seed + 5, 3))
+            ridge = ridge - 0.007 * near * np.abs(noise(85 * sheet.columns, 0.3 * k, seed + 5, 3))
         down = sheet.y - ridge[None]
         inside = step(-0.7 * sheet.pixel, 0.7 * sheet.pixel, down)
-        grain = (34.0, 52.0) if not peaks else (9.0, 13.0)
-        relief = noise(grain[0] * sheet.x, grain[1] * sheet.y, seed + 1, 5, 0.6)
-        side = noise(grain[0] * sheet.x + 0.35 * np.sign(b.light[0]), grain[1] * sheet.y - 0.25, seed + 1, 5, 0.6)
-        facing = np.clip(0.45 + 1.1 * (relief - side) + 0.15 * relief, 0.0, 1.0)
-        rock = np.asarray(green, np.float32)
-        if peaks:
-            snow = step(0.10, 0.02, down + 0.05 * relief) * (0.85 if near < 0.6 else 0.0)
-            rock = mix(vary(rng, (0.36, 0.36, 0.40), 0.1), (0.95, 0.96, 1.0), snow)
-            rock = mix(rock, green, step(0.05, 0.3, down / max(tall, 0.05) * near))
-        fade = (1.0 - near) ** 0.8 * 0.9
-        veil = np.clip(fade + (1.0 - fade) * 0.45 * step(0.0, 0.5 * tall, down), 0, 1)  # mist lies in the valleys
+        lit_from = 0.05 * float(np.sign(b.light[0]))
+        if peaks:  # gullies that run downhill
+            u, v = 15.0 * sheet.x + 0.8 * noise(9.0 * sheet.x, 7.0 * sheet.y, seed + 2, 3), 7.0 * down
+            relief = -np.abs(noise(u, v, seed + 1, 4, 0.55))
+            aside = -np.abs(noise(u + 3.0 * lit_from, v, seed + 1, 4, 0.55))
+            facing = np.clip(0.42 + 1.5 * (relief - aside), 0.0, 1.0)
+            white = step(0.02, -0.02, down - snowline * (0.5 + near) + 0.09 * tall / 0.2 * relief) * (near < 0.7)
+            rock = mix(mix(stone, green, step(0.3 * tall, 1.0 * tall, down) * near), (0.93, 0.95, 1.0), 0.9 * white)
+        else:
+            relief = noise(42.0 * sheet.x, 60.0 * sheet.y, seed + 1, 4, 0.6)
+            broad = noise(5.0 * sheet.x, 9.0 * sheet.y, seed + 3, 3)
+            facing = np.clip(0.48 + 0.30 * relief + 0.30 * broad, 0.0, 1.0)
+            rock = mix(green, tone(green, 1.6) + (0.08, 0.05, 0.0), step(0.05, 0.4, broad))  # fields among woods
+        fade = (1.0 - near) ** 0.9 * 0.88
+        veil = np.clip(fade + (1.0 - fade) * 0.5 * step(0.0, 0.6 * tall, down), 0, 1)  # mist lies in the valleys
         sheet.lay(mix(b.lit(rock, facing), b.haze, veil), inside)
 
 
@@ -495,17 +525,27 @@ def crowns(
     density: float = 1.0,
 ) -> None:
     """A row of trees that stand at scene y `base`, about `height` tall; far 0..1 is how much haze lies before them."""
-    conifers = float(rng.random())
+    conifers, autumn = float(rng.random()), float(rng.choice([0.0, 0.05, 0.3], p=[0.5, 0.35, 0.15]))
+    broad, needles = vary(rng, (0.18, 0.31, 0.14), 0.22), vary(rng, (0.11, 0.23, 0.15), 0.22)
     x = spread[0]
     while x < spread[1]:
-        tall = height * float(rng.uniform(0.6, 1.15))
+        tall = height * float(np.clip(np.exp(rng.normal(-0.1, 0.24)), 0.45, 1.25))
         pointed = rng.random() < conifers
-        wide = tall * float(rng.uniform(0.16, 0.24) if pointed else rng.uniform(0.36, 0.55))
-        green = vary(rng, (0.17, 0.30, 0.14) if not pointed else (0.10, 0.22, 0.15), 0.35)
-        if not pointed and rng.random() < 0.12:
-            green = vary(rng, (0.42, 0.30, 0.10), 0.2)  # one that turns early
+        wide = tall * float(rng.uniform(0.17, 0.26) if pointed else rng.uniform(0.36, 0.58))
+        green = vary(rng, needles if pointed else broad, 0.16)
+        if not pointed and rng.random() < autumn:
+            green = vary(rng, ((0.44, 0.31, 0.10), (0.46, 0.20, 0.09), (0.36, 0.34, 0.10))[int(rng.integers(3))], 0.15)
         _crown(sheet, b, x, base, wide, tall, green, far, bool(pointed), int(rng.integers(2**30)))
-        x += wide * float(rng.uniform(0.6, 1.5)) / density
+        x += wide * float(rng.uniform(0.4, 1.25)) / density
+    if spread[1] - spread[0] > 0.5:  # bushes along the foot
+        band = sheet.rows(base - 0.4 * height, base)
+        seed = int(rng.integers(2**30))
+        if band is not None:
+            top = base - 0.16 * height * (1.1 + noise(5.0 / height * 0.16 * band.columns, 0.0, seed, 4, 0.6))
+            leaves = noise(9.0 / height * band.x, 9.0 / height * band.y, seed + 1, 3, 0.6)
+            inside = step(-0.02 * height, 0.02 * height, band.y - top[None] + 0.03 * height * leaves)
+            green = mix(broad, needles, 0.5)
+            band.lay(mix(b.lit(tone(green, 0.9), np.clip(0.25 + 0.5 * leaves, 0, 1)), b.haze, far), inside)
 
 
 def _crown(

@@ -66,7 +66,7 @@ class Waves:
         """(2 W, 2, N): displacement at points (N,) of the picture per unit of each mode."""
         right, away, below = self.plane(x, y)
         out = np.empty((2 * len(self.length), 2, np.size(right)))
-        grows = (below / (1.0 - self.waterline)) ** 1.8
+        grows = (below / (1.0 - self.waterline)) ** 1.25
         squeeze = (below + self.beyond) ** 2 / (FOCAL * self.eye)  # picture heights to a metre away
         for w, (length, heading) in enumerate(zip(self.length, self.heading)):
             number = 2.0 * math.pi / length
@@ -138,7 +138,7 @@ class _Lake:
                 long = float(rng.uniform(0.10, 0.17)) * (0.55 + 3.2 * (y - self.waterline)) * (0.5 + near)
                 self.boats.append(_Boat(x, y, long, float(rng.choice([-1, 1])), hulls, sails, int(rng.integers(3))))
         self.boats.sort(key=lambda boat: boat.y)
-        self.lamps = [(float(x), float(rng.uniform(0.35, 1.0))) for x in rng.uniform(-0.1, 1.7, int(rng.integers(0, 9)))] if b.dark > 0.2 else []
+        self.lamps = [(float(x), float(rng.uniform(0.35, 1.0))) for x in rng.uniform(-0.1, 1.7, int(rng.integers(0, 9)))] if b.dark > 0.5 else []
         self.waves = self._waves(rng)
         # the still shows waves too: those of some moment, of which the displacement is 0.009 heights (root mean square)
         x, y = (a.ravel() for a in np.meshgrid(np.linspace(0.0, 1.6, 48), np.linspace(self.waterline, 1.0, 32)))
@@ -146,7 +146,7 @@ class _Lake:
         moved = np.einsum("j,jcn->cn", rest, self.waves.shapes(x, y))
         self.rest = rest * float(rng.uniform(0.006, 0.012)) / math.sqrt(float((moved**2).sum(0).mean()))
         self.spread = 0.005
-        self._kept: dict[float, Sheet] = {}
+        self._kept: tuple[float, Sheet] | None = None  # the last size's land, of which the water shows the picture
 
     def _waves(self, rng: np.random.Generator) -> Waves:
         count = int(rng.integers(5, 9))
@@ -185,18 +185,24 @@ class _Lake:
             sheet.glow(x, y, 0.03, warm, 0.55 * power * b.dark)
 
     def background(self, height: int, width: int) -> Array:
-        """The picture without its water and boats."""
-        sheet = Sheet.picture(height, width)
+        """The picture without its water and boats; below the waterline it is plain, since the water covers it."""
+        pixel = 1.0 / height
+        edge, over = math.ceil(0.3 / pixel), math.ceil(0.2 / pixel)
+        left = Sheet.picture(1, 1).left + 0.5 - 0.5 * width * pixel
+        sheet = Sheet(pixel, left - edge * pixel, -over * pixel, width + 2 * edge, over + math.ceil(self.waterline / pixel) + 2)
         self.land(sheet)
-        return np.clip(sheet.rgb, 0.0, 1.0)
+        self._kept = (pixel, sheet)
+        out = np.tile(np.asarray(self.b.lit((0.05, 0.13, 0.15), 0.2)), (height, width, 1)).astype(np.float32)
+        seen = sheet.rgb[over:, edge : edge + width][:height]
+        out[: len(seen)] = np.clip(seen, 0.0, 1.0)
+        return out
 
     def _mirror(self, pixel: float) -> Sheet:
-        """What the water shows if it is flat: a sheet above the waterline, boats upright on it."""
-        if pixel not in self._kept:
-            sheet = Sheet.around(-0.3, -0.2, 1.9, self.waterline + 0.01, pixel)
-            self.land(sheet)
-            self._kept = {pixel: sheet}
-        return self._kept[pixel]
+        """What stands above the waterline and beyond the picture's edges, with pixels of that size."""
+        if self._kept is None or abs(self._kept[0] - pixel) > 1e-9:
+            self.background(max(1, round(1.0 / pixel)), max(1, round(1.6 / pixel)))
+        assert self._kept is not None
+        return self._kept[1]
 
     def water(self, x: Floats, y: Floats, pixel: float) -> Array:
         """Colours (N, 3) of the water in frame 0: the shore upside down, drawn by ripples, darker towards us."""
