@@ -77,6 +77,8 @@ def normal_modes(mass: Array, stiffness: Array, count: int | None = None) -> tup
         raise ValueError(f"mass {mass.shape} and stiffness {stiffness.shape}: expected two square matrices of one size")
     few = None if count is None or count >= len(mass) else (0, count - 1)
     squares, shapes = eigh(stiffness, mass, subset_by_index=few)
+    # of the two signs that each shape may have, the one with which its largest number is positive
+    shapes = shapes * np.sign(shapes[np.abs(shapes).argmax(0), np.arange(shapes.shape[1])])
     return np.sqrt(np.maximum(squares, 0.0)), shapes
 
 
