@@ -463,4 +463,4 @@ def build(rng: np.random.Generator) -> Scene:
         plant.head()
         bodies.append(plant.body)
         parts += plant.parts
-    return Scene("flowers", bodies, parts, ground.paint, sway=0.013)
+    return Scene("flowers", bodies, parts, ground.paint, sway=0.011)
