@@ -75,7 +75,9 @@ def test_shake_moves_the_whole_picture_by_what_it_says():
 
 
 def test_compression_hurts_more_at_lower_quality(clip):
-    errors = [np.abs(film(clip.video[:2], 0, quality=q).frames.astype(float) - clip.video[:2]).mean() for q in (95, 50, 10)]
+    errors = [
+        np.abs(film(clip.video[:2], 0, quality=q).frames.astype(float) - clip.video[:2]).mean() for q in (95, 50, 10)
+    ]
     assert 0 < errors[0] < errors[1] < errors[2]
 
 
@@ -160,7 +162,10 @@ def test_a_cache_that_cannot_be_written_warns(tmp_path, monkeypatch):
         spectra(["tree"], "train", 1, 1, size=(12, 16), slices=2)
 
 
-@pytest.mark.parametrize(("kinds", "plants", "winds", "start"), [([], 1, 1, 0), (["tree"], 0, 1, 0), (["tree"], 1, 0, 0), (["tree"], 1, 1, -1)])
+@pytest.mark.parametrize(
+    ("kinds", "plants", "winds", "start"),
+    [([], 1, 1, 0), (["tree"], 0, 1, 0), (["tree"], 1, 0, 0), (["tree"], 1, 1, -1)],
+)
 def test_spectra_refuse_nonsense(kinds, plants, winds, start):
     with pytest.raises(ValueError, match="spectra: "):
         spectra(kinds, "train", plants, winds, start=start)

@@ -40,7 +40,9 @@ def test_each_plant_has_its_own_modes(scene):
 def test_near_plants_are_painted_over_far_ones_and_are_larger(scene):
     order = [part.body for part in scene.parts]
     assert order == sorted(order)
-    spans = [np.ptp(np.concatenate([p.outline for p in scene.parts if p.body == b])[:, 1]) for b in range(len(scene.bodies))]
+    spans = [
+        np.ptp(np.concatenate([p.outline for p in scene.parts if p.body == b])[:, 1]) for b in range(len(scene.bodies))
+    ]
     third = len(spans) // 3
     assert np.mean(spans[-third:]) > 2 * np.mean(spans[:third])
 

@@ -56,7 +56,9 @@ def test_wood_hangs_together_when_it_swings(name):
     checked = 0
     for s, p in enumerate(wood.parent):
         if p < 0:
-            assert np.abs(wood.motion(s)[:, :2]).max() < 1e-9 * np.abs(wood.motion(s)[:, 2]).max()  # the foot stands still
+            assert (
+                np.abs(wood.motion(s)[:, :2]).max() < 1e-9 * np.abs(wood.motion(s)[:, 2]).max()
+            )  # the foot stands still
             continue
         arm = np.array(wood.base[s]) - wood.base[p]
         parent = wood.motion(p)

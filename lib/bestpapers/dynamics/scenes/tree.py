@@ -62,16 +62,20 @@ SPECIES = {
         0.038, 0.30, 9, (0.46, 0.26), (1.25, 0.35), 0.40, (0.042, 0.024), 0.55, 10, (SUMMER, SPRING, GOLD), (0.36, 0.28, 0.21)
     ),
     "maple": Species(
-        0.030, 0.30, 9, (0.42, 0.25), (1.05, 0.3), 0.35, (0.040, 0.031), 0.45, 9, (FLAME, GOLD, FLAME, SUMMER), (0.40, 0.34, 0.29)
+        0.030, 0.30, 9, (0.42, 0.25), (1.05, 0.3), 0.35, (0.040, 0.031), 0.45, 9, (FLAME, GOLD, FLAME, SUMMER),
+        (0.40, 0.34, 0.29),
     ),
     "birch": Species(
-        0.020, 0.26, 11, (0.32, 0.15), (0.70, 0.4), -0.40, (0.026, 0.018), 0.35, 12, (SPRING, GOLD, SUMMER), (0.86, 0.85, 0.82), True
+        0.020, 0.26, 11, (0.32, 0.15), (0.70, 0.4), -0.40, (0.026, 0.018), 0.35, 12, (SPRING, GOLD, SUMMER),
+        (0.86, 0.85, 0.82), birch=True,
     ),
     "cherry": Species(
-        0.028, 0.25, 9, (0.46, 0.27), (1.2, 0.45), 0.25, (0.028, 0.014), 0.45, 11, (SPRING,), (0.34, 0.22, 0.20), False, 0.8, PINK
+        0.028, 0.25, 9, (0.46, 0.27), (1.2, 0.45), 0.25, (0.028, 0.014), 0.45, 11, (SPRING,),
+        (0.34, 0.22, 0.20), blossom=0.8, petals=PINK,
     ),
     "apple": Species(
-        0.027, 0.27, 9, (0.42, 0.26), (1.25, 0.5), 0.32, (0.032, 0.019), 0.45, 10, (SPRING, SUMMER), (0.38, 0.31, 0.26), False, 0.5, WHITE
+        0.027, 0.27, 9, (0.42, 0.26), (1.25, 0.5), 0.32, (0.032, 0.019), 0.45, 10, (SPRING, SUMMER),
+        (0.38, 0.31, 0.26), blossom=0.5, petals=WHITE,
     ),
     "willow": Species(
         0.033, 0.36, 9, (0.42, 0.28), (1.0, 0.4), -1.9, (0.046, 0.010), 0.40, 13, (SPRING, OLIVE, GOLD), (0.34, 0.30, 0.22)
@@ -211,9 +215,7 @@ class Growth:
                 self.wood.load[parent] += load
                 self.wood.drag[parent] += drag
             else:
-                parent = self.wood.segment(
-                    parent, nodes[-1], tip, radii[-1], load=load, drag=drag, soft=soft
-                )
+                parent = self.wood.segment(parent, nodes[-1], tip, radii[-1], load=load, drag=drag, soft=soft)
             segments.append(parent)
             nodes.append(tip)
             radii.append(max(ends, 0.0011))
