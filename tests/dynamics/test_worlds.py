@@ -378,7 +378,7 @@ def test_frames_look_like_the_picture_moved_along_the_flow(scene):
         moved = np.abs(back - frames[0]).mean(-1)[good]
         still = np.abs(frames[n].astype(float) - frames[0]).mean(-1)[good]
         assert np.median(moved) < 8
-        assert np.median(moved) < 0.6 * np.median(still)
+        assert moved.mean() < 0.8 * still.mean()
 
 
 def test_spectrum_is_the_transform_of_the_flow(scene):
@@ -412,7 +412,8 @@ def test_twice_the_size_has_twice_the_flow(scene):
     assert one.mean() > 0.4
     assert (one & scene.mask(*SIZE)).sum() > 50
     mean = large.reshape(5, 2, H, 2, W, 2).mean((3, 5))
-    np.testing.assert_allclose(mean[:, :, one], 2 * small[:, :, one], atol=2e-3)
+    bend = 0.02 if scene.geometry.fields else 2e-3  # a field is not straight over a pixel
+    np.testing.assert_allclose(mean[:, :, one], 2 * small[:, :, one], atol=bend)
     a = scene.picture(*SIZE).astype(float)
     b = cv2.resize(scene.picture(2 * H, 2 * W), (W, H), interpolation=cv2.INTER_AREA)
     assert np.abs(a - b).mean() < 12
@@ -420,13 +421,17 @@ def test_twice_the_size_has_twice_the_flow(scene):
 
 
 def test_a_breeze_of_strength_1_moves_the_scene_by_its_sway(scene):
+    wanted = scene.sway
+    if wanted is None:  # its forces are in true units
+        assert scene.gain == 1
+        return
     rms = []
     for seed in range(6):
         flow = scene.flow(scene.motion(Wind(1.0, math.pi * (seed % 2), seed), 300)[::10], *SIZE)[
             :, :, scene.mask(*SIZE)
         ]
         rms.append(((flow - flow.mean(0)) ** 2).sum(1).mean())
-    assert math.sqrt(np.mean(rms)) == pytest.approx(scene.sway * H, rel=0.35)
+    assert math.sqrt(np.mean(rms)) == pytest.approx(wanted * H, rel=0.35)
 
 
 # ----------------------------------------------------------------------------------------------------------- occlusion
@@ -588,6 +593,23 @@ def test_a_spot_in_a_field_goes_where_flow_says():
     right = np.array([x, y]) + np.stack([row @ waves(np.array([0.7]), np.array([0.75]))[:, :, 0] * 96 for row in q])
     assert np.abs(seen - right).max() < 0.3  # the spot is wide, and stretched by the waves
     assert np.abs(right - right[0]).max() > 2
+
+
+def test_a_field_shows_the_point_that_came_there():
+    """The colours of the pond are its coordinates, so a frame says for each pixel r which point of the still is seen."""
+
+    def paint(x, y, pixel):
+        return np.stack([(x - 0.6) / 0.3, (y - 0.6) / 0.3, 0 * x], axis=-1)
+
+    scene, size = Scene("toy", [body(0.9, 0.9, 1.5)], [FieldPart(box(0, 0.5, 1.6, 0.6), paint, 0, waves)], grey), (96, 128)
+    q = np.array([0.03, -0.02, 0.03])
+    frame = scene.frames(q[None], *size)[0].astype(float) / 255
+    rows, columns = (a.ravel() for a in np.mgrid[62:82, 50:70])
+    seen = 0.6 + 0.3 * frame[rows, columns, :2]
+    came = seen + np.einsum("j,jcn->nc", q, waves(seen[:, 0], seen[:, 1]))
+    x, y = worlds.place(rows, columns, *size)
+    assert np.abs(came - np.column_stack([x, y])).max() * 96 < 0.12  # pixels; a grey level is 0.11
+    assert np.abs(seen - np.column_stack([x, y])).max() * 96 > 1.5
 
 
 def test_a_glow_adds_light_and_moves_along():
