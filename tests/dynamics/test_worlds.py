@@ -55,7 +55,13 @@ def body(*hertz, zeta=0.05):
 def two_boxes():
     """A box that shifts to the right by mode 0 and turns by mode 1, and one in front of it that stands still."""
     moving = Part(
-        box(0.5, 0.3, 0.35, 0.4), dotted, (0.03,), (0.6, 0.45, 0.0), 0, (0.6, 0.6), np.array([[0.2, 0.05, 0.0], [0.0, 0.0, 1.0]])
+        box(0.5, 0.3, 0.35, 0.4),
+        dotted,
+        (0.03,),
+        (0.6, 0.45, 0.0),
+        0,
+        (0.6, 0.6),
+        np.array([[0.2, 0.05, 0.0], [0.0, 0.0, 1.0]]),
     )
     still = Part(box(0.95, 0.2, 0.3, 0.6), plain, (0.1, 0.2, 0.8))
     return Scene("toy", [body(0.7, 1.9)], [moving, still], grey)
@@ -66,7 +72,7 @@ def toy():
     return two_boxes()
 
 
-@pytest.fixture(scope="module", params=["tree", "flowers"])
+@pytest.fixture(scope="module", params=worlds.KINDS)
 def scene(request):
     return make_scene(request.param, 1)
 
@@ -182,7 +188,9 @@ def test_a_branching_refuses_nonsense():
     ],
 )
 def test_a_body_refuses_nonsense(change, message):
-    right = dict(frequencies=np.array([1.0, 2.0]), damping=np.full(2, 0.1), points=np.zeros((1, 2)), loads=np.ones((1, 2, 2)))
+    right = dict(
+        frequencies=np.array([1.0, 2.0]), damping=np.full(2, 0.1), points=np.zeros((1, 2)), loads=np.ones((1, 2, 2))
+    )
     Body(**right)
     with pytest.raises(ValueError, match=message):
         Body(**(right | change))
@@ -298,12 +306,14 @@ def test_motion_is_proportional_to_strength_and_starts_at_the_picture(toy):
     assert np.abs(one).max() > 0
 
 
-def test_motion_follows_the_rate(toy):
-    """At half the rate, every other frame: the force is held over other sub-steps, so nearly."""
-    fast, slow = toy.motion(breeze(), 60, 60.0), toy.motion(breeze(), 30, 30.0)
-    assert np.isfinite(fast).all()
-    assert slow.shape == (30, 2)
-    for rate, frames in ((30.0, 0), (0.0, 10)):
+def test_motion_takes_any_length_and_rate(toy):
+    for frames, rate in ((1, 30.0), (7, 24.0), (60, 60.0)):
+        q = toy.motion(breeze(), frames, rate)
+        assert q.shape == (frames, 2)
+        assert np.isfinite(q).all()
+    steps = [np.abs(np.diff(toy.motion(breeze(), 60, rate), axis=0)).mean() for rate in (15.0, 60.0)]
+    assert steps[0] > 2 * steps[1]  # four times the time between two frames
+    for frames, rate in ((0, 30.0), (10, 0.0)):
         with pytest.raises(ValueError, match="frames at"):
             toy.motion(breeze(), frames, rate)
 
@@ -320,7 +330,9 @@ def test_flow_of_a_box_is_what_its_modes_say(toy):
     np.testing.assert_allclose(flow[2, :, y, x], [-0.05 * (y - py), 0.05 * (x - px)], atol=1e-4)
     assert (flow[0] == 0).all()
     assert (flow[:, :, ~toy.mask(*SIZE)] == 0).all()
-    assert toy.mask(*SIZE).sum() == pytest.approx(0.35 * 0.4 * H * H, abs=0.5 * 2 * (0.35 + 0.4) * H)  # half a pixel all round
+    assert toy.mask(*SIZE).sum() == pytest.approx(
+        0.35 * 0.4 * H * H, abs=0.5 * 2 * (0.35 + 0.4) * H
+    )  # half a pixel all round
 
 
 def track(frames, x, y, reach=5):
@@ -368,7 +380,7 @@ def test_frames_look_like_the_picture_moved_along_the_flow(scene):
         moved = np.abs(back - frames[0]).mean(-1)[good]
         still = np.abs(frames[n].astype(float) - frames[0]).mean(-1)[good]
         assert np.median(moved) < 8
-        assert np.median(moved) < 0.6 * np.median(still)
+        assert moved.mean() < 0.8 * still.mean()
 
 
 def test_spectrum_is_the_transform_of_the_flow(scene):
@@ -402,7 +414,8 @@ def test_twice_the_size_has_twice_the_flow(scene):
     assert one.mean() > 0.4
     assert (one & scene.mask(*SIZE)).sum() > 50
     mean = large.reshape(5, 2, H, 2, W, 2).mean((3, 5))
-    np.testing.assert_allclose(mean[:, :, one], 2 * small[:, :, one], atol=2e-3)
+    bend = 0.02 if scene.geometry.fields else 2e-3  # a field is not straight over a pixel
+    np.testing.assert_allclose(mean[:, :, one], 2 * small[:, :, one], atol=bend)
     a = scene.picture(*SIZE).astype(float)
     b = cv2.resize(scene.picture(2 * H, 2 * W), (W, H), interpolation=cv2.INTER_AREA)
     assert np.abs(a - b).mean() < 12
@@ -410,11 +423,17 @@ def test_twice_the_size_has_twice_the_flow(scene):
 
 
 def test_a_breeze_of_strength_1_moves_the_scene_by_its_sway(scene):
+    wanted = scene.sway
+    if wanted is None:  # its forces are in true units
+        assert scene.gain == 1
+        return
     rms = []
     for seed in range(6):
-        flow = scene.flow(scene.motion(Wind(1.0, math.pi * (seed % 2), seed), 300)[::10], *SIZE)[:, :, scene.mask(*SIZE)]
+        flow = scene.flow(scene.motion(Wind(1.0, math.pi * (seed % 2), seed), 300)[::10], *SIZE)[
+            :, :, scene.mask(*SIZE)
+        ]
         rms.append(((flow - flow.mean(0)) ** 2).sum(1).mean())
-    assert math.sqrt(np.mean(rms)) == pytest.approx(scene.sway * H, rel=0.35)
+    assert math.sqrt(np.mean(rms)) == pytest.approx(wanted * H, rel=0.35)
 
 
 # ----------------------------------------------------------------------------------------------------------- occlusion
@@ -433,7 +452,10 @@ def test_what_goes_behind_something_is_hidden(toy):
     assert visible[1][clear].all()
     assert visible[1][ids == 2].all()
     # the background that the box covers is hidden, and that far away is not
-    assert not visible[1][(ids == 0) & (x > 0.87)[None] & (x < 0.93)[None] & (np.arange(H) / H > 0.4)[:, None] & (np.arange(H) / H < 0.6)[:, None]].any()  # fmt: skip
+    y = (np.arange(H) + 0.5) / H
+    covered = ((x > 0.87) & (x < 0.93))[None] & ((y > 0.4) & (y < 0.6))[:, None]
+    assert (ids[covered] == 0).all()
+    assert not visible[1][covered].any()
     assert visible[1][: int(0.2 * H)].all()
 
 
@@ -467,7 +489,9 @@ def test_what_is_seen_agrees_with_polygons(scene):
         around = [(x + a, y + b) for a in (-0.25, 0.25) for b in (-0.25, 0.25)]
         tops = []
         for point in around:
-            top = next((n for n in range(len(outlines), 0, -1) if cv2.pointPolygonTest(outlines[n - 1], point, False) >= 0), 0)
+            top = next(
+                (n for n in range(len(outlines), 0, -1) if cv2.pointPolygonTest(outlines[n - 1], point, False) >= 0), 0
+            )
             tops.append(top)
         agree.append((ids[i, j] in tops) == visible[i, j])
     assert len(agree) > 100
@@ -573,6 +597,26 @@ def test_a_spot_in_a_field_goes_where_flow_says():
     assert np.abs(right - right[0]).max() > 2
 
 
+def test_a_field_shows_the_point_that_came_there():
+    """The colours of the pond are its coordinates, so a frame says for each pixel r which point of the still is seen."""
+
+    def paint(x, y, pixel):
+        return np.stack([(x - 0.6) / 0.3, (y - 0.6) / 0.3, 0 * x], axis=-1)
+
+    scene, size = (
+        Scene("toy", [body(0.9, 0.9, 1.5)], [FieldPart(box(0, 0.5, 1.6, 0.6), paint, 0, waves)], grey),
+        (96, 128),
+    )
+    q = np.array([0.03, -0.02, 0.03])
+    frame = scene.frames(q[None], *size)[0].astype(float) / 255
+    rows, columns = (a.ravel() for a in np.mgrid[62:82, 50:70])
+    seen = 0.6 + 0.3 * frame[rows, columns, :2]
+    came = seen + np.einsum("j,jcn->nc", q, waves(seen[:, 0], seen[:, 1]))
+    x, y = worlds.place(rows, columns, *size)
+    assert np.abs(came - np.column_stack([x, y])).max() * 96 < 0.12  # pixels; a grey level is 0.11
+    assert np.abs(seen - np.column_stack([x, y])).max() * 96 > 1.5
+
+
 def test_a_glow_adds_light_and_moves_along():
     part = Part(box(0.7, 0.4, 0.1, 0.1), plain, (0.2, 0.2, 0.2), (0, 0, 0), 0, (0, 0), np.array([[1.0, 0.0, 0.0]]))
     glow = Glow((0.75, 0.45), 0.05, (0.5, 0.0, 0.0), 0, np.array([[1.0, 0.0, 0.0]]))
@@ -623,7 +667,8 @@ def test_held_out_seeds_are_others():
         train, held = plant_seeds(kind, "train", 500), plant_seeds(kind, "held-out", 500)
         assert len(set(train)) == len(set(held)) == 500
         assert not set(train) & set(held)
-    assert (make_scene("tree", plant_seeds("tree", "train")[0]).picture(*SIZE) != make_scene("tree", plant_seeds("tree", "held-out")[0]).picture(*SIZE)).any()  # fmt: skip
+    a, b = (make_scene("tree", plant_seeds("tree", split)[0]).picture(*SIZE) for split in ("train", "held-out"))
+    assert (a != b).any()
 
 
 @pytest.mark.parametrize(
@@ -635,7 +680,10 @@ def test_held_out_seeds_are_others():
         (lambda: plant_seeds("tree", "train", -2), "count -2"),
         (lambda: two_boxes().ids(0, 5), "at least one pixel"),
         (lambda: Scene("toy", [], [Part(box(0, 0, 1, 1), plain, body=0)], grey), "there is no body 0"),
-        (lambda: Scene("toy", [body(1.0)], [Part(box(0, 0, 1, 1), plain, body=0)], grey), r"motion \(0, 3\), expected \(1, 3\)"),
+        (
+            lambda: Scene("toy", [body(1.0)], [Part(box(0, 0, 1, 1), plain, body=0)], grey),
+            r"motion \(0, 3\), expected \(1, 3\)",
+        ),
         (lambda: normal_modes(np.eye(2), np.eye(3)), "two square matrices"),
     ],
 )

@@ -119,7 +119,9 @@ def film(frames: Frames, seed: int, *, noise: float = 0.0, quality: int | None =
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
         raise ValueError(f"film: frames {frames.dtype} {frames.shape}; expected uint8 (T, H, W, 3)")
     if noise < 0 or shake < 0 or not (quality is None or 1 <= quality <= 100):
-        raise ValueError(f"film: noise {noise}, shake {shake}, quality {quality}; expected 0 or more, 0 or more, 1 to 100 or None")
+        raise ValueError(
+            f"film: noise {noise}, shake {shake}, quality {quality}; expected 0 or more, 0 or more, 1 to 100 or None"
+        )
     rng = np.random.default_rng(seed)
     shifts = _wander(rng, len(frames)) * shake
     out = np.empty_like(frames)
@@ -134,7 +136,7 @@ def film(frames: Frames, seed: int, *, noise: float = 0.0, quality: int | None =
             frame = np.clip(255 * (light + grain) + 0.5, 0, 255).astype(np.uint8)
         if quality is not None:
             _, file = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-            frame = cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1]
+            frame = np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR))[..., ::-1]
         out[n] = frame
     return Film(out, shifts.astype(np.float32))
 
@@ -159,12 +161,12 @@ def _wander(rng: np.random.Generator, frames: int) -> Array:
 class Spectra:
     """Pictures of P scenes and N spectral volumes of each.
 
-    pictures: uint8 (P, 3, H, W).   masks: bool (P, h, w), what can move.   volumes: float16 (P, N, K, 4, h, w), in px of (h, w):
-    Re x, Im x, Re y, Im y of each slice. Half precision errs by 1/2000 of a number, far less than flow can be measured.
-    plants: kind and seed of each scene.   digest: a hash of what was asked for and of the code that made it, so it is the same on
-    every processor, as the last bits of volumes are not.
+    pictures: uint8 (P, 3, H, W).   masks: bool (P, h, w), what can move.   volumes: float16 (P, N, K, 4, h, w), in px of
+    (h, w): Re x, Im x, Re y, Im y of each slice. Half precision errs by 1/2000 of a number, far less than flow can be measured.
+    plants: kind and seed of each scene.   digest: a hash of what was asked for and of the code that made it, so it is the same
+    on every processor, as the last bits of volumes are not.
 
-    len and [n] go over pairs, scene by scene: (picture (3, H, W) 0..1, volume (K, 4, h, w), mask (h, w)), the first two float32.
+    len and [n] go over pairs, scene by scene: picture (3, H, W) 0..1, volume (K, 4, h, w), mask (h, w); the first two float32.
     """
 
     pictures: Tensor
@@ -197,12 +199,14 @@ def spectra(
 ) -> Spectra:
     """Exact spectral volumes of `plants` scenes of each kind of a split ("train" | "held-out") under `winds` winds each.
 
-    size: (h, w) of volumes and masks.   picture: (H, W) of pictures (default: twice that).   start: number of the first wind, so
-    that other winds of the same scenes can be had. A volume of 16 slices at 40 x 64 takes 0.33 MB.
+    size: (h, w) of volumes and masks.   picture: (H, W) of pictures (default: twice that).   start: number of the first wind,
+    so that other winds of the same scenes can be had. A volume of 16 slices at 40 x 64 takes 0.33 MB.
     Kept in `lab.files.cache_dir()` under a name that is a hash of all that matters, this code included; cache=False: not.
     """
     if not kinds or min(plants, winds) < 1 or start < 0:
-        raise ValueError(f"spectra: {len(kinds)} kinds, {plants} plants, {winds} winds from {start}; expected at least one of each")
+        raise ValueError(
+            f"spectra: {len(kinds)} kinds, {plants} plants, {winds} winds from {start}; expected at least one of each"
+        )
     (h, w), (height, width) = size, picture or (2 * size[0], 2 * size[1])
     which = [(kind, seed) for kind in kinds for seed in plant_seeds(kind, split, plants)]
 

@@ -27,8 +27,8 @@ feel the same wind, so all slices of a spectral volume share these unknowns.
 
 **To add a kind**: write `scenes/<kind>.py` with `build(rng) -> Scene`, and put its name into KINDS. `build` makes bodies (by
 `Branching` for what branches, by `normal_modes` for any mass and stiffness matrices, or by `Body` from what you know), parts
-that hang on them, a background, and returns `Scene(kind, bodies, parts, background, ...)`. `make_scene` scales the scene so that
-a wind of strength 1 moves it by `sway`. Materials, textures and light: see `scenes.canvas`.
+that hang on them, a background, and returns `Scene(kind, bodies, parts, background, ...)`. `make_scene` scales the scene so
+that a wind of strength 1 moves it by `sway`. Materials, textures and light: see `scenes.canvas`.
 """
 
 from __future__ import annotations
