@@ -936,7 +936,7 @@ def build(rng: np.random.Generator) -> Scene:
         return np.clip(sheet.rgb, 0.0, 1.0)
 
     # things swing by some hundredths of a radian in an ordinary wind
-    sway = float(np.clip(0.05 * np.mean(stage.levers), 0.005, 0.02))
+    sway = float(np.clip(0.036 * np.mean(stage.levers), 0.004, 0.016))
     return Scene("lanterns", stage.bodies, stage.parts, paint, glows=stage.glows, finish=_vignette, sway=sway)
 
 

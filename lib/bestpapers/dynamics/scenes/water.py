@@ -182,7 +182,7 @@ class _Lake:
         rest = rng.standard_normal(2 * len(self.waves.length)) * np.repeat(self.waves.length, 2)
         moved = np.einsum("j,jcn->cn", rest, self.waves.shapes(across, down))
         self.rest = rest * float(rng.uniform(0.006, 0.012)) / math.sqrt(float((moved**2).sum(0).mean()))
-        self.spread = 0.005
+        self.spread = 0.005  # heights up or down that make the water one step lighter or darker
         self._kept: tuple[float, Sheet] | None = None  # the last size's land, of which the water shows the picture
 
     def _waves(self, rng: np.random.Generator) -> Waves:
