@@ -234,7 +234,7 @@ class _Look:
         return colour * (self.sky * (1.0 - 0.25 * ny[:, None]) + 0.8 * facing[:, None] * self.sun)
 
     def _far(self, colour: Floats, far: Floats) -> Floats:
-        return colour + far[:, None] * (self.haze - colour)
+        return colour + 0.6 * far[:, None] * (self.haze - colour)
 
     def paper(self, u: Floats, v: Floats, skin: Floats, pixel: float) -> Floats:
         """A paper lantern round the origin.
