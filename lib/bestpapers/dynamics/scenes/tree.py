@@ -1,6 +1,7 @@
 """A tree: trunk, limbs, twigs, and hundreds of leaves or blossoms, lit from one side.
 
-Every straight piece of wood is a segment with one joint (`worlds.Branching`), leaves are rigid with the piece that they hang on.
+Each piece of trunk, limb and bough is a segment with one joint (`worlds.Branching`); twigs and leaves are rigid with the piece
+that they grow on.
 The eight to twelve slowest modes below 5 Hz are kept: the whole tree sways, the limbs swing against each other.
 """
 
@@ -8,14 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..worlds import Array, Body, Branching, Part, Scene
+from ..worlds import Array, Branching, Part, Scene
 from .backgrounds import Background, draw_background
-from .canvas import Colour, ellipse, fbm, leaf, mix, noise, smooth, step, tapered
+from .canvas import Colour, fbm, foliage, leaf, mix, noise, smooth, step, tapered, tones
 
 UP = -0.5 * math.pi
 MODES = 12  # at most
@@ -94,22 +95,13 @@ def bark(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     colour = dark + np.clip(facing, 0, 1)[:, None] * (bright - dark)
     marks = step(0.30, 0.55, noise(9.0 * bend / np.maximum(foot, 1e-4) / 9.0, 95.0 * u, seed.astype(int) + 9))
     colour = mix(colour, 0.28 * colour, white * marks * step(0.012, 0.02, half))
-    moss = (1 - white) * 0.25 * step(0.1, 0.7, fbm(14.0 * u, 40.0 * bend, seed.astype(int) + 4, 2)) * step(-0.2, -0.9, across * t)
+    moss = (
+        (1 - white)
+        * 0.25
+        * step(0.1, 0.7, fbm(14.0 * u, 40.0 * bend, seed.astype(int) + 4, 2))
+        * step(-0.2, -0.9, across * t)
+    )
     return mix(colour, colour * np.array([0.85, 1.25, 0.6]), moss)
-
-
-def foliage(u: Array, v: Array, skin: Array, pixel: float) -> Array:
-    """A leaf: two halves that face differently, a pale midrib, a glow towards the edge where light shines through."""
-    dark, bright = skin[0:3].T, skin[3:6].T
-    length, width, facing, tilt, seed = skin[6:11]
-    t, w = u / length, v / width
-    side = np.tanh(8 * w)
-    shine = facing * (1 + tilt * side) + 0.10 * noise(4 * t, 5 * w, seed.astype(int))
-    shine = shine + 0.16 * (t - 0.4)
-    colour = dark + np.clip(shine, 0, 1.25)[:, None] * (bright - dark)
-    rib = step(0.09, 0.02, np.abs(w)) * step(1.0, 0.7, t) * step(pixel * 1.2, pixel * 0.4, 0.12 * width)
-    veins = step(0.75, 0.95, np.cos(2 * math.pi * (5 * t - 1.6 * np.abs(w)))) * step(pixel * 3.5, pixel * 1.5, 0.1 * length)
-    return mix(colour, colour * 1.25 + 0.04, 0.55 * rib + 0.0 * veins)
 
 
 def blossom(u: Array, v: Array, skin: Array, pixel: float) -> Array:
@@ -138,7 +130,6 @@ class Limb:
     level: int
     depth: float
     twig: float = 0.0  # 0 to 1: how much this is a place for leaves
-    tint: Colour = field(default=(1.0, 1.0, 1.0))
 
 
 class Growth:
@@ -188,7 +179,15 @@ class Growth:
             side = -side
 
     def _limb(
-        self, parent: int, base: tuple[float, float], angle: float, length: float, radius: float, level: int, depth: float, pieces: int
+        self,
+        parent: int,
+        base: tuple[float, float],
+        angle: float,
+        length: float,
+        radius: float,
+        level: int,
+        depth: float,
+        pieces: int,
     ) -> Limb:
         rng, kind = self.rng, self.kind
         nodes, radii, segments = [base], [radius], []
@@ -202,12 +201,18 @@ class Growth:
             piece = length / pieces
             x, y = nodes[-1]
             tip = (x + piece * math.cos(angle), y + piece * math.sin(angle))
-            ends = radius * (1 - (0.72 if level else 0.62) * (n + 1) / pieces)
+            ends = radius * (1 - (0.88 if level else 0.72) * ((n + 1) / pieces) ** 1.2)
             load = leaves * kind.leaf[0] * kind.leaf[1] * kind.leaves * 0.05 / pieces
             # the beam rule alone would let thin wood swing slower than the trunk: wood so thin is short and much divided
-            soft = (max(radius, 1e-4) / kind.girth) ** 2.4 * (1.0 if level else 0.55)
+            soft = (max(radius, 1e-4) / kind.girth) ** 2.4 * (1.0 if level else 0.4)
             drag = radii[-1] * piece + leaves * 0.5 * kind.leaf[0] * kind.leaf[1] * kind.leaves / pieces
-            parent = self.wood.segment(parent, nodes[-1], tip, max(radii[-1], 0.0012), load=load, drag=drag, soft=soft)
+            if level == 3:  # twigs are stiff: they are one piece with what they grow on
+                self.wood.load[parent] += load
+                self.wood.drag[parent] += drag
+            else:
+                parent = self.wood.segment(
+                    parent, nodes[-1], tip, max(radii[-1], 0.0012), load=load, drag=drag, soft=soft
+                )
             segments.append(parent)
             nodes.append(tip)
             radii.append(max(ends, 0.0011))
@@ -244,14 +249,9 @@ def build(rng: np.random.Generator) -> Scene:
     wood = _wood(growth, ground, rng)
     leaves = _leaves(growth, ground, rng)
     parts = [part for _, part in sorted(wood + leaves, key=lambda item: item[0])]
-    return Scene("tree", [body], [*parts, *_tufts(foot, kind.girth, ground, rng)], _shadowed(ground, foot, height), sway=0.013)
-
-
-def _tones(ground: Background, colour: Colour | Array, deep: float = 0.8) -> tuple[float, ...]:
-    """What a surface shows in the shade and in the light, as the six first numbers of a skin."""
-    dark = ground.lit(np.asarray(colour), 0.0) * deep
-    bright = ground.lit(np.asarray(colour), 1.0)
-    return (*(float(c) for c in dark), *(float(c) for c in bright))
+    return Scene(
+        "tree", [body], [*parts, *_tufts(foot, kind.girth, ground, rng)], _shadowed(ground, foot, height), sway=0.016
+    )
 
 
 def _wood(growth: Growth, ground: Background, rng: np.random.Generator) -> list[tuple[float, Part]]:
@@ -262,20 +262,22 @@ def _wood(growth: Growth, ground: Background, rng: np.random.Generator) -> list[
         radii = np.interp(np.arange(len(curve)) / 4, np.arange(len(limb.radii)), limb.radii)
         if limb.level == 0:  # roots spread at the ground
             radii[:3] *= (1.7, 1.28, 1.08)
-        tones = _tones(ground, np.array(kind.bark) * (0.8 if limb.level and not kind.birch else 1.0), 0.7)
+        tone = tones(ground, np.array(kind.bark) * (0.8 if limb.level and not kind.birch else 1.0), 0.7)
         white = 1.0 if kind.birch and limb.level < 2 else 0.0
         if kind.birch and not white:
-            tones = _tones(ground, (0.30, 0.22, 0.20))
+            tone = tones(ground, (0.30, 0.22, 0.20))
         for n, segment in enumerate(limb.segments):
             piece, r = curve[4 * n : 4 * n + 5], radii[4 * n : 4 * n + 5]
             along = piece[-1] - piece[0]
             length, angle = float(np.hypot(*along)), math.atan2(along[1], along[0])
             # a little longer at both ends, so that joints do not gape when they bend
             more = along / length * 0.5 * r[0]
-            piece = np.concatenate([piece[:1] - more * (n > 0 or limb.level > 0), piece, piece[-1:] + along / length * 0.5 * r[-1]])
+            piece = np.concatenate(
+                [piece[:1] - more * (n > 0 or limb.level > 0), piece, piece[-1:] + along / length * 0.5 * r[-1]]
+            )
             outline = tapered(piece, np.concatenate([0.8 * r[:1] if limb.level == 0 and n else r[:1], r, 0.7 * r[-1:]]))
             across = -math.sin(angle) * light[0] + math.cos(angle) * light[1]
-            skin = (*tones, length, float(r[0]), float(r[-1]), float(rng.integers(1 << 20)), across, light[2], white)
+            skin = (*tone, length, float(r[0]), float(r[-1]), float(rng.integers(1 << 20)), across, light[2], white)
             base = limb.nodes[n]
             frame = (float(base[0]), float(base[1]), angle)
             motion = growth.wood.motion(segment)
@@ -294,10 +296,12 @@ def _leaves(growth: Growth, ground: Background, rng: np.random.Generator) -> lis
     out = []
     for limb in twigs:
         hue = palette[int(rng.integers(len(palette)))] * rng.uniform(0.9, 1.1)
-        count = int(round(kind.leaves * min(1.0, limb.twig) * rng.uniform(0.8, 1.2)))
+        count = round(kind.leaves * min(1.0, limb.twig) * rng.uniform(0.8, 1.2))
         middle = limb.nodes.mean(0)
         for k in range(count):
-            point, segment, _, angle = Growth._on(limb, (k + rng.uniform(0.1, 1.2)) / (count + 0.3) if limb.level > 1 else rng.uniform(0.4, 1))
+            point, segment, _, angle = Growth._on(
+                limb, (k + rng.uniform(0.1, 1.2)) / (count + 0.3) if limb.level > 1 else rng.uniform(0.4, 1)
+            )
             side = 1 if k % 2 else -1
             size = rng.uniform(0.75, 1.2)
             depth = 0.75 * limb.depth + rng.uniform(-0.65, 0.65)
@@ -308,32 +312,36 @@ def _leaves(growth: Growth, ground: Background, rng: np.random.Generator) -> lis
             normal = normal + rng.normal(0, 0.28, 3)
             normal /= np.linalg.norm(normal) + 1e-9
             open_ = np.clip(0.50 + 0.5 * depth + 0.30 * (np.linalg.norm(bulge[:2]) - 0.7), 0.12, 1.0)
-            facing = float(np.clip(0.42 + 0.62 * normal @ light, 0.05, 1.1) * (0.35 + 0.65 * open_))
+            facing = float(np.clip(0.36 + 0.72 * normal @ light, 0.04, 1.05) * (0.30 + 0.70 * open_))
             flower = rng.random() < kind.blossom
             colour = (petals if flower else palette)[int(rng.integers(len(petals if flower else palette)))]
             if not flower:
                 colour = 0.45 * colour + 0.55 * hue
             colour = np.clip(colour * rng.uniform(0.9, 1.1) + rng.normal(0, 0.012, 3), 0.02, 1)
-            tones = _tones(ground, colour, 0.42 + 0.38 * float(open_))
+            tone = tones(ground, colour, 0.42 + 0.38 * float(open_))
             motion = growth.wood.motion(segment)
             turn = angle + side * rng.uniform(0.3, 1.1)
             if flower:
                 radius = 0.0135 * size
                 frame = (float(spot[0]), float(spot[1]), float(rng.uniform(0, 2 * math.pi)))
                 outline = _rosette(frame, radius)
-                skin = (*tones, radius, 0.0, facing + 0.08, rng.uniform(-0.2, 0.2), float(rng.integers(1 << 20)))
-                part = Part(outline, blossom, skin, frame, 0, point, motion)
+                skin = (*tone, radius, 0.0, 0.88 * facing, rng.uniform(-0.2, 0.2), float(rng.integers(1 << 20)))
+                part = Part(outline, blossom, skin, frame, 0, growth.wood.base[segment], motion)
                 depth += 0.15
             else:
                 turn += 0.5 * math.sin(math.pi / 2 - turn) * rng.uniform(0.3, 1.0)  # tips hang
                 if kind.lift < -0.6:
                     turn += 0.7 * math.sin(math.pi / 2 - turn)
                 length, width = kind.leaf[0] * size, kind.leaf[1] * size * rng.uniform(0.7, 1.1)
-                frame = (float(spot[0] - 0.3 * length * math.cos(turn)), float(spot[1] - 0.3 * length * math.sin(turn)), turn)
+                frame = (
+                    float(spot[0] - 0.3 * length * math.cos(turn)),
+                    float(spot[1] - 0.3 * length * math.sin(turn)),
+                    turn,
+                )
                 outline = leaf(frame, length, width, 6, kind.peak)
                 tilt = float(0.35 * (-math.sin(turn) * light[0] + math.cos(turn) * light[1]) + rng.uniform(-0.12, 0.12))
-                skin = (*tones, length, width, facing, tilt, float(rng.integers(1 << 20)))
-                part = Part(outline, foliage, skin, frame, 0, point, motion)
+                skin = (*tone, length, width, facing, tilt, float(rng.integers(1 << 20)))
+                part = Part(outline, foliage, skin, frame, 0, growth.wood.base[segment], motion)
             out.append((float(depth), part))
     return out
 
@@ -353,12 +361,14 @@ def _tufts(foot: tuple[float, float], girth: float, ground: Background, rng: np.
         length, turn = rng.uniform(0.012, 0.034), UP + rng.normal(0, 0.32)
         colour = np.array([0.36, 0.50, 0.20]) * rng.uniform(0.7, 1.15) + rng.normal(0, 0.02, 3)
         frame = (float(x), float(y), float(turn))
-        skin = (*_tones(ground, np.clip(colour, 0, 1), 0.7), length, 0.007, float(rng.uniform(0.25, 0.8)), 0.1, 0.0)
+        skin = (*tones(ground, np.clip(colour, 0, 1), 0.7), length, 0.007, float(rng.uniform(0.25, 0.8)), 0.1, 0.0)
         out.append(Part(leaf(frame, length, 0.006, 5, 0.25), foliage, skin, frame))
     return out
 
 
-def _shadowed(ground: Background, foot: tuple[float, float], height: float) -> Callable[[int, int], NDArray[np.float32]]:
+def _shadowed(
+    ground: Background, foot: tuple[float, float], height: float
+) -> Callable[[int, int], NDArray[np.float32]]:
     """The background with the tree's shadow on the ground."""
 
     def paint(rows: int, columns: int) -> NDArray[np.float32]:
