@@ -387,13 +387,14 @@ class Scene:
         *,
         glows: Sequence[Glow] = (),
         finish: Callable[[Array, Array], tuple[NDArray[Any], NDArray[Any]]] | None = None,
-        sway: float = 0.012,
+        sway: float | None = 0.012,
     ) -> None:
         """bodies, parts (far to near), glows: see there.
 
         background(height, width) -> (height, width, 3): what stands behind everything, as a picture of that size, 0 to 1.
         finish(x, y) -> gain (N, 3), offset (N, 3): standing last touch, picture * gain + offset (vignette, haze, rays).
-        sway: root mean square of displacement over what can move, in picture heights, that a wind of strength 1 causes.
+        sway: root mean square of displacement over what can move, in picture heights, that a wind of strength 1 causes;
+            None: the bodies' loads are in such units already.
         """
         self.kind, self.seed = kind, -1
         self.bodies, self.parts, self.glows = tuple(bodies), tuple(parts), tuple(glows)
@@ -761,6 +762,8 @@ def _made(kind: str, seed: int) -> Scene:
 
 def _gain(scene: Scene, height: int = 40, width: int = 64) -> float:
     """What makes winds of strength 1 from both sides move the scene by its `sway`."""
+    if scene.sway is None:
+        return 1.0
     scene.gain = 1.0
     power = 0.0
     where = scene.mask(height, width)
