@@ -27,8 +27,8 @@ def splat(input: Tensor, flow: Tensor, weight: Tensor | None, mode: str) -> tupl
         z, reached = weight.flatten()[source], b.detach() > SMALL
         top = z.new_full((B * H * W,), -torch.inf)
         top = top.scatter_reduce(0, target[reached], z.detach()[reached], "amax")[target]
-        # neither is ever above 1 where b counts; the bound is for neighbours that are merely touched, b = 0
-        e = torch.exp((z - top).clamp(max=0)) if mode == "softmax" else (z / top.where(top > 0, 1)).clamp(max=1)
+        # relative to the strongest, so at most 1. A stronger one can only touch the target, with b = 0: it counts as 1
+        e = torch.exp((z - top).where(z <= top, 0)) if mode == "softmax" else (z / top.where(top > 0, 1)).where(z <= top, 1)
         share = b * e
     everything = total(share)
     holes = everything <= SMALL
