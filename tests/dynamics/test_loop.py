@@ -168,11 +168,11 @@ def test_guidance_closes_a_loop_by_descent(S):
     z = torch.view_as_real(S / size).movedim(-1, -3).flatten(-4, -3)[None].clone().requires_grad_()
     assert decode(z)[0].detach().numpy() == pytest.approx(S.numpy(), rel=1e-4, abs=1e-4)
     of = loop.guidance(decode)
-    before = float(of(z).detach())
+    before = float(of(z).detach().sum())
     for _ in range(60):
-        (grad,) = torch.autograd.grad(of(z), z)
+        (grad,) = torch.autograd.grad(of(z).sum(), z)
         z = (z - 0.05 * before * grad / grad.square().sum()).detach().requires_grad_()
-    after, flow = float(of(z).detach()), motion(decode(z.detach())[0])
+    after, flow = float(of(z).detach().sum()), motion(decode(z.detach())[0])
     assert after < 0.5 * before
     assert loop.energy(flow) > 0.8 * loop.energy(motion(S))
 
@@ -182,6 +182,7 @@ def test_samples_of_a_batch_do_not_disturb_each_other(S):
     z = torch.stack([S.real, S.imag], 1)[None].repeat(2, 1, 1, 1, 1, 1)
     z[1] *= -0.3
     together, alone = z.clone().requires_grad_(), z[:1].clone().requires_grad_()
-    of(together).backward()
-    of(alone).backward()
+    assert of(together).shape == (2,)
+    of(together).sum().backward()
+    of(alone).sum().backward()
     assert np.allclose(together.grad[0], alone.grad[0])

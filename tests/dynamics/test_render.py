@@ -136,12 +136,15 @@ def test_nearness_is_the_mean_length():
         render.nearness([])
 
 
-def test_holes_show_the_still_picture(two):
+def test_holes_show_what_looking_back_finds(two):
+    """It fills them better than the still picture, which shows there what has moved away."""
     frames, flow = two
     _, hole = render.splat(render.to_float(frames[:1]), flow[1:2])
-    frame = made("softmax", two)[1]
+    hole = hole[0, 0].numpy()
+    frame, back = made("softmax", two)[1], made("backward", two)[1]
     assert hole.any()
-    assert np.array_equal(frame[hole[0, 0].numpy()], frames[0][hole[0, 0].numpy()])
+    assert np.array_equal(frame[hole], back[hole])
+    assert not np.array_equal(frame[~hole], back[~hole])
 
 
 def test_frames_come_one_by_one(two):
@@ -292,7 +295,7 @@ def dataset(n=6, height=40, width=48):
 
 
 def test_training_fills_holes():
-    """On a picture that it has not seen, against softmax splatting with the still picture in the holes."""
+    """On a picture that it has not seen, against softmax splatting, which looks back in the holes."""
     torch.manual_seed(0)
     renderer = Renderer(CONFIGS["paper"])
     run = Trainer(renderer, dataset(), TrainConfig(steps=150, batch=4, crop=32, lr=5e-3, warmup=5))

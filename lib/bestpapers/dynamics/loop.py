@@ -172,16 +172,14 @@ def closure_energy(S: Tensor, frames: int = FRAMES, speed: float = 1.0) -> Tenso
 def guidance(
     decode: Callable[[Tensor], Tensor], frames: int = FRAMES, speed: float = 1.0
 ) -> Callable[[Tensor], Tensor]:
-    """The energy z0 -> scalar that motion self-guidance (paper Eq. 5) pushes down.
+    """The energy z0 (B, ...) -> (B,) that motion self-guidance (paper Eq. 5) pushes down: `diffusion` takes it as `energy`.
 
     decode  from clean latents z0 (B, ...) to complex spectral volumes (B, K, 2, H, W): the VAE's decoder and the inverse of the
             normalisation, differentiable. (The square root's inverse has gradient 0 where a number is 0: what does not move is
             not set in motion.)
-
-    The energies of a batch are added: the gradient of each sample is as if it were alone.
     """
 
     def of(z0: Tensor) -> Tensor:
-        return closure_energy(decode(z0), frames, speed).sum()
+        return closure_energy(decode(z0), frames, speed)
 
     return of
