@@ -350,6 +350,27 @@ def test_pairs_must_fit_together():
         RendererConfig(weight="depth")
 
 
+def test_a_renderer_is_trained_on_drawn_scenes(monkeypatch):
+    """The same seed gives the same renderer, and the caller's random numbers are left alone."""
+    monkeypatch.setattr("bestpapers.dynamics.worlds.KINDS", ("flowers",))
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    config = TrainConfig(steps=2, batch=2, crop=24)
+    runs = [
+        render.train(config, CONFIGS["paper"], scenes=1, clips=1, picked=2, size=(64, 104), quiet=True)
+        for _ in range(2)
+    ]
+    assert torch.rand(1) == expected
+    assert runs[0].losses == pytest.approx(runs[1].losses, rel=1e-4)
+    p = runs[0].pairs
+    assert p.frames.shape == (1, 2, 64, 104, 3)
+    out, holes = render.splat(render.to_float(p.pictures), p.flows[:, 0].float(), p.W.float())
+    truth = render.to_float(p.frames[:, 0])
+    still = (render.to_float(p.pictures) - truth).abs().mean()
+    assert ((out - truth).abs() * ~holes).mean() < still  # flows, pictures and frames belong together
+
+
 def test_perceptual_distance_sees_blur_and_not_itself(two):
     frames, _ = two
     x = render.to_float(frames)

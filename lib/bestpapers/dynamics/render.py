@@ -425,9 +425,9 @@ class TrainConfig:
     """Settings of one run: `batch` crops of `crop` pixels a step; loss = L1 + `perceptual` * Perceptual."""
 
     steps: int = 2000
-    batch: int = 8
-    crop: int = 96
-    lr: float = 1e-3
+    batch: int = 4
+    crop: int = 80
+    lr: float = 2e-3
     warmup: int = 50
     perceptual: float = 0.5
     seed: int = 0
@@ -530,6 +530,34 @@ class Trainer(Training):
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         self.losses = state["losses"]
+
+
+def train(
+    config: TrainConfig | None = None,
+    renderer: RendererConfig | None = None,
+    *,
+    scenes: int = 10,
+    clips: int = 2,
+    picked: int = 4,
+    size: tuple[int, int] = (160, 256),
+    checkpoint: str | Path | None = None,
+    quiet: bool = False,
+) -> Trainer:
+    """Draw training scenes (`scenes` of each kind) and train a renderer on them; the seed decides weights, winds and crops.
+
+    The trainer that comes back holds the model and its history; `save(trainer.model, path)` keeps it.
+    """
+    from .worlds import KINDS, make_scene, plant_seeds
+
+    config = config or TrainConfig()
+    seeds = [(kind, seed) for kind in KINDS for seed in plant_seeds(kind, "train", scenes)]
+    data = pairs((make_scene(*one) for one in seeds), clips, picked, *size, seed=config.seed)
+    with torch.random.fork_rng(devices=[]):  # so that the caller's random numbers stay as they are
+        torch.manual_seed(config.seed)
+        model = Renderer(renderer)
+    trainer = Trainer(model, data, config, checkpoint)
+    trainer.run(desc="renderer", quiet=quiet)
+    return trainer
 
 
 # ---------------------------------------------------------------------------------------------------------------- scores
