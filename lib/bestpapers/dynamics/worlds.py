@@ -27,8 +27,8 @@ feel the same wind, so all slices of a spectral volume share these unknowns.
 
 **To add a kind**: write `scenes/<kind>.py` with `build(rng) -> Scene`, and put its name into KINDS. `build` makes bodies (by
 `Branching` for what branches, by `normal_modes` for any mass and stiffness matrices, or by `Body` from what you know), parts
-that hang on them, a background, and returns `Scene(kind, bodies, parts, background, ...)`. `make_scene` scales the scene so that
-a wind of strength 1 moves it by `sway`. Materials, textures and light: see `scenes.canvas`.
+that hang on them, a background, and returns `Scene(kind, bodies, parts, background, ...)`. `make_scene` scales the scene so
+that a wind of strength 1 moves it by `sway`. Materials, textures and light: see `scenes.canvas`.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ def normal_modes(mass: Array, stiffness: Array, count: int | None = None) -> tup
         raise ValueError(f"mass {mass.shape} and stiffness {stiffness.shape}: expected two square matrices of one size")
     few = None if count is None or count >= len(mass) else (0, count - 1)
     squares, shapes = eigh(stiffness, mass, subset_by_index=few)
+    # of the two signs that each shape may have, the one with which its largest number is positive
+    shapes = shapes * np.sign(shapes[np.abs(shapes).argmax(0), np.arange(shapes.shape[1])])
     return np.sqrt(np.maximum(squares, 0.0)), shapes
 
 
