@@ -310,6 +310,20 @@ def test_modes_are_found_in_ringing_motion():
     assert set(modal.peaks(S)) == {4, 9}
 
 
+def test_modes_side_by_side_are_found_on_their_own_ground():
+    """Two flowers of one frequency: one slice shows both, and each is found where it grows."""
+    shapes = torch.zeros(2, 2, 4, 8)
+    shapes[0, :, :, :4], shapes[1, :, :, 4:] = torch.randn(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    t = modal.clock()
+    q = torch.stack([torch.cos(2 * math.pi * t), 2 * torch.sin(2 * math.pi * t)], 1).float()
+    S = torch.fft.rfft(torch.einsum("nj,jchw->nchw", q, shapes), dim=0)[:16]
+    f = torch.tensor([1.0, 1.0])
+    assert modal.match(S, f, shapes)[1].min() < 0.6
+    slices, found = modal.match(S, f, shapes, local=True)
+    assert slices.tolist() == [5, 5]
+    assert found.numpy() == pytest.approx([1, 1], abs=1e-5)
+
+
 def test_rigid_parts_have_no_residual():
     parts = torch.full((10, 12), -1)
     parts[:4, :5], parts[6:, 6:] = 0, 1

@@ -134,14 +134,11 @@ def cross_faded(sequence: Tensor, overlap: int = 15) -> Tensor:
     return torch.cat([mixed.to(sequence.dtype), sequence[overlap : T - overlap]])
 
 
-def projected(S: Tensor, frames: int = FRAMES, scale: Tensor | None = None) -> Tensor:
+def projected(S: Tensor, frames: int = FRAMES) -> Tensor:
     """The spectral volume nearest to S for which E = 0 and F_0 = 0: complex (K, 2, H, W), K at least 3.  (ours)
 
-    Places and velocities of the ends meet: two linear conditions on the 2 (K - 1) numbers of each pixel. `motion` of the
-    result ends where it starts; play it without its last frame (`played`).
-
-    scale  float (K,), how large each slice usually is (such as a Normalizer's): changes are then measured in these units, and
-           large slices take more of them. Without it, the change of the motion's RMS is the smallest possible.
+    Places and velocities of the ends meet: two linear conditions on the 2 (K - 1) numbers of each pixel. No other volume that
+    keeps them changes the motion's RMS less. `motion` of the result ends where it starts; play it without its last frame.
     """
     if len(S) < 3:
         raise ValueError(f"projected: at least 3 slices are needed, got {len(S)}")
@@ -150,8 +147,7 @@ def projected(S: Tensor, frames: int = FRAMES, scale: Tensor | None = None) -> T
     rows = torch.cat([angle.cos(), -angle.sin()], 1)  # F at the four frames, of (Re S, Im S), up to 2 / T
     first, second, last_but_one, last = rows
     A = torch.stack([last - first, (last - last_but_one) - (second - first)])
-    w = torch.ones_like(A[0]) if scale is None else scale[1:].double().square().repeat(2)
-    back = (w * A).T @ torch.linalg.inv((w * A) @ A.T) @ A
+    back = A.T @ torch.linalg.inv(A @ A.T) @ A
     numbers = torch.cat([S[1:].real, S[1:].imag]).double()
     numbers = numbers - torch.einsum("ij,jchw->ichw", back, numbers)
     real, imag = numbers.chunk(2)
@@ -176,16 +172,14 @@ def closure_energy(S: Tensor, frames: int = FRAMES, speed: float = 1.0) -> Tenso
 def guidance(
     decode: Callable[[Tensor], Tensor], frames: int = FRAMES, speed: float = 1.0
 ) -> Callable[[Tensor], Tensor]:
-    """The energy z0 -> scalar that motion self-guidance (paper Eq. 5) pushes down.
+    """The energy z0 (B, ...) -> (B,) that motion self-guidance (paper Eq. 5) pushes down: `diffusion` takes it as `energy`.
 
     decode  from clean latents z0 (B, ...) to complex spectral volumes (B, K, 2, H, W): the VAE's decoder and the inverse of the
             normalisation, differentiable. (The square root's inverse has gradient 0 where a number is 0: what does not move is
             not set in motion.)
-
-    The energies of a batch are added: the gradient of each sample is as if it were alone.
     """
 
     def of(z0: Tensor) -> Tensor:
-        return closure_energy(decode(z0), frames, speed).sum()
+        return closure_energy(decode(z0), frames, speed)
 
     return of

@@ -316,6 +316,7 @@ def match(
     shapes: Tensor,
     mask: Tensor | None = None,
     *,
+    local: bool = False,
     frames: int = FRAMES,
     rate: float = RATE,
 ) -> tuple[Tensor, Tensor]:
@@ -323,12 +324,19 @@ def match(
 
     S (K, 2, H, W); frequencies (J,), Hz; shapes (J, 2, H, W), their truth. Each mode is looked for in the three slices nearest
     to its frequency, the constant one apart; modes beyond the last slice get its MAC. Take S with a Hann window: without one,
-    the jump between a clip's end and start leaks into all slices.
+    the jump between a clip's end and start leaks into all slices. Of modes closer than a slice is wide the stronger is seen.
+
+    mask   bool (H, W): the pixels that count
+    local  only those count where the true shape is not 0: a slice shows all that swings at its frequency, also what swings
+           apart from this mode, such as other flowers of a field
     """
-    table = mac(shapes, S, mask)
     nearest = (frequencies.double() * frames / rate).round().long().clamp(1, len(S) - 1)
     tried = (nearest[:, None] + torch.tensor([-1, 0, 1])).clamp(1, len(S) - 1)
-    best, which = table.gather(1, tried).max(1)
+    rows = []
+    for shape, slices in zip(shapes, tried):
+        own = shape.abs().sum(0) > 0 if local else torch.ones_like(shape[0], dtype=torch.bool)
+        rows.append(mac(shape[None], S[slices], own if mask is None else own & mask)[0])
+    best, which = torch.stack(rows).max(1)
     return tried.gather(1, which[:, None])[:, 0], best
 
 
