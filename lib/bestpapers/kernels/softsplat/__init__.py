@@ -64,8 +64,8 @@ def softsplat(
     Rules:
         - Any finite weight is safe: e^Z is taken relative to the largest Z that reaches the same target (for `linear`, Z is
           divided by it), and nothing is added to a denominator. Sources that are weak everywhere count as much as strong ones.
-        - A hole is a target without sources: the sum in the denominator (for `summation`, sum b) is below 1e-30. Output and
-          gradients are 0 there. For `linear`, sources of weight 0 count as none.
+        - A hole is a target without sources: the sum in the denominator (for `summation`, sum b) is at most 1e-30. The output
+          is 0 there, and but for `summation` no gradient comes from it. For `linear`, sources of weight 0 count as none.
         - What lands outside the image is lost; on its edge, the part inside counts.
         - A source whose flow is NaN or infinite in x or y lands nowhere and gets gradient 0, whatever its input is. Other inputs
           are not looked at: a NaN spreads to the four pixels around the point where it lands.
@@ -111,7 +111,7 @@ def _check(input: Tensor, flow: Tensor, weight: Tensor | None, mode: str) -> Non
     _need(
         flow.shape == (B, 2, H, W), f"flow must have shape [B, 2, H, W] = {[B, 2, H, W]} like input, got {list(flow.shape)}"
     )
-    _need(H * W < 2**31, f"an image has {H * W} pixels; give less than 2^31")
+    _need(B * (H + 2) * (W + 2) < 2**31, f"{B} x {H} x {W} pixels are too many for one call; give less than 2^31 in all")
     if weight is None:
         return
     _need(

@@ -296,10 +296,11 @@ def _pull_rows(input, flow, weight, output, top, total, grad, mode, g_input, g_f
                 i, j = column + k % 2, row + k // 2
                 there = inside and 0 <= i < W and 0 <= j < H
                 p = j * W + i if there else 0
-                there = there and total[b, p] > SMALL
+                everything = total[b, p] if mode > 0 else F(1)
+                there = there and everything > SMALL
                 at[x, k] = p
                 strength[x, k] = _strength(z[x], top[b, p], mode)
-                inverse[x, k] = (F(1) / (total[b, p] if mode > 0 else F(1))) if there else F(0)
+                inverse[x, k] = F(1) / everything if there else F(0)
                 share[x, k] = _bilinear(fx[x], fy[x], k) * strength[x, k] * inverse[x, k] if there else F(0)
         if g_input.size:
             for c in range(C):
