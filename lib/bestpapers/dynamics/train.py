@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -114,9 +114,9 @@ class Plants:
 
 
 def collect(
-    scenes: Sequence[worlds.Scene], winds: int, config: Config, seed: int = 0, quiet: bool = False
+    scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: int = 0, quiet: bool = False
 ) -> Plants:
-    """Pictures and motion of scenes under `winds` winds each."""
+    """Pictures and motion of scenes under `winds` winds each. Scenes that are made as they are asked for take no memory."""
     pictures, pixels, shapes, spectra = [], [], [], []
     for number, scene in enumerate(progress(scenes, desc="plants", disable=quiet)):
         rng = np.random.default_rng((seed, number))
@@ -171,9 +171,8 @@ def encode(
     device = codec.mean.device
     raw = []
     for plant in progress(range(len(plants.winds)), desc="latents", disable=quiet):
-        volumes = plants.volumes(plant)
+        both = torch.cat([plants.volumes(plant), mirror(plants.volumes(plant))])
         with _precision(precision, device):
-            both = torch.cat([volumes, mirror(volumes)])
             parts = [codec.moments(normalizer(part.to(device)))[0].cpu() for part in both.split(4)]
         raw.append(torch.cat(parts).unflatten(0, (2, -1)))
     values = torch.stack(raw)
@@ -280,7 +279,8 @@ class CodecTraining(AveragingTraining):
         volumes = []
         for i in own:
             whole = torch.zeros(1, K, 2, *plants.pictures.shape[-2:], dtype=torch.complex64)
-            whole[:, which[i]] = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
+            with _precision("float32", self.device):
+                whole[:, which[i]] = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
             whole = mirror(whole) if flip[i] else whole
             volumes.append(self.normalizer(whole)[0, which[i]])
         pictures = _pictures(plants.pictures, plant, flip)
@@ -380,9 +380,9 @@ RECIPES = dict(
 STAGES = ("codec", "single", "across", "finish")
 
 
-def scenes(kinds: Sequence[str], split: str, count: int) -> list[worlds.Scene]:
-    """`count` plants of each kind."""
-    return [worlds.make_scene(kind, seed) for kind in kinds for seed in worlds.plant_seeds(kind, split, count)]
+def scenes(kinds: Sequence[str], split: str, count: int) -> Iterator[worlds.Scene]:
+    """`count` plants of each kind, made as they are asked for."""
+    return (worlds.make_scene(kind, seed) for kind in kinds for seed in worlds.plant_seeds(kind, split, count))
 
 
 def make(recipe: Recipe, folder: Path, kinds: Sequence[str] = worlds.KINDS, group: Any = None, quiet: bool = False) -> Animator:
