@@ -57,6 +57,7 @@ SLICES = 16  # of a spectral volume
 SUPER = 2  # samples per pixel and axis, of ids and of colours
 SUBSTEPS = 4  # of a frame, in which the wind's force is constant
 BURN_IN = 20.0  # seconds of wind before frame 0
+FINE = 0.25  # share of the fine gusts in the variance of the wind
 HELD_OUT = 1_000_000  # seeds of held-out scenes start here
 ACROSS, DOWN = 1.6, 1.0  # the nominal frame, in picture heights
 
@@ -66,15 +67,16 @@ SERIAL: dict[str, Any] = dict(cache=True, nogil=True, error_model="numpy")
 # --------------------------------------------------------------------------------------------------------------- modes
 
 
-def normal_modes(mass: Array, stiffness: Array) -> tuple[Array, Array]:
-    """Modes of M x'' + K x = 0: K v = omega^2 M v.
+def normal_modes(mass: Array, stiffness: Array, count: int | None = None) -> tuple[Array, Array]:
+    """Modes of M x'' + K x = 0: K v = omega^2 M v. count: only so many of the slowest.
 
     mass, stiffness: (D, D), symmetric; mass positive definite, stiffness positive semi-definite.
-    Returns omega (D,) in rad/s, rising, and shapes (D, D), one mode a column, with shapes^T M shapes = 1.
+    Returns omega (D,) in rad/s, rising, and shapes (D, D), a mode to a column, with shapes^T M shapes = 1.
     """
     if mass.shape != stiffness.shape or mass.ndim != 2:
         raise ValueError(f"mass {mass.shape} and stiffness {stiffness.shape}: expected two square matrices of one size")
-    squares, shapes = eigh(stiffness, mass)
+    few = None if count is None or count >= len(mass) else (0, count - 1)
+    squares, shapes = eigh(stiffness, mass, subset_by_index=few)
     return np.sqrt(np.maximum(squares, 0.0)), shapes
 
 
@@ -171,7 +173,8 @@ class Branching:
         mass = np.zeros((len(base), len(base)))
         for at, weight in ((0.5 * (base + tip), 0.5 * wood), (tip, 0.5 * wood + load)):
             jacobian = self._moved(at)
-            mass += np.einsum("scd,s,sce->de", jacobian, weight, jacobian)
+            flat = jacobian.reshape(-1, len(base))
+            mass += (flat * np.repeat(weight, 2)[:, None]).T @ flat
         return mass, np.diag(self.stiff)
 
     def solve(
@@ -183,24 +186,29 @@ class Branching:
         points: (S, 2), where each segment feels the wind (default: its tip).
         """
         mass, stiffness = self.matrices()
-        omega, shapes = normal_modes(mass, stiffness)
+        omega, shapes = normal_modes(mass, stiffness, len(damping))
         hertz = omega * first / omega[0]
         keep = min(int((hertz < highest).sum()), len(damping))
         self.shapes = shapes[:, :keep]
-        tip = np.array(self.tip)
-        felt = np.einsum("scd,dj->sjc", self._moved(tip), self.shapes) * np.array(self.drag)[:, None, None]
+        self.above = self._above()
+        tip, base = np.array(self.tip), np.array(self.base)
+        # of each segment's base; a turn of all above it, each about its own base
+        turns = self.above @ self.shapes  # (S, J)
+        swung = np.stack(
+            [self.above @ (self.shapes * base[:, c : c + 1]) for c in (0, 1)], axis=-1
+        )  # sum of angle times base
+        arms = turns[:, :, None] * base[:, None] - swung
+        self.motions = np.stack([-arms[..., 1], arms[..., 0], turns], axis=-1)  # (S, J, 3)
+        felt = (self._moved(tip) @ self.shapes).transpose(0, 2, 1) * np.array(self.drag)[:, None, None]
         where = tip if points is None else points
         self.body = Body(hertz[:keep], np.asarray(damping, float)[:keep], np.asarray(where, float), felt)
         return self.body
 
-    def motion(self, segment: int, pivot: tuple[float, float] | None = None) -> Array:
-        """(J, 3): shift (x, y) of the pivot (default: the segment's base) and turn of a segment, per unit of each mode."""
+    def motion(self, segment: int) -> Array:
+        """(J, 3): shift (x, y) of a segment's base and its turn, per unit of each mode."""
         if self.body is None:
             raise ValueError("motion: call solve first")
-        above = self._above()[segment]
-        arm = np.array(self.base[segment] if pivot is None else pivot) - np.array(self.base)
-        turned = np.stack([-arm[:, 1], arm[:, 0]]) * above  # (2, S)
-        return np.column_stack([(turned @ self.shapes).T, above @ self.shapes])
+        return self.motions[segment]
 
 
 # ---------------------------------------------------------------------------------------------------------------- wind
@@ -215,7 +223,7 @@ class Wind:
     tau: seconds over which a gust forgets itself.   speed: picture heights per second at which gusts travel.
 
     The wind at a place is an Ornstein-Uhlenbeck process of variance 1 that arrives later the farther downwind the place is;
-    15 % of the variance is a finer one, four times shorter-lived, that travels at 0.6 of the speed.
+    a quarter of the variance (FINE) is a finer one, four times shorter-lived, that travels at 0.6 of the speed.
     """
 
     strength: float
@@ -241,7 +249,7 @@ class Wind:
         along = along - 0.5 * ACROSS * math.cos(self.direction) - 0.5 * math.sin(self.direction)
         out = np.zeros((steps, len(points)))
         rng = np.random.default_rng(self.seed)
-        for share, tau, speed in ((0.85, self.tau, self.speed), (0.15, self.tau / 4, 0.6 * self.speed)):
+        for share, tau, speed in ((1 - FINE, self.tau, self.speed), (FINE, self.tau / 4, 0.6 * self.speed)):
             late = along / speed
             reach = max(6.0, float(np.abs(late).max(initial=0.0)) + 2 * dt)  # the same series wherever the points lie
             lead = math.ceil(reach / dt)
@@ -448,7 +456,9 @@ class Scene:
         column, row = round(x), round(y)
         if not (0 <= row < height and 0 <= column < width):
             raise ValueError(f"release: pixel ({x}, {y}) is outside the picture of {width} x {height}")
-        phi = self._displace(np.eye(len(self.frequencies)), height, width, (row, column))[:, :, 0].astype(float)  # (J, 2)
+        phi = self._displace(np.eye(len(self.frequencies)), height, width, (row, column))[:, :, 0].astype(
+            float
+        )  # (J, 2)
         soft = phi.T @ (phi / (2 * math.pi * self.frequencies[:, None]) ** 2)  # displacement per force
         sizes, axes = np.linalg.eigh(soft)
         if sizes[-1] <= 0:

@@ -75,6 +75,21 @@ def _octaves(x, y, seed, octaves, gain, out):
         out[n] = total / weight
 
 
+@njit(cache=True, error_model="numpy", nogil=True)
+def _bilinear(image, px, py, out):
+    """Colours of image (H, W, 3) at pixel positions px, py (N,), clamped to the edge, into out (N, 3)."""
+    height, width = image.shape[:2]
+    for n in range(len(px)):
+        x, y = min(max(px[n], 0.0), width - 1.0), min(max(py[n], 0.0), height - 1.0)
+        j, i = min(int(x), max(width - 2, 0)), min(int(y), max(height - 2, 0))
+        fx, fy = x - j, y - i
+        right, below = min(j + 1, width - 1), min(i + 1, height - 1)
+        for c in range(3):
+            a = image[i, j, c] + fx * (image[i, right, c] - image[i, j, c])
+            b = image[below, j, c] + fx * (image[below, right, c] - image[below, j, c])
+            out[n, c] = a + fy * (b - a)
+
+
 def noise(x: ArrayLike, y: ArrayLike, seed: int, octaves: int = 4, gain: float = 0.5) -> Array:
     """Smooth noise at points x, y (of one shape) with features of size 1 and finer: float32 in [-1, 1], that shape."""
     px, py = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(y, np.float64))
@@ -104,21 +119,39 @@ def tone(colour: ArrayLike, factor: float) -> Array:
 
 
 class Sheet:
-    """A picture that is being painted, of `height` x `width` pixels.
+    """A rectangle of the scene that is being painted, in square pixels.
 
     x, y     (H, W) float32: scene coordinates of the pixels' middles
     pixel    side of a pixel in scene units
+    left, top   scene coordinates of its upper left corner
     rgb      (H, W, 3) float32, about 0..1
     """
 
-    def __init__(self, height: int, width: int) -> None:
-        self.pixel = 1.0 / height
-        self.left = 0.5 * (ASPECT - width / height)  # scene x of the picture's left edge
-        columns = self.left + (np.arange(width, dtype=np.float32) + 0.5) * np.float32(self.pixel)
-        rows = (np.arange(height, dtype=np.float32) + 0.5) * np.float32(self.pixel)
-        self.x, self.y = np.meshgrid(columns, rows)
-        self.columns = columns
+    def __init__(self, pixel: float, left: float, top: float, width: int, height: int) -> None:
+        self.pixel, self.left, self.top = float(pixel), float(left), float(top)
+        self.columns = (self.left + (np.arange(width) + 0.5) * self.pixel).astype(np.float32)
+        rows = (self.top + (np.arange(height) + 0.5) * self.pixel).astype(np.float32)
+        self.x, self.y = np.meshgrid(self.columns, rows)
         self.rgb = np.zeros((height, width, 3), np.float32)
+
+    @classmethod
+    def picture(cls, height: int, width: int) -> Sheet:
+        """The sheet of a picture's pixels."""
+        return cls(1.0 / height, 0.5 * (ASPECT - width / height), 0.0, width, height)
+
+    @classmethod
+    def around(cls, x0: float, y0: float, x1: float, y1: float, pixel: float) -> Sheet:
+        """A sheet whose first and last pixels have their middles at (x0, y0) and at (x1, y1), or just beyond."""
+        width, height = (max(1, math.ceil((b - a) / pixel - 1e-3) + 1) for a, b in ((x0, x1), (y0, y1)))
+        return cls(pixel, x0 - 0.5 * pixel, y0 - 0.5 * pixel, width, height)
+
+    def sample(self, x: ArrayLike, y: ArrayLike) -> Array:
+        """Colours (N, 3) at points x, y (N,), bilinear; beyond the edge those of the edge."""
+        out = np.empty((np.size(x), 3), np.float32)
+        px = (np.ravel(np.asarray(x, np.float64)) - self.left) / self.pixel - 0.5
+        py = (np.ravel(np.asarray(y, np.float64)) - self.top) / self.pixel - 0.5
+        _bilinear(self.rgb, px, py, out)
+        return out
 
     def lay(self, colour: ArrayLike, cover: ArrayLike = 1.0) -> None:
         """Cover what is there. colour (3,) or (H, W, 3); cover (H, W) or one number, 0..1."""
@@ -139,18 +172,9 @@ class Sheet:
         """The pixels of a box of the scene as slices of rows and columns, or None if it lies outside."""
         height, width = self.x.shape
         j0, j1 = math.floor((x0 - self.left) / self.pixel), math.ceil((x1 - self.left) / self.pixel)
-        i0, i1 = math.floor(y0 / self.pixel), math.ceil(y1 / self.pixel)
+        i0, i1 = math.floor((y0 - self.top) / self.pixel), math.ceil((y1 - self.top) / self.pixel)
         i0, j0, i1, j1 = max(i0, 0), max(j0, 0), min(i1, height), min(j1, width)
         return (slice(i0, i1), slice(j0, j1)) if i1 > i0 and j1 > j0 else None
-
-    def outline(self, points: ArrayLike) -> Array:
-        """How much of each pixel lies in a polygon (N, 2) of scene coordinates: (H, W) in 0..1."""
-        mask = np.zeros(self.x.shape, np.uint8)
-        xy = np.asarray(points, np.float64)
-        # OpenCV puts a pixel's middle at whole numbers; 4 bits of fractions
-        fixed = np.round(((xy - (self.left, 0.0)) / self.pixel - 0.5) * 16.0).astype(np.int32)
-        cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=4)
-        return mask.astype(np.float32) / 255.0
 
     def fill(self, points: ArrayLike, colour: ArrayLike, alpha: float = 1.0) -> None:
         """Paint a polygon (N, 2) in one colour."""
@@ -160,7 +184,8 @@ class Sheet:
             return
         rows, columns = box
         mask = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
-        origin = (self.left + columns.start * self.pixel, rows.start * self.pixel)
+        origin = (self.left + columns.start * self.pixel, self.top + rows.start * self.pixel)
+        # OpenCV puts a pixel's middle at whole numbers; 4 bits of fractions
         fixed = np.round(((xy - origin) / self.pixel - 0.5) * 16.0).astype(np.int32)
         cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=4)
         part = self.rgb[box]
@@ -222,16 +247,20 @@ class Background:
         )
         return np.asarray(colour, np.float32) * shine
 
-    def paint(self, height: int, width: int) -> Array:
-        """The background as float32 (height, width, 3), 0..1."""
-        sheet = Sheet(height, width)
+    def draw(self, sheet: Sheet) -> None:
+        """Paint all layers onto a sheet."""
         for name, seed in self.layers:
             _PAINTERS[name](sheet, self, np.random.default_rng((self.seed, seed)))
         sheet.soften(self.blur)
+
+    def paint(self, height: int, width: int) -> Array:
+        """The background of a picture as float32 (height, width, 3), 0..1."""
+        sheet = Sheet.picture(height, width)
+        self.draw(sheet)
         return np.clip(sheet.rgb, 0.0, 1.0)
 
 
-def _vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
+def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
     """The colour, with chance in brightness and in each channel."""
     both = np.asarray(colour) * (1.0 + amount * rng.uniform(-1, 1)) + 0.5 * amount * rng.uniform(-1, 1, 3)
     r, g, b = np.clip(both, 0.0, 1.0)
@@ -260,7 +289,7 @@ def draw_background(
     often = WHEN[kind]
     drawn = str(rng.choice(list(often), p=list(often.values())))
     hour = hour or drawn
-    colours = [_vary(rng, c, 0.07) for c in PALETTES[hour]]
+    colours = [vary(rng, c, 0.07) for c in PALETTES[hour]]
     if horizon is None:
         low, high = {"tree": (0.68, 0.84), "flowers": (0.16, 0.42), "lanterns": (0.6, 0.85), "water": (0.4, 0.56)}[kind]
         horizon = float(rng.uniform(low, high))
@@ -418,7 +447,7 @@ def _streaks(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
 
 def _range(sheet: Sheet, b: Background, rng: np.random.Generator, peaks: bool) -> None:
     count = int(rng.integers(2, 5))
-    green = _vary(rng, (0.20, 0.31, 0.19), 0.25)
+    green = vary(rng, (0.20, 0.31, 0.19), 0.25)
     tall = float(rng.uniform(0.14, 0.30) if peaks else rng.uniform(0.06, 0.16)) * min(1.0, 1.6 * b.horizon)
     for k in range(count):
         near, seed = (k + 1) / (count + 0.6), int(rng.integers(2**30))
@@ -438,7 +467,7 @@ def _range(sheet: Sheet, b: Background, rng: np.random.Generator, peaks: bool) -
         rock = np.asarray(green, np.float32)
         if peaks:
             snow = step(0.10, 0.02, down + 0.05 * relief) * (0.85 if near < 0.6 else 0.0)
-            rock = mix(_vary(rng, (0.36, 0.36, 0.40), 0.1), (0.95, 0.96, 1.0), snow)
+            rock = mix(vary(rng, (0.36, 0.36, 0.40), 0.1), (0.95, 0.96, 1.0), snow)
             rock = mix(rock, green, step(0.05, 0.3, down / max(tall, 0.05) * near))
         fade = (1.0 - near) ** 0.8 * 0.9
         veil = np.clip(fade + (1.0 - fade) * 0.45 * step(0.0, 0.5 * tall, down), 0, 1)  # mist lies in the valleys
@@ -472,9 +501,9 @@ def crowns(
         tall = height * float(rng.uniform(0.6, 1.15))
         pointed = rng.random() < conifers
         wide = tall * float(rng.uniform(0.16, 0.24) if pointed else rng.uniform(0.36, 0.55))
-        green = _vary(rng, (0.17, 0.30, 0.14) if not pointed else (0.10, 0.22, 0.15), 0.35)
+        green = vary(rng, (0.17, 0.30, 0.14) if not pointed else (0.10, 0.22, 0.15), 0.35)
         if not pointed and rng.random() < 0.12:
-            green = _vary(rng, (0.42, 0.30, 0.10), 0.2)  # one that turns early
+            green = vary(rng, (0.42, 0.30, 0.10), 0.2)  # one that turns early
         _crown(sheet, b, x, base, wide, tall, green, far, bool(pointed), int(rng.integers(2**30)))
         x += wide * float(rng.uniform(0.6, 1.5)) / density
 
@@ -531,7 +560,7 @@ def _meadow(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     """Grass in perspective, with drifts of small flowers, light and shadow."""
     u, v, cover = _plane(sheet, b)
     seed = int(rng.integers(2**30))
-    grass, dry = _vary(rng, (0.30, 0.47, 0.14), 0.22), _vary(rng, (0.56, 0.52, 0.20), 0.2)
+    grass, dry = vary(rng, (0.30, 0.47, 0.14), 0.22), vary(rng, (0.56, 0.52, 0.20), 0.2)
     broad = noise(1.1 * u, 3.0 * v, seed, 4)
     blades = noise(34 * u, 9 * v, seed + 1, 4, 0.6)
     fine = noise(90 * u, 16 * v, seed + 2, 2, 0.6)
@@ -543,7 +572,7 @@ def _meadow(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     colour = colour * (0.86 + 0.24 * lit_side * (1 - near) + 0.04 * near)[..., None]
     sheet.lay(colour, cover)
     for _ in range(int(rng.integers(1, 4))):  # drifts of flowers
-        petal = _vary(rng, ((0.95, 0.93, 0.85), (0.93, 0.78, 0.2), (0.75, 0.35, 0.6), (0.5, 0.45, 0.85), (0.85, 0.25, 0.2))[int(rng.integers(5))], 0.1)  # fmt: skip
+        petal = vary(rng, ((0.95, 0.93, 0.85), (0.93, 0.78, 0.2), (0.75, 0.35, 0.6), (0.5, 0.45, 0.85), (0.85, 0.25, 0.2))[int(rng.integers(5))], 0.1)  # fmt: skip
         s = int(rng.integers(2**30))
         where = step(0.05, 0.45, noise(0.9 * u + 5, 2.5 * v, s, 3))
         dots = step(0.42, 0.62, noise(38 * u, 30 * v, s + 1, 1))
@@ -554,7 +583,7 @@ def _ground(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     """Dark ground of a garden or street, with the gleam of lamps."""
     u, v, cover = _plane(sheet, b)
     seed = int(rng.integers(2**30))
-    earth = _vary(rng, (0.26, 0.23, 0.20), 0.3)
+    earth = vary(rng, (0.26, 0.23, 0.20), 0.3)
     grain = noise(20 * u, 10 * v, seed, 4, 0.6)
     sheet.lay(mix(b.lit(earth, np.clip(0.25 + 0.3 * grain, 0, 1)), b.haze, 0.25 * np.exp(-(sheet.y - b.horizon) / 0.1)), cover)
     warm = (1.0, 0.68, 0.34)
@@ -568,7 +597,7 @@ def _fringe(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     """Blades of grass in the foreground, dark against the meadow."""
     n = int(rng.integers(120, 320))
     tall = float(rng.uniform(0.05, 0.13))
-    green = _vary(rng, (0.20, 0.34, 0.10), 0.25)
+    green = vary(rng, (0.20, 0.34, 0.10), 0.25)
     for _ in range(n):
         x, h = float(rng.uniform(-0.05, 1.65)), tall * float(rng.uniform(0.35, 1.25))
         lean, w = 0.5 * h * float(rng.normal()), 0.0035 * float(rng.uniform(0.6, 1.5))
@@ -599,8 +628,8 @@ def houses(
     x = spread[0]
     while x < spread[1]:
         w, h = size * float(rng.uniform(0.5, 1.0)), size * float(rng.uniform(0.55, 1.0))
-        wall = b.lit(_vary(rng, walls[int(rng.integers(len(walls)))], 0.15), 0.35)
-        roof = b.lit(_vary(rng, ((0.38, 0.22, 0.18), (0.24, 0.24, 0.28), (0.42, 0.28, 0.18))[int(rng.integers(3))], 0.2), 0.5)
+        wall = b.lit(vary(rng, walls[int(rng.integers(len(walls)))], 0.15), 0.35)
+        roof = b.lit(vary(rng, ((0.38, 0.22, 0.18), (0.24, 0.24, 0.28), (0.42, 0.28, 0.18))[int(rng.integers(3))], 0.2), 0.5)
         eaves, peak = base - 0.68 * h, base - h
         style = int(rng.integers(3))
         sheet.fill([(x, base), (x, eaves), (x + w, eaves), (x + w, base)], mix(wall, b.haze, far))
@@ -649,7 +678,7 @@ def _discs(sheet: Sheet, rng: np.random.Generator, count: int, y: tuple[float, f
     for _ in range(count):
         cx, cy, r = float(rng.uniform(-0.05, 1.65)), float(rng.uniform(*y)), float(rng.uniform(*size))
         box = sheet.window(cx - 1.3 * r, cy - 1.3 * r, cx + 1.3 * r, cy + 1.3 * r)
-        colour = _vary(rng, colours[int(rng.integers(len(colours)))], 0.12)
+        colour = vary(rng, colours[int(rng.integers(len(colours)))], 0.12)
         power = strength * float(rng.uniform(0.25, 1.0))
         if box is None:
             continue

@@ -23,6 +23,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..worlds import ACROSS, SERIAL, SUPER, Array, FieldPart, Floats, Part, Scene, place
+from .backgrounds import Background
 
 Point = tuple[float, float]
 Colour = tuple[float, float, float]
@@ -54,7 +55,9 @@ class Painter:
             self.kind[number] = 1
             left, top, w, h = self.rects[number]
             # displacement at half the samples' density, in samples
-            columns, rows = np.meshgrid(left + 0.5 + SUPER * np.arange(-(-w // SUPER)), top + 0.5 + SUPER * np.arange(-(-h // SUPER)))
+            columns, rows = np.meshgrid(
+                left + 0.5 + SUPER * np.arange(-(-w // SUPER)), top + 0.5 + SUPER * np.arange(-(-h // SUPER))
+            )
             x, y = (columns + 0.5 * (SUPER - 1) - self.shift) / self.scale, (rows + 0.5 * (SUPER - 1)) / self.scale
             waves = np.asarray(part.shapes(x.ravel(), y.ravel()), float) * self.scale
             self.waves[number] = waves.reshape(waves.shape[0], 2, *x.shape).astype(np.float32)
@@ -163,7 +166,9 @@ class Painter:
         """Where what a field shows at each sample was in frame 0: r with r + u(r) = x, by fixed point."""
         left, top, w, h = self.rects[number]
         moved = np.tensordot(q.astype(np.float32), self.waves[number], axes=1) / SUPER  # in steps of the grid
-        grid_x, grid_y = (a.astype(np.float32) for a in np.meshgrid(np.arange(moved.shape[2]), np.arange(moved.shape[1])))
+        grid_x, grid_y = (
+            a.astype(np.float32) for a in np.meshgrid(np.arange(moved.shape[2]), np.arange(moved.shape[1]))
+        )
         back_x, back_y = moved[0], moved[1]
         for _ in range(8 if q.any() else 0):
             both = [
@@ -194,7 +199,9 @@ class Painter:
             return
         across = np.exp(-0.5 * ((np.arange(c0, c1) - x) / r) ** 2)
         down = np.exp(-0.5 * ((np.arange(r0, r1) - y) / r) ** 2)
-        out[r0:r1, c0:c1] += (down[:, None] * across)[..., None].astype(np.float32) * np.asarray(glow.colour, np.float32)
+        out[r0:r1, c0:c1] += (down[:, None] * across)[..., None].astype(np.float32) * np.asarray(
+            glow.colour, np.float32
+        )
 
 
 @njit(**SERIAL)
@@ -274,7 +281,9 @@ def fbm(x: Array, y: Array, seed: int | Array = 0, octaves: int = 4, gain: float
     total, size, weight = np.zeros(np.broadcast(x, y).shape), 1.0, 1.0
     norm = sum(gain**k for k in range(octaves))
     for k in range(octaves):
-        total += weight / norm * noise(size * np.asarray(x) + 17.0 * k, size * np.asarray(y) - 5.0 * k, np.asarray(seed) + k)
+        total += (
+            weight / norm * noise(size * np.asarray(x) + 17.0 * k, size * np.asarray(y) - 5.0 * k, np.asarray(seed) + k)
+        )
         size, weight = 2.0 * size, gain * weight
     return total
 
@@ -289,6 +298,34 @@ def mix(a: Any, b: Any, t: Any) -> NDArray[Any]:
     """From colours a (t = 0) to b (t = 1): arrays (..., 3) and t (...) or a number."""
     t = np.asarray(t, float)[..., None]
     return np.asarray(a, float) * (1 - t) + np.asarray(b, float) * t
+
+
+# ----------------------------------------------------------------------------------------------------------- materials
+
+
+def tones(ground: Background, colour: Colour | Array, deep: float = 0.8) -> tuple[float, ...]:
+    """What a surface of that colour shows in the shade (3) and in the light (3), for a skin. deep: darkens the shade."""
+    dark = ground.lit(np.asarray(colour), 0.0) * deep
+    # white in full sun is just white
+    bright = ground.lit(np.asarray(colour), 1.0) / max(1.0, float(ground.lit((1.0, 1.0, 1.0), 1.0).mean()))
+    return (*(float(c) for c in dark), *(float(c) for c in bright))
+
+
+def foliage(u: Array, v: Array, skin: Array, pixel: float) -> Array:
+    """A leaf: two halves that face differently, a pale midrib, a glow towards the edge where light shines through.
+
+    skin: colour in the shade (3) and in the light (3), length, width, how much it faces the light 0 to 1, how much its two halves
+    differ -1 to 1, seed.
+    """
+    dark, bright = skin[0:3].T, skin[3:6].T
+    length, width, facing, tilt, seed = skin[6:11]
+    t, w = u / length, v / width
+    side = np.tanh(8 * w)
+    shine = facing * (1 + tilt * side) + 0.10 * noise(4 * t, 5 * w, seed.astype(int))
+    shine = shine + 0.16 * (t - 0.4)
+    colour = dark + np.clip(shine, 0, 1.25)[:, None] * (bright - dark)
+    rib = step(0.09, 0.02, np.abs(w)) * step(1.0, 0.7, t) * (0.06 * width > 0.4 * pixel)
+    return mix(colour, colour * 1.25 + 0.04, 0.55 * rib)
 
 
 # ------------------------------------------------------------------------------------------------------------ outlines
