@@ -31,12 +31,10 @@ from ..lab.files import FormatError
 from . import diffusion, evaluate, toy, worlds
 from .model import ARMS, Config, Denoiser, Eye, coordinated
 from .spectral import KINDS, Normalizer, from_channels, to_channels
-from .train import DenoiserTraining, Latents, TrainConfig, collect, fit_normalizer, mirror, scenes
+from .train import SOURCE, DenoiserTraining, Latents, TrainConfig, collect, fit_normalizer, mirror, scenes
 
 FOLDER = Path(__file__).parent / "results"
 PROGRAM = "python -m bestpapers.dynamics experiments"
-_HERE = Path(__file__).parent
-SOURCE = runs.source_hash([_HERE / "worlds.py", *sorted(_HERE.glob("scenes/*.py"))])  # what decides how things move
 CALLS = (1, 2, 4, 8, 16, 50)  # of the network per sample, where samplers are compared
 NORMALIZE = tuple(kind for kind in KINDS if kind != "adaptive")  # arms by the name of their normalisation
 SLICES = {f"K{k}": k for k in (4, 8, 24)}

@@ -156,9 +156,11 @@ class Codec(nn.Module):
         super().__init__()
         self.config = config
         c, patch = config.codec, config.down // 2
+        out = nn.Conv2d(c, 2 * CHANNELS, 1)
+        nn.init.constant_(out.bias[CHANNELS:], -6.0)  # little noise at first: behind a lot of it the decoder learns nothing
         self.encoder = nn.Sequential(
             nn.Conv2d(CHANNELS, c, patch, patch), Residual(c, c), _conv(c, c, stride=2), Residual(c, c),
-            nn.GroupNorm(GROUPS, c), nn.SiLU(), nn.Conv2d(c, 2 * CHANNELS, 1),
+            nn.GroupNorm(GROUPS, c), nn.SiLU(), out,
         )  # fmt: skip
         levels = config.down.bit_length() - CELL.bit_length() + 1  # from latents up to cells
         self.guide = Guide(config) if config.guided else None
@@ -166,7 +168,12 @@ class Codec(nn.Module):
         self.seen = nn.ModuleList([nn.Conv2d(c, c, 1) for _ in range(levels)] if config.guided else [])
         self.blocks = nn.ModuleList([Residual(c, c) for _ in range(levels)])
         said = CHANNELS * config.layers if config.guided else CHANNELS * CELL * CELL
-        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), _conv(c, said))
+        last = _conv(c, said)
+        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), last)
+        # It begins by saying "still", which is true of most pixels. From a random start the quickest way there is to shut all
+        # pixels off, and then nothing is learned any more.
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
         self.register_buffer("mean", torch.zeros(CHANNELS))
         self.register_buffer("whiten", torch.eye(CHANNELS))
         self.register_buffer("colour", torch.eye(CHANNELS))

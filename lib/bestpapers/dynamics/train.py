@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,15 @@ from ..course import presets
 from ..course.progress import progress
 from ..lab import cli
 from ..lab.files import atomic_write
-from ..lab.runs import fingerprint
+from ..lab.runs import fingerprint, source_hash
 from ..lab.training import ROW_EVERY, Training, processes
 from . import diffusion, worlds
 from .model import ARMS, GPU, LAPTOP, Animator, Codec, Config, Denoiser, codec_loss, coordinated, freeze
-from .spectral import Normalizer
+from .spectral import Kind, Normalizer
 
+SOURCE = source_hash([Path(worlds.__file__), *sorted(Path(worlds.__file__).parent.glob("scenes/*.py"))])  # of the plants
+PLANT = ("pixels", "modes", "shapes", "winds")
+WHITENING = ("mean", "whiten", "colour")
 STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
 JITTER = 0.15  # of the brightness of each colour, in the condition only: motion does not hang on the hour of the day
 
@@ -90,53 +94,74 @@ class Plants:
 
     pictures  (P, 3, H, W) uint8
     pixels    P of (n,) int64: those that move, as numbers in a row-by-row picture
-    shapes    P of (J, 2, n) float16: px of motion per unit of each mode, there
-    winds     P of (N, K, J) complex64: the spectrum of the modes under N winds
+    modes     P of (m, n) int64: the m modes that move each pixel most; of many flowers, only one's own
+    shapes    P of (m, 2, n) float16: px of motion per unit of these modes
+    winds     P of (N, K, J) complex64: the spectrum of all modes under N winds
     """
 
     pictures: Tensor
     pixels: tuple[Tensor, ...]
+    modes: tuple[Tensor, ...]
     shapes: tuple[Tensor, ...]
     winds: tuple[Tensor, ...]
 
+    def moving(self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None)) -> Tensor:
+        """Volumes at the pixels that move alone: (N, K, 2, n) complex64 of these winds and slices."""
+        spectra = self.winds[plant][winds][:, which]
+        found = spectra.new_zeros(*spectra.shape[:2], 2, len(self.pixels[plant]))
+        for modes, shapes in zip(self.modes[plant], self.shapes[plant].float()):
+            found += spectra[..., None, modes] * shapes
+        return found
+
     def volumes(self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None)) -> Tensor:
         """Spectral volumes (N, K, 2, H, W) complex64 of one plant: these of its winds, these slices."""
-        modes = self.winds[plant][winds][:, which]
-        shapes = self.shapes[plant].float().flatten(1)
-        moving = torch.complex(modes.real @ shapes, modes.imag @ shapes)
+        moving = self.moving(plant, winds, which)
         H, W = self.pictures.shape[-2:]
-        out = moving.new_zeros(*modes.shape[:2], 2, H * W)
-        out[..., self.pixels[plant]] = moving.unflatten(-1, (2, -1))
+        out = moving.new_zeros(*moving.shape[:3], H * W)
+        out[..., self.pixels[plant]] = moving
         return out.unflatten(-1, (H, W))
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All of it by name, for a file."""
+        many = {f"{name}.{i:05d}": t for name in PLANT for i, t in enumerate(getattr(self, name))}
+        return dict(pictures=self.pictures, **many)
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor]) -> Plants:
+        """Made again from `tensors()`."""
+        many = {name: tuple(tensors[key] for key in sorted(tensors) if key.startswith(f"{name}.")) for name in PLANT}
+        return cls(tensors["pictures"], **many)
+
     def digest(self) -> str:
-        return fingerprint(self.pictures, *self.winds, *self.pixels, *self.shapes)
+        return fingerprint(*self.tensors().values())
 
 
 def collect(
     scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: int = 0, quiet: bool = False
 ) -> Plants:
     """Pictures and motion of scenes under `winds` winds each. Scenes that are made as they are asked for take no memory."""
-    pictures, pixels, shapes, spectra = [], [], [], []
+    pictures, pixels, modes, shapes, spectra = [], [], [], [], []
     for number, scene in enumerate(progress(scenes, desc="plants", disable=quiet)):
         rng = np.random.default_rng((seed, number))
         pictures.append(torch.from_numpy(scene.picture(config.height, config.width)).permute(2, 0, 1).contiguous())
         field = torch.from_numpy(scene.shapes(config.height, config.width)).flatten(2)
         pixels.append((field != 0).any(0).any(0).nonzero()[:, 0])
-        shapes.append(field[..., pixels[-1]].half())
+        field = field[..., pixels[-1]]
+        most = int((field != 0).any(1).sum(0).max())
+        modes.append(field.abs().amax(1).topk(most, 0).indices)
+        shapes.append(field.gather(0, modes[-1][:, None].expand(-1, 2, -1)).half())
         curves = np.stack([scene.motion(worlds.Wind.draw(rng)) for _ in range(winds)])
         spectra.append(torch.from_numpy(np.fft.rfft(curves, axis=1)[:, : config.slices].astype(np.complex64)))
-    return Plants(torch.stack(pictures), tuple(pixels), tuple(shapes), tuple(spectra))
+    return Plants(torch.stack(pictures), tuple(pixels), tuple(modes), tuple(shapes), tuple(spectra))
 
 
-def fit_normalizer(plants: Plants, kind: Any = "adaptive", pixels: int = 64) -> Normalizer:
+def fit_normalizer(plants: Plants, kind: Kind = "adaptive", pixels: int = 64) -> Normalizer:
     """s_k from moving pixels of all plants and winds, `pixels` of each: a few million numbers say as much as all."""
     rows = []
-    for number, (shapes, winds) in enumerate(zip(plants.shapes, plants.winds)):
-        generator = torch.Generator().manual_seed(number)
-        some = shapes[..., torch.randint(shapes.shape[-1], (pixels,), generator=generator)].float().flatten(1)
-        moving = torch.complex(winds.real @ some, winds.imag @ some)  # (N, K, 2 pixels)
-        rows.append(moving.unflatten(-1, (2, -1)).permute(1, 2, 0, 3).flatten(2))
+    for plant in range(len(plants.winds)):
+        moving, generator = plants.moving(plant), torch.Generator().manual_seed(plant)
+        some = moving[..., torch.randint(moving.shape[-1], (pixels,), generator=generator)]
+        rows.append(some.permute(1, 2, 0, 3).flatten(2))
     together = torch.cat(rows, -1)[..., None, :]  # as one picture of one row, (K, 2, 1, all)
     normalizer = Normalizer.fit([together], kind)
     if kind == "resolution":  # whose divisors are the sides of the picture, and this row is none
@@ -385,13 +410,20 @@ def scenes(kinds: Sequence[str], split: str, count: int) -> Iterator[worlds.Scen
     return (worlds.make_scene(kind, seed) for kind in kinds for seed in worlds.plant_seeds(kind, split, count))
 
 
-def make(recipe: Recipe, folder: Path, kinds: Sequence[str] = worlds.KINDS, group: Any = None, quiet: bool = False) -> Animator:
+def make(
+    recipe: Recipe, folder: Path, kinds: Sequence[str] = worlds.KINDS, group: Any = None, quiet: bool = False
+) -> Animator:
     """Train all stages, each from its checkpoint in `folder` if it has begun, and write `animator.safetensors` after each."""
     device, first = presets.device(), group is None or torch.distributed.get_rank(group) == 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         animator = Animator(recipe.model, "independent").to(device)
-    plants = collect(scenes(kinds, "train", recipe.plants), recipe.winds, recipe.model, recipe.seed, quiet)
+    said = json.dumps([SOURCE, asdict(recipe.model), recipe.plants, recipe.winds, recipe.seed, list(kinds)])
+    plants = Plants.of(
+        _kept(folder / "plants.safetensors", said, first, lambda: collect(
+            scenes(kinds, "train", recipe.plants), recipe.winds, recipe.model, recipe.seed, quiet
+        ).tensors())
+    )  # fmt: skip
     animator.normalizer = fit_normalizer(plants)
 
     def stage(name: str, trainer: AveragingTraining) -> Any:
@@ -401,7 +433,16 @@ def make(recipe: Recipe, folder: Path, kinds: Sequence[str] = worlds.KINDS, grou
 
     codec = CodecTraining(animator.codec, plants, animator.normalizer, recipe.codec, folder / "codec.safetensors", group)
     animator.codec = stage("codec", codec)
-    latents = _kept(folder / "latents.safetensors", animator, plants, recipe.codec, write=first)
+
+    def whitened() -> dict[str, Tensor]:
+        made = encode(animator.codec, animator.normalizer, plants, recipe.codec.precision, quiet)
+        return dict(values=made.values, **{name: getattr(animator.codec, name).cpu() for name in WHITENING})
+
+    mark = fingerprint(plants.pictures, *plants.winds, *animator.codec.parameters())
+    found = _kept(folder / "latents.safetensors", mark, first, whitened)
+    for name in WHITENING:
+        getattr(animator.codec, name).copy_(found[name])
+    latents = Latents(plants.pictures, found["values"])
     model = nn.ModuleDict(dict(eye=animator.eye, net=animator.net))
     for name in STAGES[1:]:
         if name == "across":
@@ -414,27 +455,22 @@ def make(recipe: Recipe, folder: Path, kinds: Sequence[str] = worlds.KINDS, grou
     return animator
 
 
-def _kept(path: Path, animator: Animator, plants: Plants, config: TrainConfig, write: bool) -> Latents:
-    """Latents, found in a file if it is of these plants and this codec, else made."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+def _kept(path: Path, mark: str, write: bool, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Tensors that take long to make, found in a file if it bears the same mark."""
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save_file
 
-    mark = fingerprint(plants.pictures, *plants.winds, *animator.codec.parameters())
     try:
-        found = load_file(path)
-        if bytes(found["mark"].tolist()).decode() == mark:
-            for name in ("mean", "whiten", "colour"):
-                getattr(animator.codec, name).copy_(found[name])
-            return Latents(plants.pictures, found["values"])
-    except (OSError, SafetensorError, KeyError):
+        with safe_open(path, "pt") as file:
+            if (file.metadata() or {}).get("mark") == mark:
+                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
+    except (OSError, SafetensorError):
         pass  # not made yet, or damaged
-    latents = encode(animator.codec, animator.normalizer, plants, config.precision)
+    tensors = make()
     if write:
-        buffers = {name: getattr(animator.codec, name).cpu() for name in ("mean", "whiten", "colour")}
-        tensors = dict(values=latents.values, mark=torch.tensor(list(mark.encode()), dtype=torch.uint8)) | buffers
         with atomic_write(path) as part:
-            save_file(tensors, part)
-    return latents
+            save_file({name: t.contiguous() for name, t in tensors.items()}, part, metadata=dict(mark=mark))
+    return tensors
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
