@@ -58,7 +58,7 @@ class Tokens:
     """The toy's data: tokens (N, K, numbers) of the winds to learn from, and volumes (M, L, 2, 1, pixels) of fresh winds.
 
     mean (4 pixels,), basis (4 pixels, numbers), size (numbers,): tokens = (normalised - mean) @ basis / size
-    kept: the share of variance that the tokens hold
+    kept: the share of variance that the tokens hold.  limit: the largest normalised number there is
     """
 
     tokens: Tensor
@@ -68,10 +68,12 @@ class Tokens:
     basis: Tensor
     size: Tensor
     kept: float
+    limit: float
 
     def spectra(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, K, numbers) -> spectral volumes (N, K, 2, 1, pixels)."""
-        flat = tokens * self.size @ self.basis.T + self.mean
+        """Tokens (N, K, numbers) -> spectral volumes (N, K, 2, 1, pixels). Numbers beyond 1.5 times the largest of the data
+        are taken for that: the way back from a logarithm would be infinite for a network that has gone astray."""
+        flat = (tokens * self.size @ self.basis.T + self.mean).clamp(-1.5 * self.limit, 1.5 * self.limit)
         return self.normalizer.inverse(flat.unflatten(-1, (CHANNELS, 1, -1)))
 
 
@@ -93,7 +95,8 @@ def material(setting: Setting, seed: int, scene: worlds.Scene | None = None, siz
     values, vectors = torch.linalg.eigh(covariance)
     basis, sizes = vectors[:, -setting.numbers :].float(), values[-setting.numbers :].clamp_min(1e-12).sqrt().float()
     kept = float(values[-setting.numbers :].sum() / values.sum())
-    return Tokens((flat - mean) @ basis / sizes, truth, normalizer, mean, basis, sizes, kept)
+    limit = float(flat.abs().max())
+    return Tokens((flat - mean) @ basis / sizes, truth, normalizer, mean, basis, sizes, kept, limit)
 
 
 class TokenNet(nn.Module):
