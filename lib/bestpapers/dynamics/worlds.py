@@ -27,8 +27,8 @@ feel the same wind, so all slices of a spectral volume share these unknowns.
 
 **To add a kind**: write `scenes/<kind>.py` with `build(rng) -> Scene`, and put its name into KINDS. `build` makes bodies (by
 `Branching` for what branches, by `normal_modes` for any mass and stiffness matrices, or by `Body` from what you know), parts
-that hang on them, a background, and returns `Scene(kind, bodies, parts, background, ...)`. `make_scene` scales the scene so that
-a wind of strength 1 moves it by `sway`. Materials, textures and light: see `scenes.canvas`.
+that hang on them, a background, and returns `Scene(kind, bodies, parts, background, ...)`. `make_scene` scales the scene so
+that a wind of strength 1 moves it by `sway`. Materials, textures and light: see `scenes.canvas`.
 """
 
 from __future__ import annotations
@@ -77,6 +77,8 @@ def normal_modes(mass: Array, stiffness: Array, count: int | None = None) -> tup
         raise ValueError(f"mass {mass.shape} and stiffness {stiffness.shape}: expected two square matrices of one size")
     few = None if count is None or count >= len(mass) else (0, count - 1)
     squares, shapes = eigh(stiffness, mass, subset_by_index=few)
+    # of the two signs that each shape may have, the one with which its largest number is positive
+    shapes = shapes * np.sign(shapes[np.abs(shapes).argmax(0), np.arange(shapes.shape[1])])
     return np.sqrt(np.maximum(squares, 0.0)), shapes
 
 
@@ -387,13 +389,14 @@ class Scene:
         *,
         glows: Sequence[Glow] = (),
         finish: Callable[[Array, Array], tuple[NDArray[Any], NDArray[Any]]] | None = None,
-        sway: float = 0.012,
+        sway: float | None = 0.012,
     ) -> None:
         """bodies, parts (far to near), glows: see there.
 
         background(height, width) -> (height, width, 3): what stands behind everything, as a picture of that size, 0 to 1.
         finish(x, y) -> gain (N, 3), offset (N, 3): standing last touch, picture * gain + offset (vignette, haze, rays).
-        sway: root mean square of displacement over what can move, in picture heights, that a wind of strength 1 causes.
+        sway: root mean square of displacement over what can move, in picture heights, that a wind of strength 1 causes;
+            None: the bodies' loads are in such units already.
         """
         self.kind, self.seed = kind, -1
         self.bodies, self.parts, self.glows = tuple(bodies), tuple(parts), tuple(glows)
@@ -761,6 +764,8 @@ def _made(kind: str, seed: int) -> Scene:
 
 def _gain(scene: Scene, height: int = 40, width: int = 64) -> float:
     """What makes winds of strength 1 from both sides move the scene by its `sway`."""
+    if scene.sway is None:
+        return 1.0
     scene.gain = 1.0
     power = 0.0
     where = scene.mask(height, width)

@@ -27,12 +27,47 @@ HOURS = ("dawn", "day", "golden", "dusk", "night")
 
 # hour: top of the sky, its middle, above the horizon, direct light, light from the sky, what far things fade to
 PALETTES: dict[str, tuple[Colour, Colour, Colour, Colour, Colour, Colour]] = {
-    "dawn": ((0.40, 0.50, 0.72), (0.80, 0.70, 0.76), (1.00, 0.83, 0.72), (1.00, 0.80, 0.66), (0.62, 0.60, 0.74), (0.86, 0.77, 0.80)),
-    "day": ((0.22, 0.45, 0.78), (0.47, 0.68, 0.90), (0.80, 0.89, 0.95), (1.00, 0.97, 0.88), (0.52, 0.62, 0.76), (0.72, 0.83, 0.92)),
-    "golden": ((0.33, 0.49, 0.72), (0.74, 0.73, 0.70), (1.00, 0.83, 0.55), (1.00, 0.80, 0.48), (0.55, 0.54, 0.62), (0.95, 0.79, 0.60)),
-    "dusk": ((0.09, 0.13, 0.33), (0.36, 0.29, 0.50), (0.96, 0.55, 0.38), (0.92, 0.52, 0.42), (0.30, 0.29, 0.46), (0.46, 0.36, 0.49)),
-    "night": ((0.02, 0.04, 0.13), (0.05, 0.09, 0.23), (0.15, 0.21, 0.38), (0.62, 0.70, 0.92), (0.12, 0.16, 0.30), (0.11, 0.16, 0.29)),
-}  # fmt: skip
+    "dawn": (
+        (0.40, 0.50, 0.72),
+        (0.80, 0.70, 0.76),
+        (1.00, 0.83, 0.72),
+        (1.00, 0.80, 0.66),
+        (0.62, 0.60, 0.74),
+        (0.86, 0.77, 0.80),
+    ),
+    "day": (
+        (0.22, 0.45, 0.78),
+        (0.47, 0.68, 0.90),
+        (0.80, 0.89, 0.95),
+        (1.00, 0.97, 0.88),
+        (0.52, 0.62, 0.76),
+        (0.72, 0.83, 0.92),
+    ),
+    "golden": (
+        (0.33, 0.49, 0.72),
+        (0.74, 0.73, 0.70),
+        (1.00, 0.83, 0.55),
+        (1.00, 0.80, 0.48),
+        (0.55, 0.54, 0.62),
+        (0.95, 0.79, 0.60),
+    ),
+    "dusk": (
+        (0.09, 0.13, 0.33),
+        (0.36, 0.29, 0.50),
+        (0.96, 0.55, 0.38),
+        (0.92, 0.52, 0.42),
+        (0.30, 0.29, 0.46),
+        (0.46, 0.36, 0.49),
+    ),
+    "night": (
+        (0.02, 0.04, 0.13),
+        (0.05, 0.09, 0.23),
+        (0.15, 0.21, 0.38),
+        (0.62, 0.70, 0.92),
+        (0.12, 0.16, 0.30),
+        (0.11, 0.16, 0.29),
+    ),
+}
 # which hours a kind of scene is seen at, and how often
 WHEN: dict[str, dict[str, float]] = {
     "tree": {"dawn": 0.2, "day": 0.35, "golden": 0.3, "dusk": 0.15},
@@ -190,6 +225,22 @@ class Sheet:
         cv2.fillPoly(mask, [fixed], 255, lineType=cv2.LINE_AA, shift=4)
         part = self.rgb[box]
         part += (alpha / 255.0 * mask.astype(np.float32))[..., None] * (np.asarray(colour, np.float32) - part)
+
+    def rows(self, y0: float, y1: float) -> Sheet | None:
+        """The rows from scene y0 to y1 as a sheet that shares this one's pixels, or None if there are none."""
+        first = max(0, math.floor((y0 - self.top) / self.pixel))
+        last = min(len(self.rgb), math.ceil((y1 - self.top) / self.pixel))
+        if last <= first:
+            return None
+        part = Sheet.__new__(Sheet)
+        part.pixel, part.left, part.top, part.columns = (
+            self.pixel,
+            self.left,
+            self.top + first * self.pixel,
+            self.columns,
+        )
+        part.x, part.y, part.rgb = self.x[first:last], self.y[first:last], self.rgb[first:last]
+        return part
 
     def glow(self, x: float, y: float, radius: float, colour: ArrayLike, strength: float = 1.0) -> None:
         """A soft light round a point, that reaches about three radii."""
@@ -414,6 +465,10 @@ def _orb(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
 
 def _clouds(sheet: Sheet, b: Background, rng: np.random.Generator, stretch: float, scale: float) -> None:
     seed, cover = int(rng.integers(2**30)), float(rng.uniform(-0.05, 0.22))
+    above = sheet.rows(-9.0, b.horizon + 0.02)
+    if above is None:
+        return
+    sheet = above
     # clouds are farther away towards the horizon: flatter and smaller
     v = np.log(np.maximum(b.horizon + 0.12 - sheet.y, 0.02))
     u = scale * (sheet.x - 0.8) / np.maximum(b.horizon + 0.25 - sheet.y, 0.1)
@@ -448,29 +503,45 @@ def _streaks(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
 def _range(sheet: Sheet, b: Background, rng: np.random.Generator, peaks: bool) -> None:
     count = int(rng.integers(2, 5))
     green = vary(rng, (0.20, 0.31, 0.19), 0.25)
-    tall = float(rng.uniform(0.14, 0.30) if peaks else rng.uniform(0.06, 0.16)) * min(1.0, 1.6 * b.horizon)
+    stone = vary(rng, (0.34, 0.34, 0.39), 0.15)
+    tall = float(rng.uniform(0.16, 0.34) if peaks else rng.uniform(0.06, 0.16)) * min(1.0, 1.6 * b.horizon)
+    snowline = float(rng.uniform(0.25, 1.2)) * tall
+    seeds = rng.integers(0, 2**30, count)
+    # what lies below the horizon is covered by what comes later
+    band = sheet.rows(b.horizon - 2.2 * tall - 0.05, b.horizon + 0.06)
+    if band is None:
+        return
+    sheet = band
     for k in range(count):
-        near, seed = (k + 1) / (count + 0.6), int(rng.integers(2**30))
-        frequency = (1.6 if peaks else 1.1) * (1.0 + 0.8 * near)
-        line = noise(frequency * sheet.columns, np.full_like(sheet.columns, 3.1 * k), seed, 7 if peaks else 3, 0.5)
-        if peaks:
-            line = 0.75 - 1.5 * np.abs(line) + 0.12 * line  # creases become summits
+        near, seed = (k + 1) / (count + 0.6), int(seeds[k])
+        frequency = (1.5 if peaks else 1.1) * (1.0 + 0.8 * near)
+        row = np.full_like(sheet.columns, 3.1 * k)
+        rock: ArrayLike = green
+        if peaks:  # creases of noise become summits
+            line = 0.85 - 1.7 * np.abs(noise(frequency * sheet.columns, row, seed, 2, 0.35))
+            line += 0.22 * (0.5 - np.abs(noise(5.0 * frequency * sheet.columns, row, seed + 4, 4, 0.55)))
+        else:
+            line = noise(frequency * sheet.columns, row, seed, 3, 0.5)
         ridge = b.horizon - tall * (1.0 - 0.75 * near) * (0.75 + 0.75 * line) - 0.02 * (count - k) / count
         if near > 0.55:  # crowns of far trees against the sky
-            ridge = ridge - 0.006 * near * np.abs(noise(70 * sheet.columns, 0.3 * k, seed + 5, 3))
+            ridge = ridge - 0.007 * near * np.abs(noise(85 * sheet.columns, 0.3 * k, seed + 5, 3))
         down = sheet.y - ridge[None]
         inside = step(-0.7 * sheet.pixel, 0.7 * sheet.pixel, down)
-        grain = (34.0, 52.0) if not peaks else (9.0, 13.0)
-        relief = noise(grain[0] * sheet.x, grain[1] * sheet.y, seed + 1, 5, 0.6)
-        side = noise(grain[0] * sheet.x + 0.35 * np.sign(b.light[0]), grain[1] * sheet.y - 0.25, seed + 1, 5, 0.6)
-        facing = np.clip(0.45 + 1.1 * (relief - side) + 0.15 * relief, 0.0, 1.0)
-        rock = np.asarray(green, np.float32)
-        if peaks:
-            snow = step(0.10, 0.02, down + 0.05 * relief) * (0.85 if near < 0.6 else 0.0)
-            rock = mix(vary(rng, (0.36, 0.36, 0.40), 0.1), (0.95, 0.96, 1.0), snow)
-            rock = mix(rock, green, step(0.05, 0.3, down / max(tall, 0.05) * near))
-        fade = (1.0 - near) ** 0.8 * 0.9
-        veil = np.clip(fade + (1.0 - fade) * 0.45 * step(0.0, 0.5 * tall, down), 0, 1)  # mist lies in the valleys
+        lit_from = 0.05 * float(np.sign(b.light[0]))
+        if peaks:  # gullies that run downhill
+            u, v = 15.0 * sheet.x + 0.8 * noise(9.0 * sheet.x, 7.0 * sheet.y, seed + 2, 3), 7.0 * down
+            relief = -np.abs(noise(u, v, seed + 1, 4, 0.55))
+            aside = -np.abs(noise(u + 3.0 * lit_from, v, seed + 1, 4, 0.55))
+            facing = np.clip(0.42 + 1.5 * (relief - aside), 0.0, 1.0)
+            white = step(0.02, -0.02, down - snowline * (0.5 + near) + 0.09 * tall / 0.2 * relief) * (near < 0.7)
+            rock = mix(mix(stone, green, step(0.3 * tall, 1.0 * tall, down) * near), (0.93, 0.95, 1.0), 0.9 * white)
+        else:
+            relief = noise(42.0 * sheet.x, 60.0 * sheet.y, seed + 1, 4, 0.6)
+            broad = noise(5.0 * sheet.x, 9.0 * sheet.y, seed + 3, 3)
+            facing = np.clip(0.48 + 0.30 * relief + 0.30 * broad, 0.0, 1.0)
+            rock = mix(green, np.add(tone(green, 1.6), (0.08, 0.05, 0.0)), step(0.05, 0.4, broad))  # fields among woods
+        fade = (1.0 - near) ** 0.9 * 0.88
+        veil = np.clip(fade + (1.0 - fade) * 0.5 * step(0.0, 0.6 * tall, down), 0, 1)  # mist lies in the valleys
         sheet.lay(mix(b.lit(rock, facing), b.haze, veil), inside)
 
 
@@ -495,23 +566,41 @@ def crowns(
     density: float = 1.0,
 ) -> None:
     """A row of trees that stand at scene y `base`, about `height` tall; far 0..1 is how much haze lies before them."""
-    conifers = float(rng.random())
+    conifers, autumn = float(rng.random()), float(rng.choice([0.0, 0.05, 0.3], p=[0.5, 0.35, 0.15]))
+    broad, needles = vary(rng, (0.18, 0.31, 0.14), 0.22), vary(rng, (0.11, 0.23, 0.15), 0.22)
     x = spread[0]
     while x < spread[1]:
-        tall = height * float(rng.uniform(0.6, 1.15))
+        tall = height * float(np.clip(np.exp(rng.normal(-0.1, 0.24)), 0.45, 1.25))
         pointed = rng.random() < conifers
-        wide = tall * float(rng.uniform(0.16, 0.24) if pointed else rng.uniform(0.36, 0.55))
-        green = vary(rng, (0.17, 0.30, 0.14) if not pointed else (0.10, 0.22, 0.15), 0.35)
-        if not pointed and rng.random() < 0.12:
-            green = vary(rng, (0.42, 0.30, 0.10), 0.2)  # one that turns early
+        wide = tall * float(rng.uniform(0.17, 0.26) if pointed else rng.uniform(0.36, 0.58))
+        green = vary(rng, needles if pointed else broad, 0.16)
+        if not pointed and rng.random() < autumn:
+            green = vary(rng, ((0.44, 0.31, 0.10), (0.46, 0.20, 0.09), (0.36, 0.34, 0.10))[int(rng.integers(3))], 0.15)
         _crown(sheet, b, x, base, wide, tall, green, far, bool(pointed), int(rng.integers(2**30)))
-        x += wide * float(rng.uniform(0.6, 1.5)) / density
+        x += wide * float(rng.uniform(0.4, 1.25)) / density
+    if spread[1] - spread[0] > 0.5:  # bushes along the foot
+        band = sheet.rows(base - 0.4 * height, base)
+        seed = int(rng.integers(2**30))
+        if band is not None:
+            top = base - 0.16 * height * (1.1 + noise(5.0 / height * 0.16 * band.columns, 0.0, seed, 4, 0.6))
+            leaves = noise(9.0 / height * band.x, 9.0 / height * band.y, seed + 1, 3, 0.6)
+            inside = step(-0.02 * height, 0.02 * height, band.y - top[None] + 0.03 * height * leaves)
+            bush = 0.9 * mix(broad, needles, 0.5)
+            band.lay(mix(b.lit(bush, np.clip(0.25 + 0.5 * leaves, 0, 1)), b.haze, far), inside)
 
 
 def _crown(
-    sheet: Sheet, b: Background, x: float, base: float, wide: float, tall: float, green: Colour, far: float,
-    pointed: bool, seed: int,
-) -> None:  # fmt: skip
+    sheet: Sheet,
+    b: Background,
+    x: float,
+    base: float,
+    wide: float,
+    tall: float,
+    green: Colour,
+    far: float,
+    pointed: bool,
+    seed: int,
+) -> None:
     """One tree of a row: a ragged heap of leaves that catches the light."""
     box = sheet.window(x - 1.5 * wide, base - 1.2 * tall, x + 1.5 * wide, base)
     if box is None:
@@ -572,7 +661,13 @@ def _meadow(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     colour = colour * (0.86 + 0.24 * lit_side * (1 - near) + 0.04 * near)[..., None]
     sheet.lay(colour, cover)
     for _ in range(int(rng.integers(1, 4))):  # drifts of flowers
-        petal = vary(rng, ((0.95, 0.93, 0.85), (0.93, 0.78, 0.2), (0.75, 0.35, 0.6), (0.5, 0.45, 0.85), (0.85, 0.25, 0.2))[int(rng.integers(5))], 0.1)  # fmt: skip
+        petal = vary(
+            rng,
+            ((0.95, 0.93, 0.85), (0.93, 0.78, 0.2), (0.75, 0.35, 0.6), (0.5, 0.45, 0.85), (0.85, 0.25, 0.2))[
+                int(rng.integers(5))
+            ],
+            0.1,
+        )
         s = int(rng.integers(2**30))
         where = step(0.05, 0.45, noise(0.9 * u + 5, 2.5 * v, s, 3))
         dots = step(0.42, 0.62, noise(38 * u, 30 * v, s + 1, 1))
@@ -585,7 +680,9 @@ def _ground(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     seed = int(rng.integers(2**30))
     earth = vary(rng, (0.26, 0.23, 0.20), 0.3)
     grain = noise(20 * u, 10 * v, seed, 4, 0.6)
-    sheet.lay(mix(b.lit(earth, np.clip(0.25 + 0.3 * grain, 0, 1)), b.haze, 0.25 * np.exp(-(sheet.y - b.horizon) / 0.1)), cover)
+    sheet.lay(
+        mix(b.lit(earth, np.clip(0.25 + 0.3 * grain, 0, 1)), b.haze, 0.25 * np.exp(-(sheet.y - b.horizon) / 0.1)), cover
+    )
     warm = (1.0, 0.68, 0.34)
     for _ in range(int(rng.integers(2, 6))):
         x, wide = float(rng.uniform(0, 1.6)), float(rng.uniform(0.05, 0.2))
@@ -629,25 +726,46 @@ def houses(
     while x < spread[1]:
         w, h = size * float(rng.uniform(0.5, 1.0)), size * float(rng.uniform(0.55, 1.0))
         wall = b.lit(vary(rng, walls[int(rng.integers(len(walls)))], 0.15), 0.35)
-        roof = b.lit(vary(rng, ((0.38, 0.22, 0.18), (0.24, 0.24, 0.28), (0.42, 0.28, 0.18))[int(rng.integers(3))], 0.2), 0.5)
+        roof = b.lit(
+            vary(rng, ((0.38, 0.22, 0.18), (0.24, 0.24, 0.28), (0.42, 0.28, 0.18))[int(rng.integers(3))], 0.2), 0.5
+        )
         eaves, peak = base - 0.68 * h, base - h
         style = int(rng.integers(3))
         sheet.fill([(x, base), (x, eaves), (x + w, eaves), (x + w, base)], mix(wall, b.haze, far))
         side = 0.5 - 0.5 * math.copysign(1.0, b.light[0])
-        sheet.fill([(x + side * 0.86 * w, base), (x + side * 0.86 * w, eaves), (x + (0.14 + side * 0.86) * w, eaves),
-                    (x + (0.14 + side * 0.86) * w, base)], mix(tone(wall, 1.25), b.haze, far), 0.5)  # fmt: skip
+        sheet.fill(
+            [
+                (x + side * 0.86 * w, base),
+                (x + side * 0.86 * w, eaves),
+                (x + (0.14 + side * 0.86) * w, eaves),
+                (x + (0.14 + side * 0.86) * w, base),
+            ],
+            mix(tone(wall, 1.25), b.haze, far),
+            0.5,
+        )
         if style == 0:  # gable towards us
             sheet.fill([(x, eaves + 1e-3), (x + 0.5 * w, peak), (x + w, eaves + 1e-3)], mix(wall, b.haze, far))
             for a, c in ((x, x + 0.5 * w), (x + w, x + 0.5 * w)):
-                sheet.fill([(a, eaves + 0.03 * h), (a, eaves - 0.05 * h), (c, peak - 0.05 * h), (c, peak + 0.03 * h)],
-                           mix(roof, b.haze, far))  # fmt: skip
+                sheet.fill(
+                    [(a, eaves + 0.03 * h), (a, eaves - 0.05 * h), (c, peak - 0.05 * h), (c, peak + 0.03 * h)],
+                    mix(roof, b.haze, far),
+                )
         else:
             slope = (0.06 if style == 1 else 0.2) * w
-            sheet.fill([(x - 0.04 * w, eaves), (x + slope, peak), (x + w - slope, peak), (x + 1.04 * w, eaves)],
-                       mix(roof, b.haze, far))  # fmt: skip
+            sheet.fill(
+                [(x - 0.04 * w, eaves), (x + slope, peak), (x + w - slope, peak), (x + 1.04 * w, eaves)],
+                mix(roof, b.haze, far),
+            )
             cx = x + float(rng.uniform(0.25, 0.7)) * w
-            sheet.fill([(cx, peak + 0.05 * h), (cx, peak - 0.12 * h), (cx + 0.09 * w, peak - 0.12 * h),
-                        (cx + 0.09 * w, peak + 0.05 * h)], mix(tone(wall, 0.7), b.haze, far))  # fmt: skip
+            sheet.fill(
+                [
+                    (cx, peak + 0.05 * h),
+                    (cx, peak - 0.12 * h),
+                    (cx + 0.09 * w, peak - 0.12 * h),
+                    (cx + 0.09 * w, peak + 0.05 * h),
+                ],
+                mix(tone(wall, 0.7), b.haze, far),
+            )
         columns, floors = int(rng.integers(2, 5)), int(rng.integers(1, 4))
         for i in range(columns):
             for j in range(floors):
@@ -657,8 +775,16 @@ def houses(
                 if rng.random() < lit_share:
                     glow = mix((1.0, 0.80, 0.46), (1.0, 0.62, 0.28), float(rng.random()))
                     sheet.fill(frame, mix(mix(b.lit(glow, 0.6), glow, b.dark), b.haze, 0.4 * far))
-                    sheet.fill([(wx - 0.08 * half, wy - up), (wx + 0.08 * half, wy - up), (wx + 0.08 * half, wy + up),
-                                (wx - 0.08 * half, wy + up)], tone(wall, 0.6), 0.7)  # fmt: skip
+                    sheet.fill(
+                        [
+                            (wx - 0.08 * half, wy - up),
+                            (wx + 0.08 * half, wy - up),
+                            (wx + 0.08 * half, wy + up),
+                            (wx - 0.08 * half, wy + up),
+                        ],
+                        tone(wall, 0.6),
+                        0.7,
+                    )
                     sheet.glow(wx, wy, 2.2 * max(half, up), glow, 0.4 * b.dark)
                     lamps.append((wx, wy, half))
                 else:
@@ -672,8 +798,15 @@ def _houses(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     houses(sheet, b, rng, b.horizon + 0.02, float(rng.uniform(0.22, 0.42)), 0.15, gaps=float(rng.uniform(0.0, 0.5)))
 
 
-def _discs(sheet: Sheet, rng: np.random.Generator, count: int, y: tuple[float, float], size: tuple[float, float],
-           colours: Sequence[Colour], strength: float) -> None:  # fmt: skip
+def _discs(
+    sheet: Sheet,
+    rng: np.random.Generator,
+    count: int,
+    y: tuple[float, float],
+    size: tuple[float, float],
+    colours: Sequence[Colour],
+    strength: float,
+) -> None:
     """Points of light far out of focus: discs with a brighter rim."""
     for _ in range(count):
         cx, cy, r = float(rng.uniform(-0.05, 1.65)), float(rng.uniform(*y)), float(rng.uniform(*size))
@@ -692,7 +825,14 @@ def _discs(sheet: Sheet, rng: np.random.Generator, count: int, y: tuple[float, f
 def _bokeh(sheet: Sheet, b: Background, rng: np.random.Generator) -> None:
     """Lamps of a town or a garden, out of focus."""
     sheet.soften(float(rng.uniform(0.004, 0.01)))
-    warm = ((1.0, 0.72, 0.36), (1.0, 0.84, 0.56), (1.0, 0.55, 0.28), (0.75, 0.85, 1.0), (1.0, 0.45, 0.5), (0.55, 0.9, 0.75))
+    warm = (
+        (1.0, 0.72, 0.36),
+        (1.0, 0.84, 0.56),
+        (1.0, 0.55, 0.28),
+        (0.75, 0.85, 1.0),
+        (1.0, 0.45, 0.5),
+        (0.55, 0.9, 0.75),
+    )
     used = warm[: int(rng.integers(2, len(warm) + 1))]
     count = int(rng.integers(14, 46) * (0.35 + 0.65 * b.dark))
     _discs(sheet, rng, count, (b.horizon - 0.25, b.horizon + 0.1), (0.012, 0.034), used, 0.30 + 0.35 * b.dark)

@@ -7,8 +7,8 @@ on the texels, in other frames between them, where four are mixed.
 
 A material is a function (u, v, skin, pixel) -> (N, 3), see `worlds.Material`. It is called once for all texels of all parts
 that share it, so write it in numpy over whole arrays: `skin` has a row for each number of the part. Make it a function of a
-module, not of each part, or nothing is shared. `noise`, `fbm`, `mix`, `step` are the tools; `leaf`, `tapered`, `circle`, `ellipse`,
-`smooth` make outlines.
+module, not of each part, or nothing is shared. `noise`, `fbm`, `mix`, `step` are the tools; `leaf`, `tapered`, `circle`,
+`ellipse`, `smooth` make outlines; `foliage` is a material for leaves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..worlds import ACROSS, SERIAL, SUPER, Array, FieldPart, Floats, Part, Scene, place
 from .backgrounds import Background
@@ -267,7 +267,7 @@ def _noises(x, y, seed, out):
         out[n] = 2.0 * (above + fy * (below - above)) - 1.0
 
 
-def noise(x: Array, y: Array, seed: int | Array = 0) -> Array:
+def noise(x: ArrayLike, y: ArrayLike, seed: int | Array = 0) -> Array:
     """Smooth noise in [-1, 1] with features of size 1, at positions of any shape; seed: one for all, or one each."""
     x, y = np.broadcast_arrays(np.asarray(x, float), np.asarray(y, float))
     out = np.empty(x.size)
@@ -276,7 +276,7 @@ def noise(x: Array, y: Array, seed: int | Array = 0) -> Array:
     return out.reshape(x.shape)
 
 
-def fbm(x: Array, y: Array, seed: int | Array = 0, octaves: int = 4, gain: float = 0.5) -> Array:
+def fbm(x: ArrayLike, y: ArrayLike, seed: int | Array = 0, octaves: int = 4, gain: float = 0.5) -> Array:
     """Noise of several sizes, each half of the last, in about [-1, 1]."""
     total, size, weight = np.zeros(np.broadcast(x, y).shape), 1.0, 1.0
     norm = sum(gain**k for k in range(octaves))
@@ -314,8 +314,8 @@ def tones(ground: Background, colour: Colour | Array, deep: float = 0.8) -> tupl
 def foliage(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     """A leaf: two halves that face differently, a pale midrib, a glow towards the edge where light shines through.
 
-    skin: colour in the shade (3) and in the light (3), length, width, how much it faces the light 0 to 1, how much its two halves
-    differ -1 to 1, seed.
+    skin: colour in the shade (3) and in the light (3), length, width, how much it faces the light 0 to 1, how much its two
+    halves differ -1 to 1, seed.
     """
     dark, bright = skin[0:3].T, skin[3:6].T
     length, width, facing, tilt, seed = skin[6:11]

@@ -1,24 +1,24 @@
 """A flower field: several kinds of flowers and grass, small and hazy far away, large and sharp in front.
 
-Each plant is a body of its own, a chain of jointed pieces with one to three modes below 5 Hz, and so is each tuft of grass. What
-they share is the wind: a gust runs over the field, and the flowers bow one after the other.
+Each plant is a body of its own, a chain of jointed pieces with one to three modes below 5 Hz, and so is each tuft of grass.
+What they share is the wind: a gust runs over the field, and the flowers bow one after the other.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..worlds import Array, Body, Branching, Part, Scene
+from ..worlds import Array, Body, Branching, Material, Part, Scene
 from .backgrounds import Background, draw_background
 from .canvas import Colour, ellipse, foliage, leaf, mix, noise, smooth, step, tapered, tones, turned
 
+Frame = tuple[float, float, float]
+
 UP = -0.5 * math.pi
 FAR = 7.0  # distance of the farthest plants; the nearest stand at 1
-FOOT = 1.24  # where the ground is at distance 1, below the picture
 BEND = 0.10  # share of its height by which a steady wind of 1 bends a plant
 
 
@@ -60,11 +60,12 @@ SPECIES = {
     ),
     "tulip": Species(
         "cup", 0.58, 0.078, 0.0075, 6, 0.62,
-        ((0.90, 0.16, 0.22), (0.96, 0.72, 0.12), (0.94, 0.45, 0.60), (0.55, 0.18, 0.48), (0.97, 0.93, 0.88), (0.95, 0.45, 0.12)),
+        ((0.90, 0.16, 0.22), (0.96, 0.72, 0.12), (0.94, 0.45, 0.60), (0.55, 0.18, 0.48), (0.97, 0.93, 0.88),
+         (0.95, 0.45, 0.12)),
         (0.9, 0.8, 0.3), 0.2, (0.34, 0.54, 0.34), 3, (0.62, 0.115), 0.8, 1.0,
     ),
     "lavender": Species(
-        "spike", 0.56, 0.105, 0.0032, 34, 0.55, ((0.50, 0.38, 0.78), (0.58, 0.42, 0.82), (0.44, 0.34, 0.72)),
+        "spike", 0.56, 0.120, 0.0034, 44, 0.62, ((0.50, 0.38, 0.78), (0.58, 0.42, 0.82), (0.44, 0.34, 0.72)),
         (0.45, 0.40, 0.60), 0.3, (0.46, 0.56, 0.40), 6, (0.24, 0.028), 1.0, 1.0,
     ),
     "sunflower": Species(
@@ -98,8 +99,8 @@ FIELDS: tuple[dict[str, float], ...] = (
 def petal(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     """A petal: lines along it, a dark or bright foot, a paler edge, a fold in the middle.
 
-    skin: tones (6), length, width, facing, difference of its halves, colour factor at the foot (3), share of the length that the
-    foot takes, strength of the lines, seed.
+    skin: tones (6), length, width, facing, difference of its halves, colour factor at the foot (3), share of the length that
+    the foot takes, strength of the lines, seed.
     """
     dark, bright = skin[0:3].T, skin[3:6].T
     length, width, facing, tilt = skin[6:10]
@@ -107,7 +108,11 @@ def petal(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     t, w = u / length, v / np.maximum(width, 1e-6)
     fine = step(1.2, 3.0, width / pixel)  # no lines on what is a few texels wide
     shine = facing * (1 + tilt * np.tanh(3 * w)) + 0.18 * (t - 0.5)
-    shine = shine + lines * fine * noise(2.0 * t, 11.0 * w, seed) - 0.10 * fine * step(0.10, 0.0, np.abs(w)) * step(1.0, 0.3, t)
+    shine = (
+        shine
+        + lines * fine * noise(2.0 * t, 11.0 * w, seed)
+        - 0.10 * fine * step(0.10, 0.0, np.abs(w)) * step(1.0, 0.3, t)
+    )
     colour = dark + np.clip(shine, 0, 1.15)[:, None] * (bright - dark)
     colour = mix(colour, colour * foot, step(1.0, 0.3, t / np.maximum(share, 1e-3)))
     return mix(colour, colour * 1.12 + 0.02, step(0.75, 1.0, t) * 0.6)
@@ -124,7 +129,13 @@ def disc(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     r = np.minimum(np.hypot(a, b), 1.0)
     turn = np.arctan2(b, a)
     grain = np.cos(21 * turn + 14 * r) * np.cos(13 * turn - 17 * r) * step(2.5, 7.0, ru / pixel)
-    shine = 0.52 + 0.42 * (lu * a + lv * b) + 0.22 * grain * (0.4 + r) + rim * step(0.45, 0.95, r) - 0.25 * step(0.45, 0.0, r)
+    shine = (
+        0.52
+        + 0.42 * (lu * a + lv * b)
+        + 0.22 * grain * (0.4 + r)
+        + rim * step(0.45, 0.95, r)
+        - 0.25 * step(0.45, 0.0, r)
+    )
     shine = shine + 0.1 * noise(5 * a, 5 * b, seed.astype(int))
     return dark + np.clip(shine, 0, 1.2)[:, None] * (bright - dark)
 
@@ -160,7 +171,13 @@ class Plant:
     """One plant while it is drawn: its chain of pieces and what hangs on them."""
 
     def __init__(
-        self, rng: np.random.Generator, kind: Species, ground: Background, foot: tuple[float, float], distance: float, body: int
+        self,
+        rng: np.random.Generator,
+        kind: Species,
+        ground: Background,
+        foot: tuple[float, float],
+        distance: float,
+        body: int,
     ) -> None:
         self.rng, self.kind, self.ground, self.distance, self.number = rng, kind, ground, distance, body
         self.scale = 1 / distance
@@ -184,7 +201,7 @@ class Plant:
         hertz = kind.hertz * math.sqrt(kind.tall * self.scale / tall) * float(np.exp(0.12 * rng.standard_normal()))
         zetas = np.sort(rng.uniform(0.04, 0.10, 3 if distance < 2 else 1))
         # gusts travel over the ground; far away they seem slower, though not as much as the eye would have it
-        where = (0.8 + (foot[0] - 0.8) * distance**0.6, 0.5 + 0.35 * (1 - distance) ** 1)
+        where = (0.8 + (foot[0] - 0.8) * distance**0.6, 0.5 + 0.35 * (1 - distance))
         points = np.tile(np.array([where]), (pieces, 1))
         self.body = _pliant(self.wood.solve(hertz, zetas, points=points), self.wood, tall, rng)
 
@@ -194,7 +211,7 @@ class Plant:
         far = 0.62 * (1 - math.exp(-0.16 * (self.distance - 1)))
         return tuple(float(c) for c in mix(both, 0.85 * np.array(self.ground.haze), far).ravel())
 
-    def hang(self, outline: Array, material: Callable[..., Array], skin: tuple[float, ...], frame: tuple[float, float, float], piece: int) -> None:  # fmt: skip
+    def hang(self, outline: Array, material: Material, skin: tuple[float, ...], frame: Frame, piece: int) -> None:
         """Add a part that is rigid with a piece of the stem."""
         pivot = self.wood.base[piece]
         self.parts.append(Part(outline, material, skin, frame, self.number, pivot, self.wood.motion(piece)))
@@ -243,7 +260,9 @@ class Plant:
         last = self.nodes[-1] - self.nodes[-2]
         self.lean = math.atan2(last[1], last[0]) + rng.normal(0, 0.25)
         self.size = kind.size * self.scale * float(rng.uniform(0.85, 1.12))
-        self.colour = np.clip(np.array(kind.colours[int(rng.integers(len(kind.colours)))]) * rng.uniform(0.93, 1.05), 0, 1)
+        self.colour = np.clip(
+            np.array(kind.colours[int(rng.integers(len(kind.colours)))]) * rng.uniform(0.93, 1.05), 0, 1
+        )
         self.piece = len(self.nodes) - 2
         # how open to us: 1 a full circle, small seen from the side
         side = float(np.clip(kind.up + rng.normal(0, 0.15), 0.02, 0.85))
@@ -281,7 +300,17 @@ class Plant:
         rim = np.array([*(np.array([x1, y1]) - self.top), 0.0]) / (self.size + 1e-9)
         bright = float(np.clip(facing - 0.22 * rim @ self.light + self.rng.normal(0, 0.05), 0.1, 1.05))
         deep = 0.72
-        skin = (*self.tones(self.colour, deep), long, max(wide, 1e-5), bright, tilt, *foot, share, lines, float(self.rng.integers(1 << 20)))
+        skin = (
+            *self.tones(self.colour, deep),
+            long,
+            max(wide, 1e-5),
+            bright,
+            tilt,
+            *foot,
+            share,
+            lines,
+            float(self.rng.integers(1 << 20)),
+        )
         self.hang(outline, petal, skin, frame, self.piece)
 
     def _heart(self, radius: float, rise: float = 0.0, rim: float = 0.0, colour: Colour | None = None) -> None:
@@ -301,11 +330,19 @@ class Plant:
         t = np.arange(corners) * 2 * math.pi / corners
         bumps = min(kind.petals, 10) if kind.petals > 4 else 4
         r = self.size * (0.90 + 0.10 * np.cos(bumps * t))
-        frame = (float(self.top[0]), float(self.top[1]), float(self.lean + 0.0))
+        frame = (float(self.top[0]), float(self.top[1]), float(self.lean))
         flat = max(self.flat, 0.4)
         outline = turned(flat * r * np.cos(t), r * np.sin(t), frame)
         middle = mix(self.tones(kind.heart)[:3], self.tones(kind.heart)[3:], 0.6)
-        skin = (*self.tones(self.colour), flat * self.size, 1 / flat, self.facing, float(bumps), kind.core, *(float(c) for c in middle))
+        skin = (
+            *self.tones(self.colour),
+            flat * self.size,
+            1 / flat,
+            self.facing,
+            float(bumps),
+            kind.core,
+            *(float(c) for c in middle),
+        )
         self.hang(outline, rosette, skin, frame, self.piece)
 
     def _rays(self) -> None:
@@ -334,12 +371,28 @@ class Plant:
         black: Colour = (0.25, 0.12, 0.14)
         for a, long, bright in ((0.0, 1.0, 0.92), (math.pi / 2, 0.95, 0.85), (-math.pi / 2, 0.95, 0.85)):
             self._petal(
-                a + turn, long * self.size, kind.width * self.size, 0.66, self.facing * bright, foot=black, share=0.30, lines=0.22
+                a + turn,
+                long * self.size,
+                kind.width * self.size,
+                0.66,
+                self.facing * bright,
+                foot=black,
+                share=0.30,
+                lines=0.22,
             )
         self._heart(kind.core * self.size, 0.10 * self.size, 0.25)
         # the near petal stands up before the middle when the flower is seen from the side
         near = 0.55 + 0.45 * self.flat
-        self._petal(math.pi + turn, near * self.size, 1.2 * self.size, 0.6, self.facing * 1.05, foot=black, share=0.22, lines=0.22)
+        self._petal(
+            math.pi + turn,
+            near * self.size,
+            1.2 * self.size,
+            0.6,
+            self.facing * 1.05,
+            foot=black,
+            share=0.22,
+            lines=0.22,
+        )
         if self.flat > 0.6:
             self._heart(0.8 * kind.core * self.size, 0.06 * self.size, 0.25)
 
@@ -348,7 +401,8 @@ class Plant:
         rng = self.rng
         long, wide = 1.55 * self.size, 0.72 * self.size
         for a, length, width, bright in (
-            (-0.16, 0.98, 0.9, 0.55), (0.16, 0.98, 0.9, 0.60), (-0.23, 0.92, 1.0, 0.86), (0.23, 0.92, 1.0, 0.86), (0.0, 0.96, 1.25, 1.0),
+            (-0.16, 0.98, 0.9, 0.55), (0.16, 0.98, 0.9, 0.60),
+            (-0.23, 0.92, 1.0, 0.86), (0.23, 0.92, 1.0, 0.86), (0.0, 0.96, 1.25, 1.0),
         ):  # fmt: skip
             a += rng.normal(0, 0.02)
             frame = (float(self.top[0]), float(self.top[1]), float(self.lean + a))
@@ -364,8 +418,8 @@ class Plant:
     def _spike(self) -> None:
         """Lavender: whorls of small florets up the last piece."""
         rng, kind = self.rng, self.kind
-        count = kind.petals if self.distance < 1.8 else (18 if self.distance < 3 else 7)
-        size = 0.20 * self.size * math.sqrt(kind.petals / count)
+        count = kind.petals if self.distance < 1.8 else (22 if self.distance < 3 else 9)
+        size = 0.23 * self.size * (kind.petals / count) ** 0.35
         axis = np.array([math.cos(self.lean), math.sin(self.lean)])
         across = np.array([-axis[1], axis[0]])
         for k in range(count):
@@ -376,7 +430,11 @@ class Plant:
             turn = self.lean + 0.9 * off + rng.normal(0, 0.2)
             length, width = size * rng.uniform(0.9, 1.2) * (1.15 - 0.5 * t), kind.width * size
             frame = (float(spot[0]), float(spot[1]), float(turn))
-            lit = float(np.clip(0.55 + 0.5 * off * (across @ self.light[:2]) + 0.25 * self.light[2] + rng.normal(0, 0.12), 0.1, 1.0))
+            lit = float(
+                np.clip(
+                    0.55 + 0.5 * off * (across @ self.light[:2]) + 0.25 * self.light[2] + rng.normal(0, 0.12), 0.1, 1.0
+                )
+            )
             colour = np.clip(self.colour * rng.uniform(0.85, 1.15), 0, 1)
             skin = (
                 *self.tones(colour, 0.6), length, width, lit, 0.15, 0.8, 0.8, 0.9, 0.5, 0.05, float(rng.integers(1 << 20)),
@@ -394,7 +452,9 @@ def _pliant(body: Body, wood: Branching, tall: float, rng: np.random.Generator) 
     return replace(body, loads=body.loads * (wanted / max(moved, 1e-12)))
 
 
-def _tuft(rng: np.random.Generator, ground: Background, foot: tuple[float, float], distance: float, number: int, lush: Array) -> tuple[Body, list[Part]]:  # fmt: skip
+def _tuft(
+    rng: np.random.Generator, ground: Background, foot: tuple[float, float], distance: float, number: int, lush: Array
+) -> tuple[Body, list[Part]]:
     """A tuft of grass: blades that swing together."""
     scale = 1 / distance
     tall = float(rng.uniform(0.20, 0.42)) * scale
@@ -405,14 +465,15 @@ def _tuft(rng: np.random.Generator, ground: Background, foot: tuple[float, float
     body = _pliant(solved, wood, tall, rng)
     parts = []
     far = 0.55 * (1 - math.exp(-0.16 * (distance - 1)))
-    for _ in range(int(rng.integers(5, 9)) if distance < 3.5 else 4):
+    for _ in range(int(rng.integers(7, 12)) if distance < 3.5 else 5):
         length = tall * rng.uniform(0.55, 1.15)
         width = length * rng.uniform(0.035, 0.06)
         turn = UP + rng.normal(0, 0.22)
         bow = rng.normal(0, 0.35)
-        x = foot[0] + rng.normal(0, 0.035) * scale
+        x = foot[0] + rng.normal(0, 0.055) * scale
         angles = turn + bow * np.linspace(0, 1, 5)
-        nodes = np.concatenate([[[x, foot[1]]], [x, foot[1]] + np.cumsum(length / 5 * np.column_stack([np.cos(angles), np.sin(angles)]), axis=0)])
+        strides = length / 5 * np.column_stack([np.cos(angles), np.sin(angles)])
+        nodes = np.cumsum(np.concatenate([[[x, foot[1]]], strides]), axis=0)
         outline = tapered(nodes, 0.5 * width * np.array([0.8, 1.0, 0.95, 0.75, 0.45, 0.05]))
         colour = np.clip(lush * rng.uniform(0.75, 1.2) + rng.normal(0, 0.025, 3), 0, 1)
         both = mix(np.array(tones(ground, colour, 0.55)).reshape(2, 3), 0.85 * np.array(ground.haze), far)
@@ -432,19 +493,20 @@ def build(rng: np.random.Generator) -> Scene:
     ground = draw_background("flowers", rng)
     mixture = FIELDS[int(rng.integers(len(FIELDS)))]
     names, shares = list(mixture), np.array(list(mixture.values()))
-    lush = np.array([0.34, 0.52, 0.20]) + rng.normal(0, 0.03, 3)
+    lush = np.array([0.40, 0.60, 0.22]) + rng.normal(0, 0.03, 3)
+    below = float(rng.uniform(1.34, 1.52))  # y of the ground at distance 1: how far we look down on the field
     things: list[tuple[float, str]] = []
-    crowd = 0.8 if "sunflower" in mixture else (1.5 if "lavender" in mixture else 1.0)
-    for far, near, count in ((FAR, 3.8, 42), (3.8, 2.0, 26), (2.0, 1.0, 15)):
+    crowd = 0.85 if "sunflower" in mixture else (1.35 if "lavender" in mixture else 1.0)
+    for far, near, count in ((FAR, 3.8, 52), (3.8, 2.0, 36), (2.0, 0.95, 24)):
         for _ in range(round(count * crowd)):
             things.append((float(far * (near / far) ** rng.random()), str(rng.choice(names, p=shares / shares.sum()))))
-    for far, near, count in ((FAR, 3.8, 26), (3.8, 2.0, 24), (2.0, 0.95, 22)):
+    for far, near, count in ((FAR, 3.8, 44), (3.8, 2.0, 44), (2.0, 0.9, 40)):
         things += [(float(far * (near / far) ** rng.random()), "") for _ in range(count)]
     bodies: list[Body] = []
     parts: list[Part] = []
     heads: list[tuple[float, float, float]] = []
     for distance, name in sorted(things, key=lambda thing: -thing[0]):
-        y = ground.horizon + (FOOT - ground.horizon) / distance
+        y = ground.horizon + (below - ground.horizon) / distance
         if not name:
             foot = (float(rng.uniform(-0.1, 1.7)), float(y))
             body, blades = _tuft(rng, ground, foot, distance, len(bodies), lush)
@@ -454,7 +516,9 @@ def build(rng: np.random.Generator) -> Scene:
         # of some places the one farthest from the heads that are there
         tall = SPECIES[name].tall / distance
         places = rng.uniform(-0.08, 1.68, 6)
-        room = [min([math.hypot(x - a, y - tall - b) / (size + 1e-6) for a, b, size in heads], default=9.0) for x in places]
+        room = [
+            min([math.hypot(x - a, y - tall - b) / (size + 1e-6) for a, b, size in heads], default=9.0) for x in places
+        ]
         x = float(places[int(np.argmax(room))])
         heads.append((x, y - tall, SPECIES[name].size / distance))
         plant = Plant(rng, SPECIES[name], ground, (x, float(y)), distance, len(bodies))
@@ -463,4 +527,4 @@ def build(rng: np.random.Generator) -> Scene:
         plant.head()
         bodies.append(plant.body)
         parts += plant.parts
-    return Scene("flowers", bodies, parts, ground.paint, sway=0.013)
+    return Scene("flowers", bodies, parts, ground.paint, sway=0.011)

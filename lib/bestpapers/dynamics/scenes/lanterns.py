@@ -108,7 +108,9 @@ class Links:
         squares, vectors = eigh(free.T @ k @ free, free.T @ m @ free)
         count = len(squares) if count is None else min(count, len(squares))
         if squares[0] <= 0.0:
-            raise ValueError(f"these links do not hang: the smallest eigenvalue is {squares[0]:.3g} 1/s^2, not positive")
+            raise ValueError(
+                f"these links do not hang: the smallest eigenvalue is {squares[0]:.3g} 1/s^2, not positive"
+            )
         return np.sqrt(squares[:count]) / (2.0 * math.pi), free @ vectors[:, :count]
 
 
@@ -120,10 +122,10 @@ def _quarter(vectors: ArrayLike) -> Floats:
 
 def strand(
     support: tuple[float, float],
-    lengths: Sequence[float],
-    masses: Sequence[float],
-    inertias: Sequence[float] | None = None,
-    centres: Sequence[float] | None = None,
+    lengths: ArrayLike,
+    masses: ArrayLike,
+    inertias: ArrayLike | None = None,
+    centres: ArrayLike | None = None,
     bend: float = 0.0,
 ) -> Links:
     """A chain that hangs straight down.
@@ -135,7 +137,7 @@ def strand(
     centres   how far below the link's beginning its mass's centre is, m; default: at its end
     bend      stiffness of the joints below the first, N m / rad
     """
-    n = len(lengths)
+    n = np.size(lengths)
     down = np.zeros((n, 2))
     down[:, 1] = lengths
     centre = np.zeros((n, 2))
@@ -156,11 +158,11 @@ def line(
     left: tuple[float, float],
     right: tuple[float, float],
     sag: float,
-    weights: Sequence[float],
-    drops: Sequence[float] = (),
+    weights: ArrayLike,
+    drops: ArrayLike = (),
     *,
     rope: float = 0.05,
-    inertias: Sequence[float] | None = None,
+    inertias: ArrayLike | None = None,
 ) -> Links:
     """A line between two supports, that carries pendants at equal distances across.
 
@@ -174,7 +176,7 @@ def line(
     The first n + 1 links are the line from left to right, the next n the pendants. The line's pose is the exact
     equilibrium: each link points along the tension in it.
     """
-    n = len(weights)
+    n = np.size(weights)
     if sag <= 0.0:
         raise ValueError(f"sag: expected a length above 0, found {sag}; a line with weights on it cannot be straight")
     a, b = np.asarray(left, np.float64), np.asarray(right, np.float64)
@@ -187,10 +189,10 @@ def line(
     slope = vertical / tension + (b[1] - a[1]) / (b[0] - a[0])
     reach = np.stack([np.full(n + 1, dx), dx * slope], axis=1)
     base = a + np.concatenate([np.zeros((1, 2)), np.cumsum(reach, axis=0)[:-1]])
-    hanging = len(drops) > 0
+    hanging = np.size(drops) > 0
     mass = np.concatenate([np.full(n, rope), [0.0]])
     if not hanging:
-        mass[:n] += weights
+        mass[:n] += np.asarray(weights, np.float64)
     parent = list(range(-1, n))
     centre, inertia = reach.copy(), np.zeros(n + 1)
     if hanging:
@@ -254,7 +256,9 @@ class _Look:
         marks = np.where(motif == 1, step(0.03, -0.03, np.abs(np.abs(up) - 0.72) - 0.10), marks)
         marks = np.where(motif == 2, step(-0.15, 0.15, np.sin(4.0 * turn + seed)), marks)
         disc = np.hypot(turn * 1.1 * wide / high * 1.2, b)
-        marks = np.where(motif == 3, step(0.44, 0.40, disc) * (1.0 - 0.9 * step(0.05, 0.02, np.abs(disc - 0.30))), marks)
+        marks = np.where(
+            motif == 3, step(0.44, 0.40, disc) * (1.0 - 0.9 * step(0.05, 0.02, np.abs(disc - 0.30))), marks
+        )
         petals = noise(3.2 * turn + seed, 4.2 * b * high / wide, seed)
         marks = np.where(motif == 4, step(0.36, 0.44, petals), marks)
         strokes = np.abs(np.sin(7.0 * b + 2.5 * noise(3.0 * turn, 3.0 * b, seed))) + 1.6 * np.abs(turn) ** 2
@@ -318,7 +322,11 @@ class _Look:
         kind = skin[8]
         edge = 2.0 * pixel / skin[0]
         stripes = step(-edge, edge, np.sin(2 * math.pi * (3.0 * b + 0.0 * a)) * 0.2)
-        dots = step(0.30 + edge, 0.30 - edge, np.hypot(np.mod(4 * a + 0.5 * (np.floor(4 * b) % 2), 1) - 0.5, np.mod(4 * b, 1) - 0.5))
+        dots = step(
+            0.30 + edge,
+            0.30 - edge,
+            np.hypot(np.mod(4 * a + 0.5 * (np.floor(4 * b) % 2), 1) - 0.5, np.mod(4 * b, 1) - 0.5),
+        )
         hem = step(0.10, 0.08, b)
         marks = np.where(kind == 1, stripes, np.where(kind == 2, dots, np.where(kind == 3, hem, 0.0)))
         surface = colour + (0.9 * marks)[:, None] * (ink - colour)
@@ -335,17 +343,34 @@ class _Look:
         colour = skin[1:4].T + step(0.55, 0.1, r)[:, None] * (skin[4:7].T - skin[1:4].T)
         angle = np.arctan2(v, u)
         veins = 0.94 + 0.10 * np.cos(5 * angle + skin[10]) * step(0.2, 0.7, r)
-        out = self._lit(colour * veins[:, None], 0.6 * u / skin[0], 0.6 * v / skin[0], np.sqrt(1.0 - 0.5 * np.minimum(r, 1) ** 2))
+        out = self._lit(
+            colour * veins[:, None], 0.6 * u / skin[0], 0.6 * v / skin[0], np.sqrt(1.0 - 0.5 * np.minimum(r, 1) ** 2)
+        )
         # petals are thin: some light comes through
-        out = out * skin[7][:, None] + 0.18 * colour * self.sun + skin[8][:, None] * colour * np.array([1.2, 0.75, 0.45])
+        out = (
+            out * skin[7][:, None] + 0.18 * colour * self.sun + skin[8][:, None] * colour * np.array([1.2, 0.75, 0.45])
+        )
         return self._far(out, skin[9])
 
 
 # --------------------------------------------------------------------------------------------------------------- scene
 
 REDS: tuple[Colour, ...] = ((0.86, 0.16, 0.10), (0.93, 0.33, 0.12), (0.95, 0.62, 0.20), (0.92, 0.84, 0.66))
-PASTELS: tuple[Colour, ...] = ((0.95, 0.60, 0.62), (0.60, 0.80, 0.85), (0.95, 0.85, 0.55), (0.75, 0.70, 0.90), (0.65, 0.85, 0.62))
-BRIGHT: tuple[Colour, ...] = ((0.88, 0.20, 0.22), (0.98, 0.72, 0.15), (0.16, 0.55, 0.62), (0.25, 0.36, 0.68), (0.45, 0.66, 0.30), (0.80, 0.32, 0.55))  # fmt: skip
+PASTELS: tuple[Colour, ...] = (
+    (0.95, 0.60, 0.62),
+    (0.60, 0.80, 0.85),
+    (0.95, 0.85, 0.55),
+    (0.75, 0.70, 0.90),
+    (0.65, 0.85, 0.62),
+)
+BRIGHT: tuple[Colour, ...] = (
+    (0.88, 0.20, 0.22),
+    (0.98, 0.72, 0.15),
+    (0.16, 0.55, 0.62),
+    (0.25, 0.36, 0.68),
+    (0.45, 0.66, 0.30),
+    (0.80, 0.32, 0.55),
+)
 WHITES: tuple[Colour, ...] = ((0.96, 0.93, 0.84), (0.95, 0.88, 0.72), (0.90, 0.92, 0.90))
 PALETTES = (REDS, REDS, PASTELS, BRIGHT, WHITES)
 
@@ -353,18 +378,23 @@ PALETTES = (REDS, REDS, PASTELS, BRIGHT, WHITES)
 class _Stage:
     """Collects bodies, parts and glows of a scene of hanging things."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, hour: str | None) -> None:
         self.rng = rng
-        self.background = draw_background("lanterns", rng)
+        self.background = draw_background("lanterns", rng, hour=hour)
         self.look = _Look(self.background)
         self.bodies: list[Body] = []
         self.parts: list[Part] = []
         self.glows: list[Glow] = []
         self.pools: list[tuple[float, float, float, tuple[float, float, float], float]] = []  # light on what stands
         self.standing: list[Callable[[Sheet], None]] = []
-        self.materials: dict[str, Any] = {n: getattr(self.look, n) for n in ("paper", "wood", "thread", "glass", "cloth", "petal")}
+        self.levers: list[float] = []  # how far below its support each thing hangs, picture heights
+        self.materials: dict[str, Any] = {
+            n: getattr(self.look, n) for n in ("paper", "wood", "thread", "glass", "cloth", "petal")
+        }
 
-    def body(self, links: Links, scale: float, drag: Sequence[float] | Floats, count: int, highest: float = 4.5) -> Floats:
+    def body(
+        self, links: Links, scale: float, drag: Sequence[float] | Floats, count: int, highest: float = 4.5
+    ) -> Floats:
         """Add a body; scale: metres per picture height; drag (N,): area, m^2. Returns motion (N, J, 3) about the bases."""
         hertz, angles = links.modes(count)
         keep = max(1, int((hertz < highest).sum()))
@@ -372,11 +402,19 @@ class _Stage:
         felt = np.einsum("icn,nj->ijc", links.jacobian(), angles) * np.asarray(drag)[:, None, None]
         zeta = np.clip(self.rng.uniform(0.025, 0.06) * (hertz / hertz[0]) ** 0.3, 0.0, 0.3)
         self.bodies.append(Body(hertz, zeta, (links.base + links.centre) / scale, felt / scale))
+        self.levers += list(((links.base + links.centre)[:, 1] - links.base[0, 1])[len(links.closing) :] / scale)
         shift = np.einsum("icn,nj->ijc", links.base_jacobian(), angles) / scale
         return np.concatenate([shift, angles[:, :, None]], axis=2)
 
-    def add(self, material: str, outline: ArrayLike, skin: Sequence[float], frame: tuple[float, float], pivot: ArrayLike,
-            motion: Floats) -> None:  # fmt: skip
+    def add(
+        self,
+        material: str,
+        outline: ArrayLike,
+        skin: Sequence[float],
+        frame: tuple[float, float],
+        pivot: ArrayLike,
+        motion: Floats,
+    ) -> None:
         """A part of the last body, whose frame stands upright at `frame`."""
         px, py = np.asarray(pivot, np.float64)
         self.parts.append(
@@ -410,9 +448,12 @@ def _profile(x: float, y: float, wide: float, high: float, power: float) -> Floa
     """Outline of a lantern's body."""
     t = np.linspace(0.0, 2.0 * math.pi, 40, endpoint=False)
     c, s = np.cos(t), np.sin(t)
-    return np.column_stack([
-        x + wide * np.sign(c) * np.abs(c) ** (2.0 / power), y + high * np.clip(np.sign(s) * np.abs(s) ** (2.0 / power), -0.93, 0.93)
-    ])  # fmt: skip
+    return np.column_stack(
+        [
+            x + wide * np.sign(c) * np.abs(c) ** (2.0 / power),
+            y + high * np.clip(np.sign(s) * np.abs(s) ** (2.0 / power), -0.93, 0.93),
+        ]
+    )
 
 
 @dataclass(frozen=True)
@@ -453,13 +494,30 @@ def _make(rng: np.random.Generator, kind: str | None = None) -> _Make:
         wide, high, power = 0.07, 0.10, 5.0
     inks = ((0.12, 0.08, 0.10), (0.98, 0.90, 0.72), (0.70, 0.10, 0.08), (0.16, 0.22, 0.42))
     return _Make(
-        kind, chosen, (inks[int(rng.integers(len(inks)))], inks[int(rng.integers(len(inks)))]), wide, high, power,
-        int(rng.integers(6, 13)), int(rng.choice(6, p=[0.3, 0.14, 0.14, 0.14, 0.14, 0.14])), float(rng.uniform(0.0, 0.22)),
-    )  # fmt: skip
+        kind,
+        chosen,
+        (inks[int(rng.integers(len(inks)))], inks[int(rng.integers(len(inks)))]),
+        wide,
+        high,
+        power,
+        int(rng.integers(6, 13)),
+        int(rng.choice(6, p=[0.3, 0.14, 0.14, 0.14, 0.14, 0.14])),
+        float(rng.uniform(0.0, 0.22)),
+    )
 
 
-def _lantern(stage: _Stage, make: _Make, x: float, y: float, size: float, scale: float, far: float, pivot: ArrayLike,
-             motion: Floats, hook: float) -> None:  # fmt: skip
+def _lantern(
+    stage: _Stage,
+    make: _Make,
+    x: float,
+    y: float,
+    size: float,
+    scale: float,
+    far: float,
+    pivot: ArrayLike,
+    motion: Floats,
+    hook: float,
+) -> None:
     """A lantern with its middle at (x, y), hung from scene y `hook`; size: times the mean size."""
     rng, dark = stage.rng, stage.background.dark
     w, h = make.wide * size / scale, make.high * size / scale
@@ -467,7 +525,9 @@ def _lantern(stage: _Stage, make: _Make, x: float, y: float, size: float, scale:
     burning = dark * float(rng.uniform(0.85, 1.0)) if dark > 0.3 else 0.25 * dark
     thin = max(0.0016, 0.004 / scale)
     dim = 1.0 - 0.5 * far
-    stage.add("thread", _rod((x, hook), (x, y - 0.9 * h), thin), (0.30, 0.24, 0.20, burning, far), (x, y), pivot, motion)
+    stage.add(
+        "thread", _rod((x, hook), (x, y - 0.9 * h), thin), (0.30, 0.24, 0.20, burning, far), (x, y), pivot, motion
+    )
     if make.kind == "paper":
         ink = make.inks[int(rng.integers(2))]
         cap = 0.42 * w if make.power < 2.6 else 0.62 * w
@@ -476,20 +536,50 @@ def _lantern(stage: _Stage, make: _Make, x: float, y: float, size: float, scale:
             long = h * float(rng.uniform(0.5, 0.9))
             red = mix(colour, (0.75, 0.12, 0.1), 0.6)
             foot = y + 0.95 * h
-            stage.add("thread", _rod((x, foot), (x, foot + 0.35 * long), 0.5 * thin + 0.02 * w), (*red, burning, far), (x, y), pivot, motion)
-            stage.add("thread", _rod((x, foot + 0.3 * long), (x, foot + long), 0.06 * w, 0.12 * w), (*red, 0.6 * burning, far), (x, y), pivot, motion)
+            stage.add(
+                "thread",
+                _rod((x, foot), (x, foot + 0.35 * long), 0.5 * thin + 0.02 * w),
+                (*red, burning, far),
+                (x, y),
+                pivot,
+                motion,
+            )
+            stage.add(
+                "thread",
+                _rod((x, foot + 0.3 * long), (x, foot + long), 0.06 * w, 0.12 * w),
+                (*red, 0.6 * burning, far),
+                (x, y),
+                pivot,
+                motion,
+            )
         skin = (w, h, *colour, *ink, burning, make.power, make.ribs, make.motif, int(rng.integers(1000)), far)
         stage.add("paper", _profile(x, y, w, h, make.power), skin, (x, y), pivot, motion)
         for side in (-1.0, 1.0):
             at = y + side * 0.94 * h
             stage.add("wood", _rod((x, at - 0.07 * h), (x, at + 0.07 * h), cap), wood, (x, at), pivot, motion)
     elif make.kind == "bulb":
-        stage.add("wood", _rod((x, y - 1.75 * h), (x, y - 0.75 * h), 0.42 * w), (0.42 * w, 0.12, 0.11, 0.11, 0.4 * burning, far), (x, y - h), pivot, motion)
+        stage.add(
+            "wood",
+            _rod((x, y - 1.75 * h), (x, y - 0.75 * h), 0.42 * w),
+            (0.42 * w, 0.12, 0.11, 0.11, 0.4 * burning, far),
+            (x, y - h),
+            pivot,
+            motion,
+        )
         round_ = _profile(x, y, w, h, 2.0)
-        stage.add("glass", round_, (w, h, *mix(colour, (1.0, 0.8, 0.45), 0.5), burning, far, 0.0), (x, y), pivot, motion)
+        stage.add(
+            "glass", round_, (w, h, *mix(colour, (1.0, 0.8, 0.45), 0.5), burning, far, 0.0), (x, y), pivot, motion
+        )
     else:
         stage.add("glass", _profile(x, y, w, h, make.power), (w, h, *colour, burning, far, 1.0), (x, y), pivot, motion)
-        stage.add("wood", _rod((x, y - 1.12 * h), (x, y - 0.86 * h), 0.82 * w), (0.82 * w, 0.40, 0.38, 0.36, 0.8 * burning, far), (x, y - h), pivot, motion)
+        stage.add(
+            "wood",
+            _rod((x, y - 1.12 * h), (x, y - 0.86 * h), 0.82 * w),
+            (0.82 * w, 0.40, 0.38, 0.36, 0.8 * burning, far),
+            (x, y - h),
+            pivot,
+            motion,
+        )
     if burning > 0.3:
         shine = mix(colour, (1.0, 0.72, 0.36), 0.55)
         reach = {"paper": 1.0, "bulb": 1.5, "jar": 1.3}[make.kind] * max(w, h)
@@ -497,7 +587,9 @@ def _lantern(stage: _Stage, make: _Make, x: float, y: float, size: float, scale:
         stage.pools.append((x, y, 2.0 * reach, (float(shine[0]), float(shine[1]), float(shine[2])), dim * burning))
 
 
-def _strand_of_lanterns(stage: _Stage, make: _Make, x: float, y: float, count: int, reach: float, scale: float, far: float) -> None:
+def _strand_of_lanterns(
+    stage: _Stage, make: _Make, x: float, y: float, count: int, reach: float, scale: float, far: float
+) -> None:
     """A strand that hangs from (x, y): `count` lanterns, its lowest end at about `reach` below."""
     rng = stage.rng
     sizes = np.exp(make.spread * rng.uniform(-1, 1, count))
@@ -513,10 +605,23 @@ def _strand_of_lanterns(stage: _Stage, make: _Make, x: float, y: float, count: i
     for i in range(count):
         base = links.base[i] / scale
         hook = float(base[1])
-        _lantern(stage, make, x, float(base[1] + (gaps[i] + high[i]) / scale), float(sizes[i]), scale, far, base, motion[i], hook)
+        _lantern(
+            stage,
+            make,
+            x,
+            float(base[1] + (gaps[i] + high[i]) / scale),
+            float(sizes[i]),
+            scale,
+            far,
+            base,
+            motion[i],
+            hook,
+        )
 
 
-def _wisteria(stage: _Stage, x: float, y: float, reach: float, scale: float, far: float, hue: Sequence[Colour], lit: float) -> None:
+def _wisteria(
+    stage: _Stage, x: float, y: float, reach: float, scale: float, far: float, hue: Sequence[Colour], lit: float
+) -> None:
     """A raceme that hangs from (x, y) and is `reach` long: florets, wide at the top, buds at the tip."""
     rng = stage.rng
     n = int(np.clip(round(reach * scale / 0.13), 3, 7))
@@ -551,8 +656,17 @@ def _wisteria(stage: _Stage, x: float, y: float, reach: float, scale: float, far
             stage.add("petal", outline, skin, (cx, cy), a, motion[i])
 
 
-def _line(stage: _Stage, make: _Make | None, left: tuple[float, float], right: tuple[float, float], sag: float, count: int, scale: float,
-          far: float, flags: tuple[tuple[Colour, ...], float, float, int] | None = None) -> None:  # fmt: skip
+def _line(
+    stage: _Stage,
+    make: _Make | None,
+    left: tuple[float, float],
+    right: tuple[float, float],
+    sag: float,
+    count: int,
+    scale: float,
+    far: float,
+    flags: tuple[tuple[Colour, ...], float, float, int] | None = None,
+) -> None:
     """A line across with `count` pendants: lanterns, or flags (colours, width, height in metres, pattern)."""
     rng = stage.rng
     a, b = (left[0] * scale, left[1] * scale), (right[0] * scale, right[1] * scale)
@@ -576,7 +690,9 @@ def _line(stage: _Stage, make: _Make | None, left: tuple[float, float], right: t
     for i in range(count + 1):
         base = links.base[i] / scale
         end = base + links.reach[i] / scale
-        stage.add("thread", _rod(base, end, half), (*colour, 0.5 * stage.background.dark, far), (0.0, 0.0), base, motion[i])
+        stage.add(
+            "thread", _rod(base, end, half), (*colour, 0.5 * stage.background.dark, far), (0.0, 0.0), base, motion[i]
+        )
     for k in range(count):
         i = count + 1 + k
         base = links.base[i] / scale
@@ -587,11 +703,19 @@ def _line(stage: _Stage, make: _Make | None, left: tuple[float, float], right: t
             first = vary(rng, colours[k % len(colours)], 0.05)
             second = colours[(k + 1) % len(colours)] if pattern == 3 else WHITES[0]
             if pattern == 4:  # swallow-tailed
-                shape = [(x - 0.42 * w, y), (x + 0.42 * w, y), (x + 0.42 * w, y + h), (x, y + 0.72 * h), (x - 0.42 * w, y + h)]
+                shape = [
+                    (x - 0.42 * w, y),
+                    (x + 0.42 * w, y),
+                    (x + 0.42 * w, y + h),
+                    (x, y + 0.72 * h),
+                    (x - 0.42 * w, y + h),
+                ]
             else:
                 shape = [(x - 0.5 * w, y), (x + 0.5 * w, y), (x, y + h)]
             kind = pattern if pattern < 4 and (pattern == 3 or k % 2) else 0
-            stage.add("cloth", shape, (w, h, *first, *second, kind, int(rng.integers(1000)), far), (x, y), base, motion[i])
+            stage.add(
+                "cloth", shape, (w, h, *first, *second, kind, int(rng.integers(1000)), far), (x, y), base, motion[i]
+            )
         else:
             assert make is not None
             _lantern(stage, make, x, y + float(drops[k]) / scale, float(sizes[k]), scale, far, base, motion[i], y)
@@ -605,10 +729,12 @@ def _timber(sheet: Sheet, b: Background, x0: float, y0: float, x1: float, y1: fl
     box = sheet.window(x0, y0, x1, y1)
     if box is None:
         return
-    x, y = sheet.x[box], sheet.y[box]
+    x, y = sheet.x[box].astype(np.float64), sheet.y[box].astype(np.float64)
     level = (x1 - x0) > (y1 - y0)
     along, across = (x, (y - y0) / (y1 - y0)) if level else (y, (x - x0) / (x1 - x0))
-    grain = fbm(6.0 * along, 9.0 * across + 30.0 * y0, seed, 4) + 0.35 * np.sin(26.0 * across + 4.0 * fbm(3.0 * along, 2.0 * across, seed + 9, 3))
+    grain = fbm(6.0 * along, 9.0 * across + 30.0 * y0, seed, 4) + 0.35 * np.sin(
+        26.0 * across + 4.0 * fbm(3.0 * along, 2.0 * across, seed + 9, 3)
+    )
     bent = 2.0 * across - 1.0
     facing = 0.5 + 0.35 * bent * np.sign(b.light[1] if level else b.light[0]) + 0.22 * grain
     rim = step(1.0, 0.8, np.abs(bent))
@@ -619,7 +745,11 @@ def _timber(sheet: Sheet, b: Background, x0: float, y0: float, x1: float, y1: fl
 def _beam(stage: _Stage, y: float, thick: float) -> None:
     """A beam across the top, rafters' ends above, perhaps posts at the sides."""
     rng = stage.rng
-    colour = vary(rng, ((0.34, 0.21, 0.13), (0.24, 0.17, 0.13), (0.50, 0.14, 0.10), (0.40, 0.36, 0.32))[int(rng.integers(4))], 0.12)
+    colour = vary(
+        rng,
+        ((0.34, 0.21, 0.13), (0.24, 0.17, 0.13), (0.50, 0.14, 0.10), (0.40, 0.36, 0.32))[int(rng.integers(4))],
+        0.12,
+    )
     seed, posts, gap = int(rng.integers(2**20)), bool(rng.random() < 0.6), float(rng.uniform(0.11, 0.2))
     edge, first = float(rng.uniform(0.02, 0.12)), float(rng.uniform(0, 0.1))
     wide = 0.8 * thick
@@ -650,7 +780,14 @@ def _tree(stage: _Stage, y: float, side: float, blossom: bool) -> Callable[[floa
     curve = smooth(np.column_stack([knots_x, knots_y]), 8)
     radii = np.linspace(0.034, 0.007, len(curve))
     leaves, twigs = [], []
-    tints = [vary(rng, c, 0.1) for c in (((0.98, 0.80, 0.86), (1.0, 0.92, 0.94), (0.93, 0.62, 0.74)) if blossom else ((0.22, 0.36, 0.13), (0.32, 0.46, 0.16), (0.15, 0.27, 0.12)))]  # fmt: skip
+    tints = [
+        vary(rng, c, 0.1)
+        for c in (
+            ((0.98, 0.80, 0.86), (1.0, 0.92, 0.94), (0.93, 0.62, 0.74))
+            if blossom
+            else ((0.22, 0.36, 0.13), (0.32, 0.46, 0.16), (0.15, 0.27, 0.12))
+        )
+    ]
     for _ in range(int(rng.integers(10, 18))):
         k = int(rng.integers(4, len(curve)))
         ax, ay = curve[k]
@@ -660,10 +797,16 @@ def _tree(stage: _Stage, y: float, side: float, blossom: bool) -> Callable[[floa
         twigs.append(((ax, ay), tip))
         for _ in range(int(rng.integers(14, 30))):
             t = float(rng.uniform(0.15, 1.1))
-            leaves.append((
-                ax + t * (tip[0] - ax) + 0.018 * rng.normal(), ay + t * (tip[1] - ay) + 0.018 * rng.normal(),
-                float(rng.uniform(0, 6.3)), float(rng.uniform(0.009, 0.019)), tints[int(rng.integers(3))], float(rng.uniform(0.1, 1.0)),
-            ))  # fmt: skip
+            leaves.append(
+                (
+                    ax + t * (tip[0] - ax) + 0.018 * rng.normal(),
+                    ay + t * (tip[1] - ay) + 0.018 * rng.normal(),
+                    float(rng.uniform(0, 6.3)),
+                    float(rng.uniform(0.009, 0.019)),
+                    tints[int(rng.integers(3))],
+                    float(rng.uniform(0.1, 1.0)),
+                )
+            )
 
     def draw(sheet: Sheet) -> None:
         b = stage.background
@@ -704,8 +847,10 @@ def _spaced(rng: np.random.Generator, count: int, low: float, high: float) -> Fl
 
 def build(rng: np.random.Generator) -> Scene:
     """A scene of hanging things: lanterns on strands, on lines, blossoms, flags."""
-    stage = _Stage(rng)
     plan = str(rng.choice(["strands", "lines", "wisteria", "flags"], p=[0.38, 0.32, 0.17, 0.13]))
+    # what does not burn is seen by day as well
+    day = plan in ("wisteria", "flags") and rng.random() < 0.6
+    stage = _Stage(rng, str(rng.choice(["dawn", "day", "golden"])) if day else None)
     scale = float(rng.uniform(1.5, 2.6))  # metres per picture height
     dark = stage.background.dark
     if plan in ("strands", "wisteria"):
@@ -739,17 +884,31 @@ def build(rng: np.random.Generator) -> Scene:
         for row, number in ((0, int(rng.integers(5, 10))), (1, int(rng.integers(5, 11)))):
             far = 0.38 * (1 - row)
             for x in _spaced(rng, number, 0.0, 1.6):
-                _wisteria(stage, float(x), top(float(x)), float(rng.uniform(0.14, 0.55)), 1.1 * (1.0 + far), far, hue, 0.35 * dark)
+                _wisteria(
+                    stage,
+                    float(x),
+                    top(float(x)),
+                    float(rng.uniform(0.14, 0.55)),
+                    1.1 * (1.0 + far),
+                    far,
+                    hue,
+                    0.35 * dark,
+                )
             if row == 0 and dark > 0.3:
                 make = _make(rng, "paper")
                 for x in _spaced(rng, int(rng.integers(1, 4)), 0.2, 1.4):
                     _strand_of_lanterns(stage, make, float(x), top(float(x)), 1, float(rng.uniform(0.3, 0.6)), 1.2, 0.1)
     else:
-        rows = int(rng.integers(1, 4))
+        make = _make(rng, "bulb" if rng.random() < 0.3 else None)
+        rows = int(rng.integers(2 if plan == "flags" or make.kind == "bulb" else 1, 4))
         ends = [(float(rng.uniform(-0.12, 0.12)), float(rng.uniform(1.48, 1.72))) for _ in range(rows)]
         heights = np.sort(rng.uniform(0.05, 0.16, rows) + 0.13 * np.arange(rows))
-        make = _make(rng, "bulb" if rng.random() < 0.3 else None)
-        flags = ((BRIGHT, PASTELS, REDS)[int(rng.integers(3))], float(rng.uniform(0.17, 0.24)), float(rng.uniform(0.22, 0.32)), int(rng.integers(5)))
+        flags = (
+            (BRIGHT, PASTELS, REDS)[int(rng.integers(3))],
+            float(rng.uniform(0.18, 0.28)),
+            float(rng.uniform(0.24, 0.40)),
+            int(rng.integers(5)),
+        )
         _posts(stage, [(x, float(y)) for pair, y in zip(ends, heights) for x in pair])
         for row in range(rows):
             far = 0.22 * (rows - 1 - row)
@@ -776,7 +935,9 @@ def build(rng: np.random.Generator) -> Scene:
             sheet.glow(x, y, radius, colour, many * strength)
         return np.clip(sheet.rgb, 0.0, 1.0)
 
-    return Scene("lanterns", stage.bodies, stage.parts, paint, glows=stage.glows, finish=_vignette, sway=0.012)
+    # things swing by some hundredths of a radian in an ordinary wind
+    sway = float(np.clip(0.05 * np.mean(stage.levers), 0.005, 0.02))
+    return Scene("lanterns", stage.bodies, stage.parts, paint, glows=stage.glows, finish=_vignette, sway=sway)
 
 
 def _vignette(x: Floats, y: Floats) -> tuple[Floats, Floats]:

@@ -62,19 +62,23 @@ SPECIES = {
         0.038, 0.30, 9, (0.46, 0.26), (1.25, 0.35), 0.40, (0.042, 0.024), 0.55, 10, (SUMMER, SPRING, GOLD), (0.36, 0.28, 0.21)
     ),
     "maple": Species(
-        0.030, 0.30, 9, (0.42, 0.25), (1.05, 0.3), 0.35, (0.040, 0.031), 0.45, 9, (FLAME, GOLD, FLAME, SUMMER), (0.40, 0.34, 0.29)
+        0.030, 0.30, 9, (0.42, 0.25), (1.05, 0.3), 0.35, (0.040, 0.031), 0.45, 9, (FLAME, GOLD, FLAME, SUMMER),
+        (0.40, 0.34, 0.29),
     ),
     "birch": Species(
-        0.020, 0.26, 11, (0.32, 0.15), (0.70, 0.4), -0.40, (0.026, 0.018), 0.35, 12, (SPRING, GOLD, SUMMER), (0.86, 0.85, 0.82), True
+        0.020, 0.26, 11, (0.32, 0.15), (0.70, 0.4), -0.40, (0.026, 0.018), 0.35, 12, (SPRING, GOLD, SUMMER),
+        (0.86, 0.85, 0.82), birch=True,
     ),
     "cherry": Species(
-        0.028, 0.25, 9, (0.46, 0.27), (1.2, 0.45), 0.25, (0.028, 0.014), 0.45, 11, (SPRING,), (0.34, 0.22, 0.20), False, 0.8, PINK
+        0.028, 0.25, 9, (0.46, 0.27), (1.2, 0.45), 0.25, (0.028, 0.014), 0.45, 11, (SPRING,),
+        (0.34, 0.22, 0.20), blossom=0.8, petals=PINK,
     ),
     "apple": Species(
-        0.027, 0.27, 9, (0.42, 0.26), (1.25, 0.5), 0.32, (0.032, 0.019), 0.45, 10, (SPRING, SUMMER), (0.38, 0.31, 0.26), False, 0.5, WHITE
+        0.027, 0.27, 9, (0.42, 0.26), (1.25, 0.5), 0.32, (0.032, 0.019), 0.45, 10, (SPRING, SUMMER),
+        (0.38, 0.31, 0.26), blossom=0.5, petals=WHITE,
     ),
     "willow": Species(
-        0.033, 0.36, 9, (0.42, 0.28), (1.0, 0.4), -0.95, (0.046, 0.010), 0.40, 13, (SPRING, OLIVE, GOLD), (0.34, 0.30, 0.22)
+        0.033, 0.36, 9, (0.42, 0.28), (1.0, 0.4), -1.9, (0.046, 0.010), 0.40, 13, (SPRING, OLIVE, GOLD), (0.34, 0.30, 0.22)
     ),
 }  # fmt: skip
 
@@ -190,12 +194,13 @@ class Growth:
         pieces: int,
     ) -> Limb:
         rng, kind = self.rng, self.kind
+        radius = max(radius, 0.0012)
         nodes, radii, segments = [base], [radius], []
         leaves = {0: 0.0, 1: 0.25, 2: 1.0, 3: 1.0}[level]
         for n in range(pieces):
             if level:
                 towards = UP if kind.lift > 0 else -UP
-                pull = abs(kind.lift) * (1.0 if kind.lift > 0 else 0.5 + 0.35 * level)
+                pull = abs(kind.lift) * (1.0 if kind.lift > 0 else (0.0, 0.35, 0.95, 1.3)[level])
                 angle += pull / pieces * math.sin(towards - angle)
             angle += rng.normal(0, 0.10 if level else 0.05)
             piece = length / pieces
@@ -204,15 +209,13 @@ class Growth:
             ends = radius * (1 - (0.88 if level else 0.72) * ((n + 1) / pieces) ** 1.2)
             load = leaves * kind.leaf[0] * kind.leaf[1] * kind.leaves * 0.05 / pieces
             # the beam rule alone would let thin wood swing slower than the trunk: wood so thin is short and much divided
-            soft = (max(radius, 1e-4) / kind.girth) ** 2.4 * (1.0 if level else 0.4)
+            soft = (radius / kind.girth) ** 2.4 * (1.0 if level else 0.4)
             drag = radii[-1] * piece + leaves * 0.5 * kind.leaf[0] * kind.leaf[1] * kind.leaves / pieces
             if level == 3:  # twigs are stiff: they are one piece with what they grow on
                 self.wood.load[parent] += load
                 self.wood.drag[parent] += drag
             else:
-                parent = self.wood.segment(
-                    parent, nodes[-1], tip, max(radii[-1], 0.0012), load=load, drag=drag, soft=soft
-                )
+                parent = self.wood.segment(parent, nodes[-1], tip, radii[-1], load=load, drag=drag, soft=soft)
             segments.append(parent)
             nodes.append(tip)
             radii.append(max(ends, 0.0011))
@@ -250,7 +253,7 @@ def build(rng: np.random.Generator) -> Scene:
     leaves = _leaves(growth, ground, rng)
     parts = [part for _, part in sorted(wood + leaves, key=lambda item: item[0])]
     return Scene(
-        "tree", [body], [*parts, *_tufts(foot, kind.girth, ground, rng)], _shadowed(ground, foot, height), sway=0.016
+        "tree", [body], [*parts, *_tufts(foot, kind.girth, ground, rng)], _shadowed(ground, foot, height), sway=0.011
     )
 
 
@@ -296,7 +299,7 @@ def _leaves(growth: Growth, ground: Background, rng: np.random.Generator) -> lis
     out = []
     for limb in twigs:
         hue = palette[int(rng.integers(len(palette)))] * rng.uniform(0.9, 1.1)
-        count = round(kind.leaves * min(1.0, limb.twig) * rng.uniform(0.8, 1.2))
+        count = round(1.2 * kind.leaves * min(1.0, limb.twig) * rng.uniform(0.8, 1.2))
         middle = limb.nodes.mean(0)
         for k in range(count):
             point, segment, _, angle = Growth._on(
@@ -322,7 +325,7 @@ def _leaves(growth: Growth, ground: Background, rng: np.random.Generator) -> lis
             motion = growth.wood.motion(segment)
             turn = angle + side * rng.uniform(0.3, 1.1)
             if flower:
-                radius = 0.0135 * size
+                radius = 0.0155 * size
                 frame = (float(spot[0]), float(spot[1]), float(rng.uniform(0, 2 * math.pi)))
                 outline = _rosette(frame, radius)
                 skin = (*tone, radius, 0.0, 0.88 * facing, rng.uniform(-0.2, 0.2), float(rng.integers(1 << 20)))

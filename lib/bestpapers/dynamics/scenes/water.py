@@ -16,20 +16,22 @@ metres and quick; from high above (small houses) the same lines are long waves, 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..worlds import Body, Branching, FieldPart, Part, Scene
-from .backgrounds import Array, Background, Colour, Sheet, crowns, draw_background, houses, mix, noise, step, tone, vary
+from .backgrounds import Array, Colour, Sheet, crowns, draw_background, houses, mix, noise, step, tone, vary
 from .canvas import fbm, smooth, tapered
 
 Floats = NDArray[np.float64]
 
 GRAVITY = 9.81  # m/s^2
 FOCAL = 1.3  # of the camera, in picture heights
-FINEST = (0.022, 0.05)  # picture heights: waves that look shorter than this fade out
+SWAY = 0.0045  # picture heights, root mean square: what a wind of strength 1 does to the picture in the water
+STEEP = 0.05  # root mean square of the field's gradients, at the steepest place
+FINEST = (0.03, 0.07)  # picture heights: waves that look shorter than this fade out
 
 
 def deep_water(length: ArrayLike) -> Floats:
@@ -64,7 +66,7 @@ class Waves:
         """(2 W, 2, N): displacement at points (N,) of the picture per unit of each mode."""
         right, away, below = self.plane(x, y)
         out = np.empty((2 * len(self.length), 2, np.size(right)))
-        grows = (below / (1.0 - self.waterline)) ** 1.6
+        grows = (below / (1.0 - self.waterline)) ** 1.25
         squeeze = (below + self.beyond) ** 2 / (FOCAL * self.eye)  # picture heights to a metre away
         for w, (length, heading) in enumerate(zip(self.length, self.heading)):
             number = 2.0 * math.pi / length
@@ -73,8 +75,8 @@ class Waves:
             size = grows * step(*FINEST, seen)
             # a slope to the side moves the image sideways, a slope towards us up and down
             for n, wave in enumerate((np.cos(phase), np.sin(phase))):
-                out[2 * w + n, 0] = (0.35 + 0.65 * abs(math.sin(heading))) * size * wave
-                out[2 * w + n, 1] = 0.55 * math.cos(heading) * size * wave
+                out[2 * w + n, 0] = (0.6 + 0.4 * abs(math.sin(heading))) * size * wave
+                out[2 * w + n, 1] = 0.30 * math.cos(heading) * size * wave
         return out
 
 
@@ -96,13 +98,33 @@ class _Boat:
     def shapes(self) -> list[tuple[str, Floats]]:
         """Outlines from back to front, each with what it is made of."""
         long, h = self.long, self.head
-        hull = smooth([(-0.50, -0.16), (-0.42, -0.02), (-0.2, 0.045), (0.15, 0.05), (0.38, 0.0), (0.56, -0.2), (0.2, -0.125), (-0.2, -0.12), (-0.50, -0.16)], 4)
+        hull = smooth(
+            [
+                (-0.50, -0.16),
+                (-0.42, -0.02),
+                (-0.2, 0.045),
+                (0.15, 0.05),
+                (0.38, 0.0),
+                (0.56, -0.2),
+                (0.2, -0.125),
+                (-0.2, -0.12),
+                (-0.50, -0.16),
+            ],
+            4,
+        )
         out: list[tuple[str, Floats]] = []
         if self.rig > 0:
-            main = smooth([(0.03, -0.2), (-0.10, -0.24), (-0.40, -0.25), (-0.33, -0.6), (-0.12, -1.0), (0.02, -1.22)], 5)
+            main = smooth(
+                [(0.03, -0.2), (-0.10, -0.24), (-0.40, -0.25), (-0.33, -0.6), (-0.12, -1.0), (0.02, -1.22)], 5
+            )
             out.append(("sail", main))
         if self.rig > 1:
-            jib = np.concatenate([smooth([(0.09, -0.27), (0.25, -0.26), (0.50, -0.24)], 4), smooth([(0.50, -0.24), (0.30, -0.6), (0.08, -1.06)], 5)])
+            jib = np.concatenate(
+                [
+                    smooth([(0.09, -0.27), (0.25, -0.26), (0.50, -0.24)], 4),
+                    smooth([(0.50, -0.24), (0.30, -0.6), (0.08, -1.06)], 5),
+                ]
+            )
             out.append(("sail", jib))
         out.append(("mast", tapered([(0.05, -0.1), (0.05, -0.8), (0.05, -1.28)], [0.014, 0.012, 0.008])))
         if self.rig == 0:
@@ -129,30 +151,46 @@ class _Lake:
         self.boats: list[_Boat] = []
         if rng.random() < 0.6:
             for k in range(int(rng.integers(1, 4))):
-                sails = vary(rng, ((0.95, 0.92, 0.86), (0.85, 0.30, 0.18), (0.90, 0.75, 0.45))[int(rng.integers(3))], 0.1)
-                hulls = vary(rng, ((0.85, 0.83, 0.80), (0.18, 0.28, 0.42), (0.50, 0.16, 0.12), (0.36, 0.24, 0.15))[int(rng.integers(4))], 0.1)
-                x = float(rng.uniform(0.15, 1.45)) if k == 0 else float((self.boats[-1].x + rng.uniform(0.35, 0.9) - 0.1) % 1.4 + 0.1)
+                sails = vary(
+                    rng, ((0.95, 0.92, 0.86), (0.85, 0.30, 0.18), (0.90, 0.75, 0.45))[int(rng.integers(3))], 0.1
+                )
+                hulls = vary(
+                    rng,
+                    ((0.85, 0.83, 0.80), (0.18, 0.28, 0.42), (0.50, 0.16, 0.12), (0.36, 0.24, 0.15))[
+                        int(rng.integers(4))
+                    ],
+                    0.1,
+                )
+                x = (
+                    float(rng.uniform(0.15, 1.45))
+                    if k == 0
+                    else float((self.boats[-1].x + rng.uniform(0.35, 0.9) - 0.1) % 1.4 + 0.1)
+                )
                 y = self.waterline + float(rng.uniform(0.035, 0.15))
                 long = float(rng.uniform(0.10, 0.17)) * (0.55 + 3.2 * (y - self.waterline)) * (0.5 + near)
                 self.boats.append(_Boat(x, y, long, float(rng.choice([-1, 1])), hulls, sails, int(rng.integers(3))))
         self.boats.sort(key=lambda boat: boat.y)
-        self.lamps = [(float(x), float(rng.uniform(0.35, 1.0))) for x in rng.uniform(-0.1, 1.7, int(rng.integers(0, 9)))] if b.dark > 0.2 else []
+        self.lamps = (
+            [(float(x), float(rng.uniform(0.35, 1.0))) for x in rng.uniform(-0.1, 1.7, int(rng.integers(0, 9)))]
+            if b.dark > 0.5
+            else []
+        )
         self.waves = self._waves(rng)
         # the still shows waves too: those of some moment, of which the displacement is 0.009 heights (root mean square)
-        x, y = (a.ravel() for a in np.meshgrid(np.linspace(0.0, 1.6, 48), np.linspace(self.waterline, 1.0, 32)))
+        across, down = (a.ravel() for a in np.meshgrid(np.linspace(0.0, 1.6, 48), np.linspace(self.waterline, 1.0, 32)))
         rest = rng.standard_normal(2 * len(self.waves.length)) * np.repeat(self.waves.length, 2)
-        moved = np.einsum("j,jcn->cn", rest, self.waves.shapes(x, y))
+        moved = np.einsum("j,jcn->cn", rest, self.waves.shapes(across, down))
         self.rest = rest * float(rng.uniform(0.006, 0.012)) / math.sqrt(float((moved**2).sum(0).mean()))
         self.spread = 0.005
-        self._kept: dict[float, Sheet] = {}
+        self._kept: tuple[float, Sheet] | None = None  # the last size's land, of which the water shows the picture
 
     def _waves(self, rng: np.random.Generator) -> Waves:
-        count = int(rng.integers(6, 9))
+        count = int(rng.integers(5, 9))
         beyond = float(rng.uniform(0.10, 0.18))
         bottom = (1.0 - self.waterline + beyond) ** 2 / (FOCAL * self.eye)  # picture heights to a metre, nearest to us
         # lengths by how they look at the bottom of the picture: from a few waves over the lake to fine ripples
-        seen = np.exp(np.linspace(math.log(0.62), math.log(0.10), count) + rng.uniform(-0.12, 0.12, count))
-        heading = np.where(rng.random(count) < 0.5, -1.0, 1.0) * rng.uniform(0.25, 1.05, count)
+        seen = np.exp(np.linspace(math.log(0.66), math.log(0.15), count) + rng.uniform(-0.12, 0.12, count))
+        heading = np.where(rng.random(count) < 0.5, -1.0, 1.0) * rng.uniform(0.08, 0.65, count)
         return Waves(self.waterline, self.eye, beyond, seen / bottom * np.cos(heading) ** 0.5, heading)
 
     # -------------------------------------------------------------------------------------------------------- painting
@@ -167,13 +205,23 @@ class _Lake:
         if self.town:
             houses(sheet, b, rng, line, self.size, self.far, gaps=float(rng.uniform(0.1, 0.5)))
             for x in rng.uniform(-0.1, 1.7, int(rng.integers(2, 7))):
-                crowns(sheet, b, rng, line, self.wood * float(rng.uniform(0.35, 0.6)), 0.3 * self.far, (float(x), float(x) + 0.02))
+                crowns(
+                    sheet,
+                    b,
+                    rng,
+                    line,
+                    self.wood * float(rng.uniform(0.35, 0.6)),
+                    0.3 * self.far,
+                    (float(x), float(x) + 0.02),
+                )
         else:
             crowns(sheet, b, rng, line + 0.002, self.wood * 0.45, 0.4 * self.far, density=1.3)
         bank = np.exp(-(((sheet.y - line) / 0.007) ** 2))
         earth = b.lit((0.22, 0.20, 0.14), 0.25)
         sheet.lay(mix(earth, b.haze, 0.5 * self.far), 0.9 * bank * step(line + 0.012, line, sheet.y))
-        fog = np.exp(-(((sheet.y - line + 0.02) / 0.055) ** 2)) * (0.7 + 0.5 * noise(2.2 * sheet.x, 14 * sheet.y, self.seed, 4))
+        fog = np.exp(-(((sheet.y - line + 0.02) / 0.055) ** 2)) * (
+            0.7 + 0.5 * noise(2.2 * sheet.x, 14 * sheet.y, self.seed, 4)
+        )
         sheet.lay(mix(b.haze, b.low, 0.5), np.clip(self.mist * fog, 0.0, 1.0))
         for x, power in self.lamps:
             y = line - 0.28 * self.size
@@ -183,25 +231,33 @@ class _Lake:
             sheet.glow(x, y, 0.03, warm, 0.55 * power * b.dark)
 
     def background(self, height: int, width: int) -> Array:
-        """The picture without its water and boats."""
-        sheet = Sheet.picture(height, width)
+        """The picture without its water and boats; below the waterline it is plain, since the water covers it."""
+        pixel = 1.0 / height
+        edge, over = math.ceil(0.3 / pixel), math.ceil(0.2 / pixel)
+        left = Sheet.picture(1, 1).left + 0.5 - 0.5 * width * pixel
+        sheet = Sheet(
+            pixel, left - edge * pixel, -over * pixel, width + 2 * edge, over + math.ceil(self.waterline / pixel) + 2
+        )
         self.land(sheet)
-        return np.clip(sheet.rgb, 0.0, 1.0)
+        self._kept = (pixel, sheet)
+        out = np.tile(np.asarray(self.b.lit((0.05, 0.13, 0.15), 0.2)), (height, width, 1)).astype(np.float32)
+        seen = sheet.rgb[over:, edge : edge + width][:height]
+        out[: len(seen)] = np.clip(seen, 0.0, 1.0)
+        return out
 
     def _mirror(self, pixel: float) -> Sheet:
-        """What the water shows if it is flat: a sheet above the waterline, boats upright on it."""
-        if pixel not in self._kept:
-            sheet = Sheet.around(-0.3, -0.2, 1.9, self.waterline + 0.01, pixel)
-            self.land(sheet)
-            self._kept = {pixel: sheet}
-        return self._kept[pixel]
+        """What stands above the waterline and beyond the picture's edges, with pixels of that size."""
+        if self._kept is None or abs(self._kept[0] - pixel) > 1e-9:
+            self.background(max(1, round(1.0 / pixel)), max(1, round(1.6 / pixel)))
+        assert self._kept is not None
+        return self._kept[1]
 
     def water(self, x: Floats, y: Floats, pixel: float) -> Array:
         """Colours (N, 3) of the water in frame 0: the shore upside down, drawn by ripples, darker towards us."""
         b, waves = self.b, self.waves
         mirror = self._mirror(pixel)
         moved = np.einsum("j,jcn->cn", self.rest, waves.shapes(x, y))
-        right, away, below = waves.plane(x, y)
+        right, _, below = waves.plane(x, y)
         fine = np.log(below + waves.beyond)
         small = noise(7.0 * right / self.eye, 42.0 * fine, self.seed + 1, 3) * step(0.0, 0.25, below)
         px = x - moved[0] - 0.006 * small
@@ -265,7 +321,9 @@ class _Lake:
         colour = colour + stripe[:, None] * (np.array([0.92, 0.88, 0.78]) - colour)
         colour = colour * (1.0 - 0.5 * wet)[:, None]
         shown = b.lit(colour, np.clip(facing, 0, 1)).astype(np.float64)
-        window = step(0.035, 0.028, np.abs(np.mod(u / long + 0.05, 0.11) - 0.055)) * step(0.045, 0.035, np.abs(v / long + 0.18))
+        window = step(0.035, 0.028, np.abs(np.mod(u / long + 0.05, 0.11) - 0.055)) * step(
+            0.045, 0.035, np.abs(v / long + 0.18)
+        )
         lamp = (window * (what == 3))[:, None]
         return shown + lamp * (np.array([1.0, 0.8, 0.45]) * (0.25 + 0.75 * b.dark) - shown)
 
@@ -301,9 +359,11 @@ class _Surface:
         """(J, 2, N): heave and roll of each boat after the waves' modes."""
         rows = [self.waves.shapes(x, y)]
         for boat, (heave, roll) in zip(self.boats, self.scales):
-            here = np.exp(-(((x - boat.x) / (0.95 * boat.long)) ** 4)) * step(boat.y - 0.35 * boat.long, boat.y + 0.1 * boat.long, y)
-            here = here * step(boat.y + 2.1 * boat.long, boat.y + 1.2 * boat.long, y)
-            here = here * step(self.waves.waterline, self.waves.waterline + 0.03, y)
+            here = np.exp(-(((x - boat.x) / (1.5 * boat.long)) ** 4)) * step(
+                boat.y + 3.2 * boat.long, boat.y + 1.0 * boat.long, y
+            )
+            above = max(boat.y - 1.2 * boat.long, self.waves.waterline)
+            here = here * step(above, boat.y + 0.02, y)
             up = np.zeros((2, 2, len(x)))
             up[0, 1] = -heave * here
             up[1, 0] = roll * here * (y - boat.y)
@@ -326,9 +386,22 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
     points = np.column_stack([rng.uniform(-2.5, 2.5, 14), rng.uniform(2.0, 7.0, 14)]) * waves.eye  # metres: right, away
     number = 2.0 * math.pi / waves.length
     phase = number * (np.sin(waves.heading) * points[:, :1] + np.cos(waves.heading) * points[:, 1:])  # (N, W)
-    size = (waves.length / waves.length.max()) ** 0.8 * np.exp(rng.uniform(-0.25, 0.25, count))
-    strength = _response(hertz[::2], zeta[::2]) * size * math.sqrt(2.0 / len(points))
-    towards = np.stack([0.3 + 0.7 * np.abs(np.sin(waves.heading)), -np.cos(waves.heading)], axis=-1)  # (W, 2)
+    where = np.column_stack([0.8 + points[:, 0] / (4.0 * waves.eye), points[:, 1] / (8.0 * waves.eye)])
+    # long waves are higher; all together displace the picture by SWAY in an ordinary wind, less if that were too steep
+    size = (waves.length / waves.length.max()) ** 1.3 * np.exp(rng.uniform(-0.25, 0.25, count))
+    x, y = (a.ravel() for a in np.meshgrid(np.linspace(0.0, 1.6, 48), np.linspace(waves.waterline, 1.0, 32)))
+    weights = np.repeat(size, 2)[:, None] ** 2
+    power = (weights * (waves.shapes(x, y) ** 2).sum(1)).sum(0).mean()
+    nudge = 1e-4
+    across = (waves.shapes(x + nudge, y)[:, 0] - waves.shapes(x - nudge, y)[:, 0]) / (2.0 * nudge)
+    along = (waves.shapes(x, y + nudge)[:, 1] - waves.shapes(x, y - nudge)[:, 1]) / (2.0 * nudge)
+    steep = (weights * (across**2 + along**2)).sum(0).max()
+    size *= min(SWAY / math.sqrt(float(power)), STEEP / math.sqrt(float(steep)))
+    # a gust is felt alike at near points: with that, each wave's two modes get the power that they should have
+    alike = np.exp(-np.abs(where[:, None, 0] - where[None, :, 0]) / 0.45)
+    felt = 0.5 * sum(np.einsum("nw,nm,mw->w", f(phase), alike, f(phase)) for f in (np.cos, np.sin))
+    strength = _response(hertz[::2], zeta[::2]) * size / np.sqrt(felt)
+    towards = np.stack([np.ones(count), 0.8 * np.sin(waves.heading)], axis=-1)  # (W, 2)
     loads = np.empty((len(points), 2 * count, 2))
     loads[:, ::2] = (np.cos(phase) * strength)[..., None] * towards
     loads[:, 1::2] = (np.sin(phase) * strength)[..., None] * towards
@@ -338,7 +411,7 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
         metres = boat.long * waves.eye * FOCAL / (boat.y - waves.waterline + waves.beyond) / FOCAL
         roll = float(np.clip(1.25 / math.sqrt(max(metres, 0.3)), 0.3, 1.3)) * float(rng.uniform(0.9, 1.1))
         rows.append(([1.35 * roll, roll], [0.18, 0.06]))
-        scales.append((0.25 * boat.long, 0.9))
+        scales.append((0.02 * boat.long, 0.03))  # heave in picture heights, roll in radians
     if rows:
         more = np.array([r[0] for r in rows]).ravel()
         damp = np.array([r[1] for r in rows]).ravel()
@@ -347,11 +420,9 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
             nearest = int(np.argmin(np.abs(points[:, 0] - (boat.x - 0.8) * 4.0 * waves.eye)))
             push[nearest, 2 * k + 1] = (1.0, 0.3)
             push[(nearest + 1) % len(points), 2 * k] = (0.5, 0.6)
-        # the lake's sway is the unit; a boat's roll is then some hundredths of a radian
-        push *= (_response(more, damp) * 0.9)[None, :, None]
+        push *= _response(more, damp)[None, :, None]
         hertz, zeta = np.concatenate([hertz, more]), np.concatenate([zeta, damp])
         loads = np.concatenate([loads, push], axis=1)
-    where = np.column_stack([0.8 + points[:, 0] / (4.0 * waves.eye), points[:, 1] / (8.0 * waves.eye)])
     return Body(hertz, zeta, where, loads), _Surface(waves, tuple(lake.boats), np.array(scales).reshape(-1, 2))
 
 
@@ -375,34 +446,69 @@ def _reeds(lake: _Lake, rng: np.random.Generator, bodies: list[Body], parts: lis
         stalk = Branching()
         for k in range(n):
             stalk.segment(
-                k - 1, (float(nodes[k, 0]), float(nodes[k, 1])), (float(nodes[k + 1, 0]), float(nodes[k + 1, 1])), radius * (1 - 0.10 * k),
-                load=(1.2e-6 if head and k == n - 1 else 0.0), drag=0.012 * (1.0 + k),
-            )  # fmt: skip
+                k - 1,
+                (float(nodes[k, 0]), float(nodes[k, 1])),
+                (float(nodes[k + 1, 0]), float(nodes[k + 1, 1])),
+                radius * (1 - 0.10 * k),
+                load=(1.2e-6 if head and k == n - 1 else 0.0),
+                drag=0.012 * (1.0 + k),
+            )
         # a slender beam: the frequency goes with 1 / height^2
-        first = float(np.clip((0.95 if head else 1.15) * (1.6 / (h * metre)) ** 1.5, 0.45, 2.4)) * float(rng.uniform(0.92, 1.08))
-        bodies.append(stalk.solve(first, [0.07, 0.09], highest=5.0))
+        first = float(np.clip((0.95 if head else 1.15) * (1.6 / (h * metre)) ** 1.5, 0.45, 2.4)) * float(
+            rng.uniform(0.92, 1.08)
+        )
+        body = stalk.solve(first, [0.07, 0.09], highest=5.0)
+        last = stalk.motion(n - 1)[0]
+        tip = abs(float(last[0] - last[2] * (nodes[-1, 1] - nodes[-2, 1])))
+        push = abs(float(body.loads[:, 0, 0].sum()))
+        # so that the tip moves by a few hundredths of the reed's height
+        swing = 0.035 * h / tip * float(_response(body.frequencies[:1], body.damping[:1])[0]) / push
+        bodies.append(replace(body, loads=body.loads * swing))
         number = len(bodies) - 1
         shade = tone(green, float(rng.uniform(0.6, 1.25)))
         for k in range(n):
             a, c = nodes[k], nodes[k + 1]
-            piece = tapered([tuple(a), tuple(c + 0.12 * (c - a))], [radius * (1 - 0.12 * k), radius * (1 - 0.12 * (k + 1)) * (1.0 if head else 1.0 - k / n)])
+            piece = tapered(
+                [tuple(a), tuple(c + 0.12 * (c - a))],
+                [radius * (1 - 0.12 * k), radius * (1 - 0.12 * (k + 1)) * (1.0 if head else 1.0 - k / n)],
+            )
             frame = (float(a[0]), float(a[1]), math.atan2(c[1] - a[1], c[0] - a[0]))
             skin = (radius, float(shade[0]), float(shade[1]), float(shade[2]))
             parts.append(Part(piece, lake.reed, skin, frame, number, (float(a[0]), float(a[1])), stalk.motion(k)))
-        for k in range(int(rng.integers(1, 4))):  # blades
+        for _ in range(int(rng.integers(1, 4))):  # blades
             at = int(rng.integers(0, n - 1))
             a = nodes[at]
             out = float(rng.choice([-1, 1])) * float(rng.uniform(0.2, 0.55)) * h
-            blade = smooth([tuple(a), (a[0] + 0.35 * out, a[1] - 0.30 * h), (a[0] + out, a[1] - float(rng.uniform(0.15, 0.42)) * h)], 6)
+            blade = smooth(
+                [
+                    tuple(a),
+                    (a[0] + 0.35 * out, a[1] - 0.30 * h),
+                    (a[0] + out, a[1] - float(rng.uniform(0.15, 0.42)) * h),
+                ],
+                6,
+            )
             wide = 1.5 * radius * np.sin(np.linspace(0.35, math.pi, len(blade))) ** 0.8
             angle = math.atan2(blade[-1, 1] - a[1], blade[-1, 0] - a[0])
             tint = tone(shade, float(rng.uniform(0.8, 1.25)))
             skin = (6.0 * radius, float(tint[0]), float(tint[1]), float(tint[2]))
-            parts.append(Part(tapered(blade, wide), lake.reed, skin, (float(a[0]), float(a[1]), angle), number, (float(a[0]), float(a[1])), stalk.motion(at)))
+            parts.append(
+                Part(
+                    tapered(blade, wide),
+                    lake.reed,
+                    skin,
+                    (float(a[0]), float(a[1]), angle),
+                    number,
+                    (float(a[0]), float(a[1])),
+                    stalk.motion(at),
+                )
+            )
         if head:
             a, c = nodes[-2] + 0.55 * (nodes[-1] - nodes[-2]), nodes[-1] + 0.25 * (nodes[-1] - nodes[-2])
             r = 2.3 * radius
-            plump = tapered(smooth([tuple(a), tuple(0.5 * (a + c)), tuple(c)], 5), r * np.sin(np.linspace(0.5, math.pi - 0.5, 11)) ** 0.5)
+            plump = tapered(
+                smooth([tuple(a), tuple(0.5 * (a + c)), tuple(c)], 5),
+                r * np.sin(np.linspace(0.5, math.pi - 0.5, 11)) ** 0.5,
+            )
             frame = (float(a[0]), float(a[1]), math.atan2(c[1] - a[1], c[0] - a[0]))
             base = (float(nodes[-2, 0]), float(nodes[-2, 1]))
             parts.append(Part(plump, lake.reed, (r, 0.34, 0.20, 0.11), frame, number, base, stalk.motion(n - 1)))
@@ -423,12 +529,18 @@ def build(rng: np.random.Generator) -> Scene:
         motion = np.zeros((count, 3))
         motion[at, 1], motion[at + 1, 2] = surface.scales[k, 0], surface.scales[k, 1]
         for what, outline in boat.shapes():
-            colour = {"sail": boat.sail, "mast": (0.28, 0.20, 0.14), "cabin": (0.72, 0.66, 0.58), "hull": boat.paint}[what]
+            colour = {"sail": boat.sail, "mast": (0.28, 0.20, 0.14), "cabin": (0.72, 0.66, 0.58), "hull": boat.paint}[
+                what
+            ]
             number = {"hull": 0, "sail": 1, "mast": 2, "cabin": 3}[what]
-            parts.append(Part(outline, lake.boat, (*colour, number, boat.long), (boat.x, boat.y, 0.0), 0, (boat.x, boat.y), motion))
+            parts.append(
+                Part(
+                    outline, lake.boat, (*colour, number, boat.long), (boat.x, boat.y, 0.0), 0, (boat.x, boat.y), motion
+                )
+            )
     if rng.random() < 0.5 and lake.eye < 4.5:
         _reeds(lake, rng, bodies, parts)
-    return Scene("water", bodies, parts, lake.background, finish=_vignette, sway=0.0045)
+    return Scene("water", bodies, parts, lake.background, finish=_vignette, sway=None)
 
 
 def _vignette(x: Floats, y: Floats) -> tuple[Floats, Floats]:
