@@ -207,7 +207,7 @@ class Normalizer:
         resolution   |S_x| / width, |S_y| / height, over one number for all slices (their root mean square): the paper's
                      baseline; the number is ours, so that it does not fail for a trivial reason
 
-    and 1 where a = 1. The square root opens up small values (a = 0.01 becomes 0.1), and on the way back it squares them, so that
+    and 1 where a = 1. The square root opens up small values (a = 0.01 becomes 0.1), and squares them on the way back, so that
     small noise of the network vanishes. About 5 % lie above 1; nothing is clipped.
 
     reading: what |S| is, which the paper does not say. "component": Re and Im each by itself, with its sign; angles bend,
@@ -241,7 +241,8 @@ class Normalizer:
         """Take s_k from the volumes of a training set, (N, K, 2, H, W) or a sequence of (K, 2, H, W).
 
         masks: bool (H, W) for each: the pixels that count. None: those that move, |S| > 0 in any slice (ours: the paper does
-        not say, and with four fifths of still background the percentile of all pixels is far lower). ValueError if none moves.
+        not say, and with four fifths of still background the percentile of all pixels is far lower). Measured flow is nowhere
+        exactly 0: there, give `moving(S, 0.2)`. ValueError if none moves.
         """
         if not len(volumes):
             raise ValueError("Normalizer.fit: no volumes")
