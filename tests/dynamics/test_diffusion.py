@@ -114,9 +114,7 @@ def test_as_many_calls_as_asked_for(calls):
 def test_eta_0_is_a_map_and_eta_1_is_not():
     noise = normal(5, 1)
     assert torch.equal(ddim(exact_noise, noise, 20), ddim(exact_noise, noise, 20))
-    a, b = (
-        ddim(exact_noise, noise, 20, eta=1.0, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)
-    )
+    a, b = (ddim(exact_noise, noise, 20, eta=1.0, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
     assert (a - b).abs().min() > 1e-4
 
 
@@ -156,9 +154,7 @@ def test_the_gradient_of_the_energy_goes_through_the_network():
     slope = (1 - s * c) / math.sqrt(a)
     said = c * 1.0 + weight * s * slope  # the energy is the clean value itself
     expected = (1.0 - s * said) / math.sqrt(a)
-    found = ddim(
-        lambda z, step: c * z, z, 1, energy=lambda clean: clean.sum(1), weight=weight, recurrences=1
-    )
+    found = ddim(lambda z, step: c * z, z, 1, energy=lambda clean: clean.sum(1), weight=weight, recurrences=1)
     assert found.item() == pytest.approx(expected, rel=1e-4)
 
 

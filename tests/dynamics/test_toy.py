@@ -100,6 +100,8 @@ def test_coordination_shows(scene):
     """Independent slices cannot agree on the strength of the wind; a short stage 2 makes them (0.3 measured, truth 0.7)."""
     setting = replace(SMALL, winds=300, fresh=200, width=64, steps=250, batch=128, lr=3e-3, calls=20)
     data = toy.material(setting, 0, scene)
-    found = {arm: toy.score(toy.train_arm(arm, 0, setting, data, quiet=True).net, setting, data, 0) for arm in ARMS[::2]}
+    found = {
+        arm: toy.score(toy.train_arm(arm, 0, setting, data, quiet=True).net, setting, data, 0) for arm in ARMS[::2]
+    }
     assert abs(found["independent"]["correlation"]) < 0.08
     assert found["coordinated"]["correlation"] > 0.15

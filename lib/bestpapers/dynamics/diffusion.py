@@ -4,16 +4,17 @@ With a_n the share of the signal's power that is left at step n of 1,000 (the pr
 
     z_n = sqrt(a_n) z + sqrt(1 - a_n) noise
 
-and a network learns to say the noise (paper Eq. 3). Flow matching takes straight lines z_t = (1 - t) noise + t z and learns their
-velocity z - noise; it is today's usual form, and here because the same network, data and steps can be compared (ours).
+and a network learns to say the noise (paper Eq. 3). Flow matching takes straight lines z_t = (1 - t) noise + t z and learns
+their velocity z - noise: today's usual form, and here because the same network, data and steps can be compared (ours).
 
-A `Predict` is what is left of a network once its condition is given: (z (B, ...), step (B,)) -> like z, the noise or the velocity.
-Steps run from 0, clean, to 1,000, noise, for both.
+A `Predict` is what is left of a network once its condition is given: (z (B, ...), step (B,)) -> like z, the noise or the
+velocity. Steps run from 0, clean, to 1,000, noise, for both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -21,7 +22,9 @@ from torch import Tensor
 
 STEPS = 1000
 BETAS = (0.0015, 0.0195)  # first and last; the paper names the form only, these are latent diffusion's
-DROPOUT = 0.1  # of the condition in training, so that the network also knows the case without; unstated in the paper (ours)
+DROPOUT = (
+    0.1  # of the condition in training, so that the network also knows the case without; unstated in the paper (ours)
+)
 GUIDANCE = 1.75  # w of the looping formula (paper, section 6)
 ENERGY_WEIGHT = 200.0  # u of the same
 
@@ -108,7 +111,7 @@ def ddim(
         raise ValueError("ddim: eta above 0, and recurrences, draw noise: give a generator")
     times = torch.linspace(steps - 1, -1, calls + 1).round().long().tolist()
     z = noise
-    for number, (now, then) in enumerate(zip(times, times[1:])):
+    for number, (now, then) in enumerate(pairwise(times)):
         a, b = float(kept[now]), float(kept[then]) if then >= 0 else 1.0
         step = torch.full((len(z),), now, device=z.device)
         for repeat in range(repeats):

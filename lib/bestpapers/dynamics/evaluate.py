@@ -1,13 +1,13 @@
 """Scores of motion that need no download and no network of others. Pure functions.
 
-The paper compares videos by Inception and I3D features (FID, FVD, DTFVD); neither fits in a course, and both look at frames more
-than at motion. Here the truth is known, so motion itself is compared. `spectra` are volumes (N, K, 2, H, W) complex, px summed
-over frames, `mask` bool (H, W): the pixels that count.
+The paper compares videos by Inception and I3D features (FID, FVD, DTFVD); neither fits in a course, and both look at frames
+more than at motion. Here the truth is known, so motion itself is compared. `spectra` are volumes (N, K, 2, H, W) complex, px
+summed over frames, `mask` bool (H, W): the pixels that count.
 
 M2 residual            M3 energy_bias       M4 spectrum_distance     M5 frame_distance      M6 slice_correlation
 M7 first_frame_error   M8 leak              M11 rigidity             M12 sliding            M14 diversity
-M1 is in `flow`, M9 in `loop`, M10 in `modal`, M13 in `lab.images`. Each has a `floor`, truth against other truth, and a ceiling:
-the still, a volume of zeros.
+M1 is in `flow`, M9 in `loop`, M10 in `modal`, M13 in `lab.images`. Each has a `floor`, truth against other truth, and a
+ceiling: the still, a volume of zeros.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def frechet(a: Tensor, b: Tensor) -> float:
     """Frechet distance of the Gaussians of two sets of features (N, D) and (M, D):
     |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). It is a square: in the features' unit, squared. At least two rows each."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        raise ValueError(f"frechet: needs (N, D) and (M, D) of two rows at least, got {tuple(a.shape)}, {tuple(b.shape)}")
+        raise ValueError(
+            f"frechet: needs (N, D) and (M, D) of two rows at least, got {tuple(a.shape)}, {tuple(b.shape)}"
+        )
     a, b = a.double(), b.double()
     first, second = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(a.shape[1], -1)
     values, vectors = torch.linalg.eigh(first)
@@ -186,7 +188,9 @@ def sliding(
     shows as a curve that rises."""
     step = step or window
     if not 1 <= window <= min(clips.shape[1], truth.shape[1]):
-        raise ValueError(f"sliding: a window of {window} does not fit into {clips.shape[1]} and {truth.shape[1]} frames")
+        raise ValueError(
+            f"sliding: a window of {window} does not fit into {clips.shape[1]} and {truth.shape[1]} frames"
+        )
     there = torch.cat([truth[:, n : n + window] for n in range(0, truth.shape[1] - window + 1, step)])
     return {n: measure(clips[:, n : n + window], there) for n in range(0, clips.shape[1] - window + 1, step)}
 
@@ -267,5 +271,7 @@ def honesty(
     for name, change in kinds.items():
         changed = [change(clip, n) for n, clip in enumerate(clips)]
         distances = frame_distance(np.concatenate(changed), frames, seeds)
-        table[name] = dict(frames=sum(distances) / len(distances), motion=frechet(log_energies(spectra(changed)), there))
+        table[name] = dict(
+            frames=sum(distances) / len(distances), motion=frechet(log_energies(spectra(changed)), there)
+        )
     return table

@@ -3,12 +3,12 @@
     python -m bestpapers.dynamics experiments --record                    all recorded runs
     python -m bestpapers.dynamics experiments --record tokens             of this setting
 
-Two regimes, since each effect needs its own (ours): `tokens`, one plant as tokens of eight numbers, where coordination shows in a
-minute; `spatial`, many plants in coarse pictures without a codec, where normalisation shows. Both are scored against winds, and
-`spatial` against plants, that no arm has seen.
+Two regimes, since each effect needs its own (ours): `tokens`, one plant as tokens of eight numbers, where coordination shows
+in a minute; `spatial`, many plants in coarse pictures without a codec, where normalisation shows. Both are scored against
+winds, and `spatial` against plants, that no arm has seen.
 
-`GRID` and `SEEDS` were fixed before the first run; seed 0 is not among them, since sizes and rates were chosen on it. A seed is the
-experiment made anew: winds, start, batches, noise of the samples. The `seconds` of a row are no benchmark.
+`GRID` and `SEEDS` were fixed before the first run; seed 0 is not among them, since sizes and rates were chosen on it. A seed
+is the experiment made anew: winds, start, batches, noise of the samples. The `seconds` of a row are no benchmark.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from .train import SOURCE, DenoiserTraining, Latents, TrainConfig, collect, fit_
 FOLDER = Path(__file__).parent / "results"
 PROGRAM = "python -m bestpapers.dynamics experiments"
 CALLS = (1, 2, 4, 8, 16, 50)  # of the network per sample, where samplers are compared
-NORMALIZE = tuple(kind for kind in KINDS if kind != "adaptive")  # arms by the name of their normalisation
+NORMALIZE: tuple[str, ...] = tuple(
+    kind for kind in KINDS if kind != "adaptive"
+)  # arms by the name of their normalisation
 SLICES = {f"K{k}": k for k in (4, 8, 24)}
 
 
@@ -91,7 +93,7 @@ def token_setting(arm: str, setting: toy.Setting) -> tuple[str, toy.Setting]:
     if arm in ARMS:
         return arm, setting
     if arm in NORMALIZE:
-        return "coordinated", replace(setting, normalize=arm)
+        return "coordinated", replace(setting, normalize=arm)  # type: ignore[arg-type]
     if arm in SLICES:
         return "coordinated", replace(setting, slices=SLICES[arm])
     if arm == "velocity":
@@ -174,7 +176,8 @@ def run_spatial(
         torch.manual_seed(seed)
         eye = Eye(setting.model)
         net = Denoiser(setting.model, "volume" if arm == "volume" else "independent")
-    losses, seconds = [], 0.0
+    losses: list[float] = []
+    seconds = 0.0
 
     def train(model: nn.ModuleDict, config: TrainConfig) -> nn.ModuleDict:
         nonlocal losses, seconds
@@ -188,9 +191,7 @@ def run_spatial(
     share = max(1, config.batch * config.slices // whole)  # volumes in a batch of as many slices
     two = arm in ("coordinated", "unfrozen")
     first = replace(config, batch=share) if arm == "volume" else config
-    model = train(
-        nn.ModuleDict(dict(eye=eye, net=net)), first if two else replace(first, steps=2 * config.steps)
-    )
+    model = train(nn.ModuleDict(dict(eye=eye, net=net)), first if two else replace(first, steps=2 * config.steps))
     if two:
         model["net"] = coordinated(model["net"], seed)  # type: ignore[arg-type]
         rate = config.lr if arm == "coordinated" else config.lr / 3

@@ -1,16 +1,16 @@
 """The models of the wing: a codec for slices of a spectral volume, a U-Net that denoises them, attention across slices.
 
-A slice is what a spectral volume holds of one frequency: 4 numbers per pixel, Re and Im of x and of y (paper, section 4.1), here
-after normalisation. Three networks share the work, as in the paper (sections 4.2 and 7):
+A slice is what a spectral volume holds of one frequency: 4 numbers per pixel, Re and Im of x and of y (paper, section 4.1),
+here after normalisation. Three networks share the work, as in the paper (sections 4.2 and 7):
 
-Codec     one slice <-> a small latent picture of 4 channels, which is then whitened. Its decoder sees the picture as well (ours):
-          what it says of coarse cells is spread over pixels with weights that the picture alone decides, so that motion ends
-          where the drawn thing ends, however coarse the latent is
+Codec     one slice <-> a small latent picture of 4 channels, which is then whitened. Its decoder sees the picture as well
+          (ours): what it says of coarse cells is spread over pixels with weights that the picture alone decides, so that motion
+          ends where the drawn thing ends, however coarse the latent is
 Eye       the picture -> 16 channels at the size of a latent, the condition
 Denoiser  the noise in noisy latents. The arm says how slices of one volume are seen:
           independent   one slice at a time; which one, is embedded beside the step of diffusion (stage 1)
-          coordinated   the same, and between its layers attention across the slices, per location (stage 2). Its output starts at
-                        zero: a coordinated network begins as the independent one, number for number
+          coordinated   the same, and between its layers attention across the slices, per location (stage 2). Its output starts
+                        at zero: a coordinated network begins as the independent one, number for number
           volume        all slices at once, as 4 K channels
 """
 
@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,9 @@ class Codec(nn.Module):
         self.config = config
         c, patch = config.codec, config.down // 2
         out = nn.Conv2d(c, 2 * CHANNELS, 1)
-        nn.init.constant_(out.bias[CHANNELS:], -6.0)  # little noise at first: behind a lot of it the decoder learns nothing
+        with torch.no_grad():  # little noise at first: behind a lot of it the decoder learns nothing
+            out.weight[CHANNELS:] *= 0.1
+            nn.init.constant_(out.bias[CHANNELS:], -6.0)  # type: ignore[index]
         self.encoder = nn.Sequential(
             nn.Conv2d(CHANNELS, c, patch, patch), Residual(c, c), _conv(c, c, stride=2), Residual(c, c),
             nn.GroupNorm(GROUPS, c), nn.SiLU(), out,
@@ -173,7 +176,7 @@ class Codec(nn.Module):
         # It begins by saying "still", which is true of most pixels. From a random start the quickest way there is to shut all
         # pixels off, and then nothing is learned any more.
         nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        nn.init.constant_(last.bias, 0.0)  # type: ignore[arg-type]
         self.register_buffer("mean", torch.zeros(CHANNELS))
         self.register_buffer("whiten", torch.eye(CHANNELS))
         self.register_buffer("colour", torch.eye(CHANNELS))
@@ -257,7 +260,7 @@ class Eye(nn.Module):
         super().__init__()
         widths = [24, 48, 64, 64][: config.down.bit_length() - 1]
         parts: list[nn.Module] = [_conv(3, widths[0], 5, stride=2)]
-        for a, b in zip(widths, widths[1:]):
+        for a, b in pairwise(widths):
             parts += [_conv(a, b, stride=2), Residual(b, b)]
         c = widths[-1]
         self.parts = nn.Sequential(*parts, Residual(c, c), nn.GroupNorm(GROUPS, c), nn.SiLU())
@@ -352,7 +355,7 @@ class Denoiser(nn.Module):
         which  (K,) or (B, K) int: the slices that z holds, if not all in their order; only for an independent network
         """
         B, K = z.shape[:2]
-        if self.arm != "independent" and (which is not None or K != self.config.slices or step.ndim != 1):
+        if self.arm != "independent" and (which is not None or self.config.slices != K or step.ndim != 1):
             raise ValueError(f"Denoiser: {self.arm} takes all {self.config.slices} slices at one step of diffusion")
         embedded = self.time(sinusoids(step.float(), self.config.base))
         if self.frequency is None:

@@ -1,9 +1,9 @@
 """The token toy: where coordination shows in a minute. One plant, many winds, and a slice is eight numbers.
 
 No picture, no space: the normalised volumes of one plant under many winds are projected on the eight main directions of all
-slices together, so that a slice becomes a *token* of eight numbers. What is left is the question of the paper's section 4.2: how
-should the slices of one volume be drawn? The arms are those of `model`, with an MLP in the place of the U-Net. Truth is known:
-M4, M6 and M7 compare with winds that no arm has seen.
+slices together, so that a slice becomes a *token* of eight numbers. What is left is the question of the paper's section 4.2:
+how should the slices of one volume be drawn? The arms are those of `model`, with an MLP in the place of the U-Net. Truth is
+known: M4, M6 and M7 compare with winds that no arm has seen.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from . import diffusion, evaluate, worlds
 from .model import ARMS, CHANNELS, SliceAttention
 from .spectral import Kind, Normalizer
 from .train import AveragingTraining, TrainConfig
-
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,9 @@ class Tokens:
         return self.normalizer.inverse(flat.unflatten(-1, (CHANNELS, 1, -1)))
 
 
-def material(setting: Setting, seed: int, scene: worlds.Scene | None = None, size: tuple[int, int] = (48, 72)) -> Tokens:
+def material(
+    setting: Setting, seed: int, scene: worlds.Scene | None = None, size: tuple[int, int] = (48, 72)
+) -> Tokens:
     """Winds, pixels and tokens that follow from a seed. scene: a plant to take in the place of the setting's own."""
     scene = scene or worlds.make_scene(setting.kind, setting.plant)
     rng = np.random.default_rng((seed, 77))
@@ -151,7 +152,7 @@ class TokenTraining(AveragingTraining):
         return fingerprint(self.tokens)
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        N, K, numbers = self.tokens.shape
+        N, K = self.tokens.shape[:2]
         single = self.net.arm == "independent"
         B = self.config.batch // K if self.net.arm == "coordinated" else self.config.batch
         wind, which = torch.randint(N, (B,), generator=generator), None

@@ -36,7 +36,9 @@ from . import diffusion, worlds
 from .model import ARMS, GPU, LAPTOP, Animator, Codec, Config, Denoiser, codec_loss, coordinated, freeze
 from .spectral import Kind, Normalizer
 
-SOURCE = source_hash([Path(worlds.__file__), *sorted(Path(worlds.__file__).parent.glob("scenes/*.py"))])  # of the plants
+SOURCE = source_hash(
+    [Path(worlds.__file__), *sorted(Path(worlds.__file__).parent.glob("scenes/*.py"))]
+)  # of the plants
 PLANT = ("pixels", "modes", "shapes", "winds")
 WHITENING = ("mean", "whiten", "colour")
 STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
@@ -136,9 +138,7 @@ class Plants:
         return fingerprint(*self.tensors().values())
 
 
-def collect(
-    scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: int = 0, quiet: bool = False
-) -> Plants:
+def collect(scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: int = 0, quiet: bool = False) -> Plants:
     """Pictures and motion of scenes under `winds` winds each. Scenes that are made as they are asked for take no memory."""
     pictures, pixels, modes, shapes, spectra = [], [], [], [], []
     for number, scene in enumerate(progress(scenes, desc="plants", disable=quiet)):
@@ -431,7 +431,9 @@ def make(
             trainer.run(desc=name, quiet=quiet)
         return trainer.averaged
 
-    codec = CodecTraining(animator.codec, plants, animator.normalizer, recipe.codec, folder / "codec.safetensors", group)
+    codec = CodecTraining(
+        animator.codec, plants, animator.normalizer, recipe.codec, folder / "codec.safetensors", group
+    )
     animator.codec = stage("codec", codec)
 
     def whitened() -> dict[str, Tensor]:
@@ -474,7 +476,9 @@ def _kept(path: Path, mark: str, write: bool, make: Callable[[], dict[str, Tenso
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--folder", type=Path, required=True, help="where checkpoints and weights go; go on from those there")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where checkpoints and weights go; go on from those there"
+    )
     parser.add_argument("--kinds", nargs="+", choices=worlds.KINDS, default=worlds.KINDS, help="of plants")
     parser.add_argument("--plants", type=cli.positive_int, help="of each kind")
     parser.add_argument("--steps", type=cli.positive_int, help="of every stage, to try it out")
