@@ -1,4 +1,4 @@
-"""A plain plant for tests and trials: a few branches with leaves, quick to make, that knows the world's physics and no painting."""
+"""A plain plant for tests and trials: a few branches with leaves, quick to make, with the world's physics and no painting."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import torch
 
 from bestpapers.dynamics import evaluate
 from bestpapers.dynamics.evaluate import frechet
-from bestpapers.dynamics.spectral import first_frame, motion, volume
+from bestpapers.dynamics.spectral import first_frame, motion
 
 MASK = torch.zeros(6, 8, dtype=torch.bool)
 MASK[2:5, 3:7] = True

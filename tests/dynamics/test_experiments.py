@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from bestpapers.dynamics import experiments, toy
+from bestpapers.dynamics.data import SOURCE
 from bestpapers.dynamics.experiments import GRID, SETTINGS, Setting, Spatial
 from bestpapers.dynamics.model import ARMS, Config
-from bestpapers.dynamics.train import SOURCE, TrainConfig
+from bestpapers.dynamics.train import TrainConfig
 from bestpapers.lab.files import FormatError
 
 from .standin import plant

@@ -1,4 +1,4 @@
-"""Training: the plants' volumes are the world's, runs learn, resume exactly, are the same on two processes, and make an animator."""
+"""Training: plants have the world's volumes; runs learn, resume exactly, are the same on two processes, make an animator."""
 
 import argparse
 import json

@@ -29,9 +29,10 @@ from ..lab import machine, runs
 from ..lab.cli import positive_int
 from ..lab.files import FormatError
 from . import diffusion, evaluate, toy, worlds
+from .data import SOURCE
 from .model import ARMS, Config, Denoiser, Eye, coordinated
 from .spectral import KINDS, Normalizer, from_channels, to_channels
-from .train import SOURCE, DenoiserTraining, Latents, TrainConfig, collect, fit_normalizer, mirror, scenes
+from .train import DenoiserTraining, Latents, TrainConfig, collect, fit_normalizer, mirror, scenes
 
 FOLDER = Path(__file__).parent / "results"
 PROGRAM = "python -m bestpapers.dynamics experiments"

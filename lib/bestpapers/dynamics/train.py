@@ -30,15 +30,13 @@ from ..course import presets
 from ..course.progress import progress
 from ..lab import cli
 from ..lab.files import atomic_write
-from ..lab.runs import fingerprint, source_hash
+from ..lab.runs import fingerprint
 from ..lab.training import ROW_EVERY, Training, processes
 from . import diffusion, worlds
+from .data import SOURCE
 from .model import ARMS, GPU, LAPTOP, Animator, Codec, Config, Denoiser, codec_loss, coordinated, freeze
 from .spectral import Kind, Normalizer
 
-SOURCE = source_hash(
-    [Path(worlds.__file__), *sorted(Path(worlds.__file__).parent.glob("scenes/*.py"))]
-)  # of the plants
 PLANT = ("pixels", "modes", "shapes", "winds")
 WHITENING = ("mean", "whiten", "colour")
 STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
