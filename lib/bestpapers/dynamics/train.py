@@ -1,4 +1,4 @@
-"""Train the models on plants: the codec, the network for single slices, then attention across them. The loop is `lab.training`'s.
+"""Train the models on plants: the codec, the network for single slices, attention across them. The loop is `lab.training`'s.
 
     python -m bestpapers.dynamics train --folder FOLDER           all stages; run it again after an interruption, and it goes on
     torchrun --nproc_per_node 8 -m bestpapers.dynamics train ...  on several GPUs, with BESTPAPERS_PRESET=gpu
@@ -34,7 +34,7 @@ from ..lab.runs import fingerprint
 from ..lab.training import ROW_EVERY, Training, processes
 from . import diffusion, worlds
 from .data import SOURCE
-from .model import ARMS, GPU, LAPTOP, Animator, Codec, Config, Denoiser, codec_loss, coordinated, freeze
+from .model import GPU, LAPTOP, Animator, Codec, Config, Denoiser, codec_loss, coordinated, freeze
 from .spectral import Kind, Normalizer
 
 PLANT = ("pixels", "modes", "shapes", "winds")
@@ -171,8 +171,8 @@ def fit_normalizer(plants: Plants, kind: Kind = "adaptive", pixels: int = 64) ->
 
 @dataclass(frozen=True)
 class Latents:
-    """What denoisers learn from: pictures (P, 3, H, W) uint8 and the latents of their volumes (P, 2, N, K, 4, h, w) float16; the
-    second half of those is of the plants seen in a mirror."""
+    """What denoisers learn from: pictures (P, 3, H, W) uint8 and the latents of their volumes (P, 2, N, K, 4, h, w) float16,
+    [:, 0] straight and [:, 1] of the plants seen in a mirror."""
 
     pictures: Tensor
     values: Tensor
