@@ -11,7 +11,7 @@ import torch
 from bestpapers.dynamics import experiments, toy
 from bestpapers.dynamics.data import SOURCE
 from bestpapers.dynamics.experiments import GRID, SETTINGS, Setting, Spatial
-from bestpapers.dynamics.model import ARMS, Config
+from bestpapers.dynamics.model import ARMS, Animator, Config
 from bestpapers.dynamics.train import TrainConfig
 from bestpapers.lab.files import FormatError
 
@@ -84,6 +84,16 @@ def test_every_spatial_arm(field, arm):
     assert {"distance", "leak", "correlation", "first"} <= set(scores)
     with pytest.raises(ValueError, match="expected one of"):
         experiments.run_spatial("joint", 0, SPATIAL, field)
+
+
+def test_an_animator_is_scored_like_an_arm():
+    """An untrained one says that all stands still: nothing outside, nothing inside, no difference between samples."""
+    config = SPATIAL.model
+    found = experiments.score_animator(Animator(config).eval(), [plant(7), plant(8)], samples=4, calls=2)
+    assert set(found) == {"model", "floor"}
+    assert found["model"]["diversity"] == 0
+    assert found["model"]["distance"] > 5 * found["floor"]["distance"]
+    assert found["floor"]["leak"] == found["model"]["leak"] == 0
 
 
 def test_a_seed_is_the_experiment_made_anew(stand_in):

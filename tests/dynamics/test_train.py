@@ -85,6 +85,17 @@ def test_pixels_of_one_stem_hear_of_its_modes_only(plants):
         assert len(modes) == 8 < winds.shape[2]
 
 
+def test_modes_of_any_unit():
+    """Modes of flowers move a million pixels per unit, which float16 does not hold."""
+    scene = plant(1)
+    scene.geometry.motion *= 1e6
+    real = scene.motion
+    scene.motion = lambda wind: real(wind) / 1e6
+    found, want = (collect([each], 2, TINY, quiet=True) for each in (scene, plant(1)))
+    assert max(float(shapes.abs().max()) for shapes in found.shapes) == 1
+    torch.testing.assert_close(found.volumes(0), want.volumes(0), atol=0.05, rtol=1e-3)
+
+
 def test_plants_keep(plants, tmp_path):
     again = Plants.of(plants.tensors())
     assert again.digest() == plants.digest()

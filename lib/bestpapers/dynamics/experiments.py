@@ -30,7 +30,7 @@ from ..lab.cli import positive_int
 from ..lab.files import FormatError
 from . import diffusion, evaluate, toy, worlds
 from .data import SOURCE
-from .model import ARMS, Config, Denoiser, Eye, coordinated
+from .model import ARMS, Animator, Config, Denoiser, Eye, coordinated
 from .spectral import KINDS, Normalizer, from_channels, to_channels
 from .train import DenoiserTraining, Latents, TrainConfig, collect, fit_normalizer, mirror, scenes
 
@@ -218,6 +218,27 @@ def score_spatial(model: nn.ModuleDict, setting: Spatial, data: Field, seed: int
 @lru_cache(maxsize=2)
 def _field(setting: Spatial, seed: int, normalize: str) -> Field:
     return field_of(setting, seed, normalize)
+
+
+# --------------------------------------------------------------------------------------------------- the shipped model
+
+
+def score_animator(
+    animator: Animator, known: Iterable[worlds.Scene], samples: int = 16, calls: int = 50, seed: int = 0, **kw: Any
+) -> dict[str, dict[str, float]]:
+    """What an animator scores on scenes, such as held-out ones: M3, M4, M6, M7, M8 and M14 of as many motions of each as winds
+    they are compared with; and of other truth against that truth ("floor"). kw goes to `Animator.draw`."""
+    plants = collect(known, 2 * samples, animator.config, seed, True)
+    ours, others = [], []
+    for plant, picture in enumerate(plants.pictures):
+        truth, mask = plants.volumes(plant), torch.zeros(picture.shape[1:], dtype=torch.bool)
+        mask.view(-1)[plants.pixels[plant]] = True
+        there, other = truth[:samples], truth[samples:]
+        seeds = range(seed + 1000 * plant, seed + 1000 * plant + samples)
+        parts = [animator.draw(picture.float() / 255, [s], calls, first=False, **kw) for s in seeds]
+        ours.append((torch.cat(parts).cpu(), there, mask))
+        others.append((other, there, mask))
+    return dict(model=evaluate.scores_of(ours), floor=evaluate.scores_of(others))  # type: ignore[arg-type]
 
 
 # -------------------------------------------------------------------------------------------------------------- series

@@ -95,7 +95,7 @@ class Plants:
     pictures  (P, 3, H, W) uint8
     pixels    P of (n,) int64: those that move, as numbers in a row-by-row picture
     modes     P of (m, n) int64: the m modes that move each pixel most; of many flowers, only one's own
-    shapes    P of (m, 2, n) float16: px of motion per unit of these modes
+    shapes    P of (m, 2, n) float16: px of motion per unit of these modes, which is 1 px where it moves most
     winds     P of (N, K, J) complex64: the spectrum of all modes under N winds
     """
 
@@ -145,11 +145,14 @@ def collect(scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: in
         field = torch.from_numpy(scene.shapes(config.height, config.width)).flatten(2)
         pixels.append((field != 0).any(0).any(0).nonzero()[:, 0])
         field = field[..., pixels[-1]]
+        peak = field.abs().amax((1, 2)).clamp_min(1e-12)  # each mode's unit is its own: 1 px at most, for float16
+        field = field / peak[:, None, None]
         most = int((field != 0).any(1).sum(0).max())
         modes.append(field.abs().amax(1).topk(most, 0).indices)
         shapes.append(field.gather(0, modes[-1][:, None].expand(-1, 2, -1)).half())
         curves = np.stack([scene.motion(worlds.Wind.draw(rng)) for _ in range(winds)])
-        spectra.append(torch.from_numpy(np.fft.rfft(curves, axis=1)[:, : config.slices].astype(np.complex64)))
+        modal = np.fft.rfft(curves, axis=1)[:, : config.slices] * peak.numpy()
+        spectra.append(torch.from_numpy(modal.astype(np.complex64)))
     return Plants(torch.stack(pictures), tuple(pixels), tuple(modes), tuple(shapes), tuple(spectra))
 
 
