@@ -306,12 +306,14 @@ def test_motion_is_proportional_to_strength_and_starts_at_the_picture(toy):
     assert np.abs(one).max() > 0
 
 
-def test_motion_follows_the_rate(toy):
-    """At half the rate, every other frame: the force is held over other sub-steps, so nearly."""
-    fast, slow = toy.motion(breeze(), 60, 60.0), toy.motion(breeze(), 30, 30.0)
-    assert np.isfinite(fast).all()
-    assert slow.shape == (30, 2)
-    for rate, frames in ((30.0, 0), (0.0, 10)):
+def test_motion_takes_any_length_and_rate(toy):
+    for frames, rate in ((1, 30.0), (7, 24.0), (60, 60.0)):
+        q = toy.motion(breeze(), frames, rate)
+        assert q.shape == (frames, 2)
+        assert np.isfinite(q).all()
+    steps = [np.abs(np.diff(toy.motion(breeze(), 900, rate), axis=0)).mean() for rate in (15.0, 60.0)]
+    assert steps[0] > 1.7 * steps[1]  # four times the time between two frames; other gusts, since their steps are others
+    for frames, rate in ((0, 30.0), (10, 0.0)):
         with pytest.raises(ValueError, match="frames at"):
             toy.motion(breeze(), frames, rate)
 
@@ -601,7 +603,10 @@ def test_a_field_shows_the_point_that_came_there():
     def paint(x, y, pixel):
         return np.stack([(x - 0.6) / 0.3, (y - 0.6) / 0.3, 0 * x], axis=-1)
 
-    scene, size = Scene("toy", [body(0.9, 0.9, 1.5)], [FieldPart(box(0, 0.5, 1.6, 0.6), paint, 0, waves)], grey), (96, 128)
+    scene, size = (
+        Scene("toy", [body(0.9, 0.9, 1.5)], [FieldPart(box(0, 0.5, 1.6, 0.6), paint, 0, waves)], grey),
+        (96, 128),
+    )
     q = np.array([0.03, -0.02, 0.03])
     frame = scene.frames(q[None], *size)[0].astype(float) / 255
     rows, columns = (a.ravel() for a in np.mgrid[62:82, 50:70])

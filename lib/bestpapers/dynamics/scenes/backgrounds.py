@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -173,12 +173,6 @@ class Sheet:
     def picture(cls, height: int, width: int) -> Sheet:
         """The sheet of a picture's pixels."""
         return cls(1.0 / height, 0.5 * (ASPECT - width / height), 0.0, width, height)
-
-    @classmethod
-    def around(cls, x0: float, y0: float, x1: float, y1: float, pixel: float) -> Sheet:
-        """A sheet whose first and last pixels have their middles at (x0, y0) and at (x1, y1), or just beyond."""
-        width, height = (max(1, math.ceil((b - a) / pixel - 1e-3) + 1) for a, b in ((x0, x1), (y0, y1)))
-        return cls(pixel, x0 - 0.5 * pixel, y0 - 0.5 * pixel, width, height)
 
     def sample(self, x: ArrayLike, y: ArrayLike) -> Array:
         """Colours (N, 3) at points x, y (N,), bilinear; beyond the edge those of the edge."""
@@ -517,11 +511,10 @@ def _range(sheet: Sheet, b: Background, rng: np.random.Generator, peaks: bool) -
         frequency = (1.5 if peaks else 1.1) * (1.0 + 0.8 * near)
         row = np.full_like(sheet.columns, 3.1 * k)
         rock: ArrayLike = green
+        line = noise(frequency * sheet.columns, row, seed, 2 if peaks else 3, 0.35 if peaks else 0.5)
         if peaks:  # creases of noise become summits
-            line = 0.85 - 1.7 * np.abs(noise(frequency * sheet.columns, row, seed, 2, 0.35))
-            line += 0.22 * (0.5 - np.abs(noise(5.0 * frequency * sheet.columns, row, seed + 4, 4, 0.55)))
-        else:
-            line = noise(frequency * sheet.columns, row, seed, 3, 0.5)
+            finer = noise(5.0 * frequency * sheet.columns, row, seed + 4, 4, 0.55)
+            line = np.asarray(0.96 - 1.7 * np.abs(line) - 0.22 * np.abs(finer), np.float32)
         ridge = b.horizon - tall * (1.0 - 0.75 * near) * (0.75 + 0.75 * line) - 0.02 * (count - k) / count
         if near > 0.55:  # crowns of far trees against the sky
             ridge = ridge - 0.007 * near * np.abs(noise(85 * sheet.columns, 0.3 * k, seed + 5, 3))
@@ -861,11 +854,3 @@ _PAINTERS: dict[str, Callable[[Sheet, Background, np.random.Generator], None]] =
     "bokeh": _bokeh,
     "sparkle": _sparkle,
 }
-
-
-def at_hour(background: Background, hour: str) -> Background:
-    """The same place at another hour: the same layers, other light."""
-    if hour not in HOURS:
-        raise ValueError(f"hour {hour!r}: choose one of {', '.join(HOURS)}")
-    top, middle, low, sun, sky, haze = PALETTES[hour]
-    return replace(background, hour=hour, top=top, middle=middle, low=low, sun=sun, sky=sky, haze=haze)

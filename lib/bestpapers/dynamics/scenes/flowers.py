@@ -150,6 +150,15 @@ def stalk(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     return dark + shine[:, None] * (bright - dark)
 
 
+def blade(u: Array, v: Array, skin: Array, pixel: float) -> Array:
+    """A blade of grass that comes out of the meadow. skin: tones (6), length, facing, colour of the meadow at its foot (3)."""
+    dark, bright = skin[0:3].T, skin[3:6].T
+    t = u / skin[6]
+    shine = np.clip(skin[7] * (0.75 + 0.4 * t), 0, 1.1)
+    colour = dark + shine[:, None] * (bright - dark)
+    return mix(skin[8:11].T, colour, step(0.0, 0.5, t))
+
+
 def rosette(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     """A whole small flower: petals round a middle, as one surface.
 
@@ -453,9 +462,15 @@ def _pliant(body: Body, wood: Branching, tall: float, rng: np.random.Generator) 
 
 
 def _tuft(
-    rng: np.random.Generator, ground: Background, foot: tuple[float, float], distance: float, number: int, lush: Array
+    rng: np.random.Generator,
+    ground: Background,
+    foot: tuple[float, float],
+    distance: float,
+    number: int,
+    lush: Array,
+    soil: Colour,
 ) -> tuple[Body, list[Part]]:
-    """A tuft of grass: blades that swing together."""
+    """A tuft of grass, blades that swing together. lush: colour of the grass; soil: what the meadow shows where it stands."""
     scale = 1 / distance
     tall = float(rng.uniform(0.20, 0.42)) * scale
     wood = Branching()
@@ -478,10 +493,9 @@ def _tuft(
         colour = np.clip(lush * rng.uniform(0.75, 1.2) + rng.normal(0, 0.025, 3), 0, 1)
         both = mix(np.array(tones(ground, colour, 0.55)).reshape(2, 3), 0.85 * np.array(ground.haze), far)
         shine = float(np.clip(0.5 + 0.5 * np.sign(bow) * ground.light[0] + rng.normal(0, 0.18), 0.08, 1.0))
-        skin = (*(float(c) for c in both.ravel()), length, 0.0, 0.0, 0.2 * ground.light[0], shine, 0.75)
         frame = (float(x), foot[1], float(turn))
-        skin = (*skin[:6], length, 0.5 * width, 0.3 * width, *skin[9:])
-        parts.append(Part(outline, stalk, skin, frame, number, foot, wood.motion(0)))
+        skin = (*(float(c) for c in both.ravel()), length, shine, *soil)
+        parts.append(Part(outline, blade, skin, frame, number, foot, wood.motion(0)))
     return body, parts
 
 
@@ -502,6 +516,7 @@ def build(rng: np.random.Generator) -> Scene:
             things.append((float(far * (near / far) ** rng.random()), str(rng.choice(names, p=shares / shares.sum()))))
     for far, near, count in ((FAR, 3.8, 44), (3.8, 2.0, 44), (2.0, 0.9, 40)):
         things += [(float(far * (near / far) ** rng.random()), "") for _ in range(count)]
+    meadow = ground.paint(100, 160)
     bodies: list[Body] = []
     parts: list[Part] = []
     heads: list[tuple[float, float, float]] = []
@@ -509,7 +524,9 @@ def build(rng: np.random.Generator) -> Scene:
         y = ground.horizon + (below - ground.horizon) / distance
         if not name:
             foot = (float(rng.uniform(-0.1, 1.7)), float(y))
-            body, blades = _tuft(rng, ground, foot, distance, len(bodies), lush)
+            r, g, b = meadow[min(99, int(100 * y)), min(159, max(0, int(100 * foot[0])))]
+            soil = (float(r), float(g), float(b))
+            body, blades = _tuft(rng, ground, foot, distance, len(bodies), lush, soil)
             bodies.append(body)
             parts += blades
             continue
