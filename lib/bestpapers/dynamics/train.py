@@ -94,7 +94,7 @@ class Plants:
 
     pictures  (P, 3, H, W) uint8
     pixels    P of (n,) int64: those that move, as numbers in a row-by-row picture
-    modes     P of (m, n) int64: the m modes that move each pixel most; of many flowers, only one's own
+    modes     P of (m, n) int16: the m modes that move each pixel most; of many flowers, only one's own
     shapes    P of (m, 2, n) float16: px of motion per unit of these modes, which is 1 px where it moves most
     winds     P of (N, K, J) complex64: the spectrum of all modes under N winds
     """
@@ -109,7 +109,7 @@ class Plants:
         """Volumes at the pixels that move alone: (N, K, 2, n) complex64 of these winds and slices."""
         spectra = self.winds[plant][winds][:, which]
         found = spectra.new_zeros(*spectra.shape[:2], 2, len(self.pixels[plant]))
-        for modes, shapes in zip(self.modes[plant], self.shapes[plant].float()):
+        for modes, shapes in zip(self.modes[plant].long(), self.shapes[plant].float()):
             found += spectra[..., None, modes] * shapes
         return found
 
@@ -148,8 +148,8 @@ def collect(scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: in
         peak = field.abs().amax((1, 2)).clamp_min(1e-12)  # each mode's unit is its own: 1 px at most, for float16
         field = field / peak[:, None, None]
         most = int((field != 0).any(1).sum(0).max())
-        modes.append(field.abs().amax(1).topk(most, 0).indices)
-        shapes.append(field.gather(0, modes[-1][:, None].expand(-1, 2, -1)).half())
+        modes.append(field.abs().amax(1).topk(most, 0).indices.short())
+        shapes.append(field.gather(0, modes[-1].long()[:, None].expand(-1, 2, -1)).half())
         curves = np.stack([scene.motion(worlds.Wind.draw(rng)) for _ in range(winds)])
         modal = np.fft.rfft(curves, axis=1)[:, : config.slices] * peak.numpy()
         spectra.append(torch.from_numpy(modal.astype(np.complex64)))
@@ -384,7 +384,7 @@ class Recipe:
     """
 
     model: Config = LAPTOP
-    plants: int = 160
+    plants: int = 128
     winds: int = 8
     seed: int = 0
     codec: TrainConfig = TrainConfig(steps=2500, batch=4, slices=8, precision="bfloat16", average=0.995)
