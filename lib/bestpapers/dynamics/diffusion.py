@@ -1,0 +1,151 @@
+"""Diffusion: the schedule of noise, the loss, sampling by DDIM, guidance; and flow matching beside it.
+
+With a_n the share of the signal's power that is left at step n of 1,000 (the product of 1 - beta), noisy data are
+
+    z_n = sqrt(a_n) z + sqrt(1 - a_n) noise
+
+and a network learns to say the noise (paper Eq. 3). Flow matching takes straight lines z_t = (1 - t) noise + t z and learns
+their velocity z - noise: today's usual form, and here because the same network, data and steps can be compared (ours).
+
+A `Predict` is what is left of a network once its condition is given: (z (B, ...), step (B,)) -> like z, the noise or the
+velocity. Steps run from 0, clean, to 1,000, noise, for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+
+STEPS = 1000
+BETAS = (0.0015, 0.0195)  # first and last; the paper names the form only, these are latent diffusion's
+DROPOUT = (
+    0.1  # of the condition in training, so that the network also knows the case without; unstated in the paper (ours)
+)
+GUIDANCE = 1.75  # w of the looping formula (paper, section 6)
+ENERGY_WEIGHT = 200.0  # u of the same
+
+Predict = Callable[[Tensor, Tensor], Tensor]
+Energy = Callable[[Tensor], Tensor]
+
+
+def square_linear(steps: int = STEPS, first: float = BETAS[0], last: float = BETAS[1]) -> Tensor:
+    """a_n after each step, (steps,) float32: sqrt(beta) grows linearly (the supplement's "square linear")."""
+    if steps < 1 or not 0 < first <= last < 1:
+        raise ValueError(f"square_linear: needs steps >= 1 and 0 < first <= last < 1, got {steps}, {first}, {last}")
+    betas = torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2
+    return (1 - betas).cumprod(0).float()
+
+
+KEPT = square_linear()
+
+
+def _like(values: Tensor, z: Tensor) -> Tensor:
+    """Numbers (B,) or (B, K) shaped to go with z (B, K, ...)."""
+    return values.to(z).reshape(*values.shape, *[1] * (z.ndim - values.ndim))
+
+
+def noise_loss(predict: Predict, z: Tensor, step: Tensor, noise: Tensor, kept: Tensor = KEPT) -> Tensor:
+    """Mean square between the noise and what the network says of it.
+
+    z, noise (B, ...); step (B,) or, where the parts of z are noisy by themselves, (B, K), int, 0 to 999
+    """
+    a = _like(kept[step.cpu()], z)
+    return (predict(a.sqrt() * z + (1 - a).sqrt() * noise, step) - noise).square().mean()
+
+
+def matching_loss(predict: Predict, z: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+    """The same for flow matching: time (B,) or (B, K), 0 noise to 1 data."""
+    t = _like(time, z)
+    return (predict((1 - t) * noise + t * z, STEPS * (1 - time)) - (z - noise)).square().mean()
+
+
+def guided(net: Callable[..., Tensor], condition: Tensor, w: float = 0.0) -> Predict:
+    """Classifier-free guidance: (1 + w) net(z, step, condition) - w net(z, step, none), where none is zeros.
+
+    w = 0 is the plain conditional network. Code that writes u + s (c - u) has s = 1 + w.
+    """
+    if w == 0:
+        return lambda z, step: net(z, step, condition)
+
+    def predict(z: Tensor, step: Tensor) -> Tensor:
+        both = torch.cat([condition, torch.zeros_like(condition)])
+        with_it, without = net(torch.cat([z, z]), torch.cat([step, step]), both).chunk(2)
+        return (1 + w) * with_it - w * without
+
+    return predict
+
+
+def ddim(
+    predict: Predict,
+    noise: Tensor,
+    calls: int = 50,
+    *,
+    eta: float = 0.0,
+    energy: Energy | None = None,
+    weight: float = ENERGY_WEIGHT,
+    recurrences: int = 2,
+    generator: torch.Generator | None = None,
+    kept: Tensor = KEPT,
+    after: Callable[[int, Tensor], Any] | None = None,
+) -> Tensor:
+    """Draw data from noise (B, ...) by DDIM with `calls` steps; eta = 0 adds no noise on the way, 1 as much as DDPM does.
+
+    energy       of the clean data that a step expects (B, ...) -> (B,). The noise is then bent along its gradient, which goes
+                 through the network: noise + weight sqrt(1 - a) grad energy (paper Eq. 5)
+    recurrences  how often each step is made, with the noise of one step put back in between, so that what guidance did can
+                 settle (the procedure of universal guidance, Bansal et al. 2023); without an energy once
+    generator    of the noise on the way, on the device of `noise`; wanted for eta > 0 and for recurrences
+    after        called with the number of each step and the clean data expected
+    """
+    steps = len(kept)
+    if not 1 <= calls <= steps or not 0 <= eta <= 1 or recurrences < 1:
+        raise ValueError(
+            f"ddim: calls must be 1 to {steps}, eta 0 to 1, recurrences at least 1, got {calls}, {eta}, {recurrences}"
+        )
+    repeats = recurrences if energy is not None else 1
+    if generator is None and (eta > 0 or repeats > 1):
+        raise ValueError("ddim: eta above 0, and recurrences, draw noise: give a generator")
+    times = torch.linspace(steps - 1, -1, calls + 1).round().long().tolist()
+    z = noise
+    for number, (now, then) in enumerate(pairwise(times)):
+        a, b = float(kept[now]), float(kept[then]) if then >= 0 else 1.0
+        step = torch.full((len(z),), now, device=z.device)
+        for repeat in range(repeats):
+            with torch.set_grad_enabled(energy is not None):
+                z = z.detach().requires_grad_(energy is not None)
+                said = predict(z, step)
+                clean = (z - (1 - a) ** 0.5 * said) / a**0.5
+                if energy is not None:
+                    (pull,) = torch.autograd.grad(energy(clean).sum(), z)
+                    said = said + weight * (1 - a) ** 0.5 * pull
+                    clean = (z - (1 - a) ** 0.5 * said) / a**0.5
+            z, said, clean = z.detach(), said.detach(), clean.detach()
+            spread = eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
+            z = b**0.5 * clean + max(0.0, 1 - b - spread**2) ** 0.5 * said
+            if spread:
+                z = z + spread * _normal(z, generator)
+            if repeat < repeats - 1:
+                z = (a / b) ** 0.5 * z + (1 - a / b) ** 0.5 * _normal(z, generator)
+        if after is not None:
+            after(number, clean)
+    return z
+
+
+def euler(predict: Predict, noise: Tensor, calls: int = 50) -> Tensor:
+    """Draw data by flow matching: from noise (B, ...) along the velocity, in `calls` equal steps."""
+    if calls < 1:
+        raise ValueError(f"euler: calls must be at least 1, got {calls}")
+    z = noise
+    with torch.no_grad():
+        for number in range(calls):
+            step = torch.full((len(z),), STEPS * (1 - number / calls), device=z.device)
+            z = z + predict(z, step) / calls
+    return z
+
+
+def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
