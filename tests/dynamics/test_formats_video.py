@@ -217,6 +217,8 @@ def test_too_short(tmp_path, plant):
     with pytest.raises(FormatError, match=r"length: expected 5.0 s, found 2.0 s: too short; film.*frames=60 or less"):
         read(path)
     assert len(read(path, 60).frames) == 60
+    with pytest.raises(FormatError, match=r"too short; film.*frames=60 or less"):
+        read(path, 61)  # the last frame is over where the 61st would begin
     with pytest.raises(FormatError, match=r"expected 1.0 s from second 1.5 on, found 0.5 s"):
         read(path, 30, start=1.5)
     with pytest.raises(FormatError, match=r"from second 9 on, found 0.0 s"):
@@ -239,7 +241,7 @@ def test_cut_off(tmp_path, plant, name):
 
 def test_a_codec_that_gives_no_frame(monkeypatch):
     path = FILES / "av1.webm"
-    message = r"codec: expected frames, found none: it is AV1 \(AV01\).*pip install av"
+    message = r"codec: expected frames, found none: this OpenCV opens AV1 \(AV01\).*pip install av"
     with pytest.raises(FormatError, match=message):
         read(path, 15, reader="opencv")
     monkeypatch.setitem(sys.modules, "av", None)  # as if there were no PyAV
@@ -285,8 +287,8 @@ def test_a_codec_that_nobody_knows(tmp_path, plant):
         (b"\x1aE\xdf\xa3" + bytes(300), "damage"),
         (b"\0\0\0\x18ftypmp42" + bytes(300), "damage"),
         (b"GIF89a" + b"\xff" * 4 + bytes(3) + b",\0\0\0\0" + b"\xff" * 4 + b"\0\2\2L\1\0;", "size: expected at most"),
-        (b"GIF89a" + bytes(3), "whole GIF or WebP"),
-        (b"RIFF\xff\xff\xff\xffWEBPVP8X" + bytes(40), "whole GIF or WebP"),
+        (b"GIF89a" + bytes(3), r"a whole image \(GIF, WEBP\)"),
+        (b"RIFF\xff\xff\xff\xffWEBPVP8X" + bytes(40), "whole image"),
     ],
 )
 def test_files_that_are_none(tmp_path, data, message):
@@ -296,24 +298,21 @@ def test_files_that_are_none(tmp_path, data, message):
         read(path)
 
 
-def test_huge(tmp_path, plant, monkeypatch):
+def test_huge(tmp_path, plant):
     wide = np.zeros((2, 16, video.MAX_SIDE + 16, 3), np.uint8)
     with pytest.raises(
         FormatError, match=rf"size: expected at most 8192 pixels a side.*{video.MAX_SIDE + 16} x 16.*shrink"
     ):
         read(write(tmp_path / "a.avi", wide), 2)
     path = write(tmp_path / "b.avi", plant[0][:20])
-    with pytest.raises(FormatError, match="at most 512 MB of frames, found 1000000 of 64 x 48"):
+    with pytest.raises(FormatError, match="at most 512 MB, found 1000000 of 64 x 48"):
         read(path, 1_000_000, size=None)
-    monkeypatch.setattr(video, "MAX_TAKEN", 10)
-    with pytest.raises(FormatError, match=r"at most 10 for 0\.5 s"):
-        read(path, 15)
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(FormatError, match="nothing of that name"):
         read(tmp_path / "a.mp4")
-    with pytest.raises(FormatError, match="file"):
+    with pytest.raises(FormatError, match="nothing of that name"):
         read("a\0b")
     for bad in (
         dict(frames=1),
