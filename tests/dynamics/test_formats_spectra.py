@@ -168,5 +168,7 @@ def test_what_is_not_written(tmp_path, spectrum):
     assert not (tmp_path / "b").exists()
     write_spectrum(tmp_path / "a.safetensors", SpectralFile(moved, 40))
     assert read_spectrum(tmp_path / "a.safetensors").first_frame == "free"
-    write_spectrum(tmp_path / "a.safetensors", SpectralFile(spectrum.to(torch.complex128), 40))  # kept in single precision
+    write_spectrum(
+        tmp_path / "a.safetensors", SpectralFile(spectrum.to(torch.complex128), 40)
+    )  # kept in single precision
     torch.testing.assert_close(read_spectrum(tmp_path / "a.safetensors").spectrum, spectrum, rtol=0, atol=0)

@@ -218,8 +218,8 @@ def remove_shift(flow: Tensor, still: Tensor | None = None) -> tuple[Tensor, Ten
 def load_raft(path: str | Path, device: str | torch.device = "cpu", updates: int = 12) -> Pairwise:
     """RAFT with the weights of a file on this machine, as a method for `estimate`.
 
-    path     torchvision's raft_small or raft_large, a .safetensors or .pth: which of the two, its tensors tell. A .pth is read
-             by torch.load(weights_only=True), which makes tensors and runs no code of the file
+    path     torchvision's raft_small or raft_large, .pth: which of the two, its tensors tell. It is read by
+             torch.load(weights_only=True), which makes tensors and runs no code of the file
     updates  of the recurrent unit: 12 as in the paper
 
     Pictures are padded by their edge to whole multiples of 8 and at least 128 px a side, which the net needs.
@@ -240,18 +240,14 @@ def load_raft(path: str | Path, device: str | torch.device = "cpu", updates: int
 
 
 def _read_raft(path: Path) -> torch.nn.Module:
-    from safetensors.torch import load
     from torchvision.models.optical_flow import raft_large, raft_small
 
     data = read_file(path, MAX_WEIGHTS)
     try:
-        if path.suffix == ".safetensors":
-            value: Any = load(data)
-        else:
-            value = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        value = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file makes these raise nearly anything
         found = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        raise FormatError(path, "file", "weights as .safetensors or .pth, tensors only", found) from error
+        raise FormatError(path, "file", "weights as .pth, tensors only", found) from error
     shapes = {key: getattr(t, "shape", None) for key, t in value.items()} if isinstance(value, dict) else {}
     for build in (raft_small, raft_large):
         model = build(weights=None)

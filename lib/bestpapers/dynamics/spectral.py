@@ -64,8 +64,7 @@ def volume(flow: Tensor, slices: int | None = SLICES, window: Window | None = No
     elif window == "detrend" and frames > 1:
         first, last = flow[..., :1, :, :, :], flow[..., -1:, :, :, :]
         flow = flow - (last - first) * n / (frames - 1)
-    cos, sin = _waves(torch.arange(frames), slices, frames, flow)  # (T, K)
-    out = torch.complex(_mix(cos.T, flow), -_mix(sin.T, flow))
+    out = torch.fft.rfft(flow, dim=-4)[..., :slices, :, :, :].clone()  # a view would keep all slices in memory
     if mean is not None:  # the bell's product has a mean of its own, which is none of the motion's
         out = torch.cat([(frames * mean).to(out.dtype), out[..., 1:, :, :, :]], -4)
     return out
@@ -84,10 +83,11 @@ def motion(spectrum: Tensor, frames: int = FRAMES, times: Tensor | Sequence[floa
     """
     _check_spectrum("motion", spectrum)
     slices = _check_slices("motion", spectrum.shape[-4], frames)
-    at = torch.arange(frames) if times is None else torch.as_tensor(times, dtype=torch.float64).cpu()
-    cos, sin = _waves(at, slices, frames, spectrum.real)  # (N, K)
-    twice = _sides(slices, frames).to(cos) / frames
-    return _mix(cos * twice, spectrum.real) - _mix(sin * twice, spectrum.imag)
+    at = torch.arange(frames) if times is None else torch.as_tensor(times).cpu()
+    angle = 2 * math.pi / frames * torch.outer(at.double(), torch.arange(slices, dtype=torch.float64))
+    waves = _sides(slices, frames) / frames * torch.exp(1j * angle)  # (N, K) complex128
+    whole = (waves.to(spectrum) @ spectrum.flatten(-3)).unflatten(-1, spectrum.shape[-3:])
+    return whole.real.contiguous()  # the mirror half's imaginary part would undo the other's
 
 
 def between(flow: Tensor, times: Tensor | Sequence[float]) -> Tensor:
@@ -358,21 +358,10 @@ def _line(x: Tensor, y: Tensor) -> Law:
     return Law(float(y.mean() - slope * x.mean()), float(slope), float(r2))
 
 
-def _waves(at: Tensor, slices: int, frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of 2 pi k n / T for n in `at`: (N, K) each, computed in float64."""
-    angle = 2 * math.pi / frames * torch.outer(at.double(), torch.arange(slices, dtype=torch.float64))
-    return angle.cos().to(like), angle.sin().to(like)
-
-
 def _sides(slices: int, frames: int) -> Tensor:
     """How many of the T slices of the DFT each stored one stands for: 1 for k = 0 and k = T / 2, else 2."""
     k = torch.arange(slices)
     return torch.where((k == 0) | (2 * k == frames), 1.0, 2.0)
-
-
-def _mix(weights: Tensor, stack: Tensor) -> Tensor:
-    """(N, M) and (..., M, 2, H, W) -> (..., N, 2, H, W)."""
-    return (weights @ stack.flatten(-3)).unflatten(-1, stack.shape[-3:])
 
 
 def _check_spectrum(name: str, spectrum: Tensor) -> None:

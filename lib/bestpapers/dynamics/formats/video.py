@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...course.progress import progress
@@ -166,9 +167,7 @@ def read_video(
     reader       "opencv"; "av" is PyAV, if you have it (`pip install av`); "auto" asks PyAV where OpenCV gives no frame
 
     For each n the frame whose time is nearest to n / rate is taken. Clip.report says what to know: see FINDINGS.
-
-    Raises:
-        FormatError: no clip of these can be made: not there, no video, too short, damaged, too large, a codec that is not read.
+    Raises FormatError where no clip can be made: nothing there, no video, too short, damaged, too large, a codec not read.
     """
     if frames < 2 or not rate > 0 or not start >= 0 or not folder_rate > 0 or (size and min(size) < MIN_SIDE):
         raise ValueError("read_video: frames must be 2 or more, rates above 0, start 0 or later, size 16 or more")
@@ -222,10 +221,7 @@ def _by_opencv(source: _Source) -> Frames:
         if width or height:
             source.check_size(width, height)
         while (picture := capture.read()[1]) is not None:
-            yield (
-                capture.get(cv2.CAP_PROP_POS_MSEC) / 1000,
-                np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8),
-            )
+            yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, picture[..., ::-1]
     except cv2.error as error:
         raise FormatError(source.path, "frames", "pictures that can be decoded", str(error)[:200]) from error
     finally:
@@ -245,17 +241,17 @@ def _by_av(source: _Source) -> Frames:
     except Exception as error:  # FFmpeg's errors are many
         raise _unopened(source.path) from error
     with container:
-        if not container.streams.video or container.streams.video[0].codec_context is None:
+        stream = next(iter(container.streams.video), None)
+        if stream is None or stream.codec_context is None:
             raise _unopened(source.path)
-        stream = container.streams.video[0]
         source.codec = stream.codec_context.name
         source.promised, source.header_rate = stream.frames, float(stream.average_rate or 0)
         try:
             for frame in container.decode(stream):
                 source.check_size(frame.width, frame.height)
                 turns = round(getattr(frame, "rotation", 0) / 90)  # anticlockwise, as the camera noted
-                picture = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns), np.uint8)
-                yield math.nan if frame.time is None else float(frame.time), picture
+                when = math.nan if frame.time is None else float(frame.time)
+                yield when, np.rot90(frame.to_ndarray(format="rgb24"), turns)
         except FormatError:
             raise
         except Exception as error:
@@ -268,8 +264,7 @@ def _animation(source: _Source) -> Frames:
     with opened_image(source.path, formats=("GIF", "WEBP")) as image:
         width, height = image.size
         source.check_size(width, height, MAX_ANIMATION)
-        source.codec = str(image.format)
-        source.unit = 0.0105 if image.format == "GIF" else 0.0015
+        source.codec, source.unit = image.format, 0.0105 if image.format == "GIF" else 0.0015
         now = 0  # milliseconds, whole ones: their sum is exact
         for n in count():
             try:
@@ -288,8 +283,6 @@ def _animation(source: _Source) -> Frames:
 
 
 def _folder(source: _Source, inside: list[Path], rate: float) -> Frames:
-    from PIL import ImageOps
-
     def key(file: Path) -> list[str | int]:  # frame 10 after frame 9
         return [int(part) if n % 2 else part for n, part in enumerate(re.split(r"(\d+)", file.name.lower()))]
 
@@ -363,15 +356,9 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
 def _fitted(picture: Picture, size: tuple[int, int] | None) -> Picture:
     """Shrunk or enlarged to cover the size, and cut at the sides."""
     if size is None:
-        return picture
-    height, width = picture.shape[:2]
-    tall, wide = size if (height <= width) == (size[0] <= size[1]) else size[::-1]
-    scale = max(tall / height, wide / width)
-    between = max(wide, round(width * scale)), max(tall, round(height * scale))
-    if between != (width, height):
-        picture = cv2.resize(picture, between, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)  # type: ignore[assignment]
-    top, left = (between[1] - tall) // 2, (between[0] - wide) // 2
-    return np.ascontiguousarray(picture[top : top + tall, left : left + wide])
+        return np.ascontiguousarray(picture)
+    tall, wide = size if (picture.shape[0] <= picture.shape[1]) == (size[0] <= size[1]) else size[::-1]
+    return np.asarray(ImageOps.fit(Image.fromarray(picture), (wide, tall), Image.Resampling.BICUBIC))
 
 
 def _short(source: _Source, ended: float, there: float, frames: int, rate: float) -> FormatError:
