@@ -242,7 +242,7 @@ def test_cut_off(tmp_path, plant, name):
 
 def test_a_codec_that_gives_no_frame(monkeypatch):
     path = FILES / "av1.webm"
-    message = r"codec: expected frames, found none: this OpenCV opens AV1 \(AV01\).*pip install av"
+    message = r"codec: expected frames, found none: AV1 \(AV01\) is opened and cannot be decoded.*pip install av"
     with pytest.raises(FormatError, match=message):
         read(path, 15, reader="opencv")
     monkeypatch.setitem(sys.modules, "av", None)  # as if there were no PyAV
@@ -288,6 +288,7 @@ def test_a_codec_that_nobody_knows(tmp_path, plant):
         (b"\x1aE\xdf\xa3" + bytes(300), "damage"),
         (b"\0\0\0\x18ftypmp42" + bytes(300), "damage"),
         (b"GIF89a" + b"\xff" * 4 + bytes(3) + b",\0\0\0\0" + b"\xff" * 4 + b"\0\2\2L\1\0;", "size: expected at most"),
+        (b"GIF89a" + b"\x08\0\x08\0\0\0\0,\0\0\0\0\x08\0\x08\0\0\2\2", "found 0.0 s, then damage"),
         (b"GIF89a" + bytes(3), r"a whole image \(GIF, WEBP\)"),
         (b"RIFF\xff\xff\xff\xffWEBPVP8X" + bytes(40), "whole image"),
     ],
@@ -325,3 +326,21 @@ def test_nothing_there(tmp_path):
     ):
         with pytest.raises(ValueError, match="read_video"):
             read_video(tmp_path, **bad)
+
+
+def test_one_picture_is_no_clip(tmp_path, plant):
+    """However long a single frame is shown, there is no step in it that could be looked at."""
+    Image.fromarray(plant[0][0]).save(tmp_path / "a.gif", save_all=True, duration=9000)
+    Image.fromarray(plant[0][0]).save(tmp_path / "a.png")
+    for path in (tmp_path / "a.gif", tmp_path):
+        with pytest.raises(FormatError, match=r"found 0\.0 s: too short"):
+            read(path, 2)
+
+
+def test_frames_without_a_time_are_left_out(plant):
+    """As PyAV may give them at the start: they are counted, and the clip begins with the first that has one."""
+    times = [float("nan"), *(np.arange(20) / 30)]
+    source = video._Source(Path("a.mkv"), 0.0)
+    found = video._taken(source, zip(times, plant[0]), 15, 30.0, SIZE)
+    np.testing.assert_array_equal(found.frames, plant[0][1:16])
+    assert "times" in found.report.kinds

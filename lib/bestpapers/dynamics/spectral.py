@@ -87,7 +87,7 @@ def motion(spectrum: Tensor, frames: int = FRAMES, times: Tensor | Sequence[floa
     angle = 2 * math.pi / frames * torch.outer(at.double(), torch.arange(slices, dtype=torch.float64))
     waves = _sides(slices, frames) / frames * torch.exp(1j * angle)  # (N, K) complex128
     whole = (waves.to(spectrum) @ spectrum.flatten(-3)).unflatten(-1, spectrum.shape[-3:])
-    return whole.real.contiguous()  # the mirror half's imaginary part would undo the other's
+    return whole.real.contiguous()  # the mirror half adds the other real half, and takes the imaginary part away
 
 
 def between(flow: Tensor, times: Tensor | Sequence[float]) -> Tensor:

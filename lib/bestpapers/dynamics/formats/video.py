@@ -226,11 +226,6 @@ def _by_opencv(source: _Source) -> Frames:
         raise FormatError(source.path, "frames", "pictures that can be decoded", str(error)[:200]) from error
     finally:
         capture.release()
-    if not source.seen:
-        codec = f"AV1 ({source.codec})" if source.codec.upper() == "AV01" else source.codec
-        found = f"none: this OpenCV opens {codec} and cannot decode it, or the file is damaged"
-        advice = "pip install av, or convert the video to H.264 or VP9"
-        raise FormatError(source.path, "codec", "frames", found, advice)
 
 
 def _by_av(source: _Source) -> Frames:
@@ -256,8 +251,6 @@ def _by_av(source: _Source) -> Frames:
             raise
         except Exception as error:
             source.fault = str(error)[:200]  # what comes before it may be enough
-    if not source.seen:
-        raise FormatError(source.path, "codec", "frames", f"none ({source.codec})", "the file is damaged")
 
 
 def _animation(source: _Source) -> Frames:
@@ -306,7 +299,7 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
     path, grid = source.path, np.arange(frames) / rate
     chosen, picked = list[Any](), list[float]()  # frames of the clip, and when each is shown
     times, steps, likeness = list[float](), list[float](), list[float]()  # of all frames that were looked at
-    origin, ended, begin, last, shape = math.nan, -math.inf, 0.0, np.zeros(0, np.uint8), (0, 0, 0)
+    origin, ended, begin, last, shape = 0.0, -math.inf, 0.0, np.zeros(0, np.uint8), (0, 0, 0)
 
     def keep(until: float) -> None:
         while len(chosen) < frames and grid[len(chosen)] <= until:
@@ -318,8 +311,8 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
         if not when > ended:  # nor is NaN
             source.backward += 1
             continue
+        origin = when if ended == -math.inf else origin
         ended = when
-        origin = when if math.isnan(origin) else origin
         if when - origin < source.start - 1e-6:
             continue
         fitted = _fitted(picture, size)
@@ -338,6 +331,10 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
         last = fitted
         if len(chosen) == frames:
             break
+    if not source.seen and not source.fault:
+        codec = f"AV1 ({source.codec})" if source.codec.upper() == "AV01" else source.codec
+        found = f"none: {codec} is opened and cannot be decoded here, or the file is damaged"
+        raise FormatError(path, "codec", "frames", found, "pip install av, or convert the video to H.264 or VP9")
     if source.backward > source.seen / 2:
         found = f"{source.backward} of {source.seen} that do not"
         raise FormatError(path, "times", "frames with times that rise", found, "convert it first")
@@ -346,7 +343,7 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
         there = times[-1] + (source.lasts or float(np.median(np.diff(times))))
         keep(there - 1e-6)
     if len(chosen) < frames:
-        raise _short(source, ended - origin, there, frames, rate)
+        raise _short(source, max(0.0, ended - origin), there, frames, rate)
     clip = np.stack(chosen)
     findings = *_of_times(source, times, picked, rate), *_of_pictures(source, clip, times, np.array(steps), likeness)
     report = Report(path, source.codec, shape[1], shape[0], len(times), there, (len(times) - 1) / times[-1], findings)
