@@ -159,7 +159,7 @@ def _without_gradients(made: Iterator[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def guided(S: Tensor, picture: Frame, radius: int = 2, spread: float = 1.0, colour: float = 0.08) -> Tensor:
+def guided(S: Tensor, picture: Frame, radius: int = 2, spread: float = 0.7, colour: float = 0.05) -> Tensor:
     """A spectral volume (or motion) of a smaller size brought to the picture's, its steps kept on the picture's edges. (ours)
 
     S        complex or real (K, 2, h, w), pixels of its own size
