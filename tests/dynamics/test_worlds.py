@@ -312,7 +312,9 @@ def test_motion_takes_any_length_and_rate(toy):
         assert q.shape == (frames, 2)
         assert np.isfinite(q).all()
     steps = [np.abs(np.diff(toy.motion(breeze(), 900, rate), axis=0)).mean() for rate in (15.0, 60.0)]
-    assert steps[0] > 1.7 * steps[1]  # four times the time between two frames; other gusts, since their steps are others
+    assert (
+        steps[0] > 1.7 * steps[1]
+    )  # four times the time between two frames; other gusts, since their steps are others
     for frames, rate in ((0, 30.0), (10, 0.0)):
         with pytest.raises(ValueError, match="frames at"):
             toy.motion(breeze(), frames, rate)

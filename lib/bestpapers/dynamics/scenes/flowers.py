@@ -207,8 +207,8 @@ class Plant:
             load = 0.9 * self.radius**2 * tall if last else 0.0
             drag = tall * self.radius * (1.5 if last else 0.4)
             self.wood.segment(n - 1, tuple(self.nodes[n]), tuple(self.nodes[n + 1]), thin, load=load, drag=drag)
-        hertz = kind.hertz * math.sqrt(kind.tall * self.scale / tall) * float(np.exp(0.12 * rng.standard_normal()))
-        zetas = np.sort(rng.uniform(0.04, 0.10, 3 if distance < 2 else 1))
+        hertz = kind.hertz * math.sqrt(kind.tall * self.scale / tall) * float(np.exp(0.05 * rng.standard_normal()))
+        zetas = [0.055, 0.075, 0.095][: 3 if distance < 2 else 1]
         # gusts travel over the ground; far away they seem slower, though not as much as the eye would have it
         where = (0.8 + (foot[0] - 0.8) * distance**0.6, 0.5 + 0.35 * (1 - distance))
         points = np.tile(np.array([where]), (pieces, 1))
@@ -476,7 +476,7 @@ def _tuft(
     wood = Branching()
     wood.segment(-1, foot, (foot[0], foot[1] - tall), 0.004 * scale)
     where = (0.8 + (foot[0] - 0.8) * distance**0.6, 0.5 + 0.35 * (1 - distance))
-    solved = wood.solve(float(rng.uniform(0.9, 1.9)), [float(rng.uniform(0.06, 0.1))], points=np.array([where]))
+    solved = wood.solve(1.2 * 0.30 * scale / tall, [0.09], points=np.array([where]))  # short grass is quick
     body = _pliant(solved, wood, tall, rng)
     parts = []
     far = 0.55 * (1 - math.exp(-0.16 * (distance - 1)))

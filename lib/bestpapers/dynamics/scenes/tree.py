@@ -2,14 +2,15 @@
 
 Each piece of trunk, limb and bough is a segment with one joint (`worlds.Branching`); twigs and leaves are rigid with the piece
 that they grow on.
-The eight to twelve slowest modes below 5 Hz are kept: the whole tree sways, the limbs swing against each other.
+The eight to twelve slowest modes below 5 Hz are kept: the whole tree sways, the limbs swing against each other. All of them
+follow from what the picture shows: the wood decides the shapes and ratios, girth and height the slowest frequency.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -242,13 +243,15 @@ def build(rng: np.random.Generator) -> Scene:
     """A tree on a meadow."""
     name = str(rng.choice(list(SPECIES)))
     kind = SPECIES[name]
+    kind = replace(kind, girth=kind.girth * float(rng.uniform(0.8, 1.25)))
     hour = {"cherry": "day"}.get(name) if rng.random() < 0.5 else None
     ground = draw_background("tree", rng, hour=hour)
     height = float(rng.uniform(0.82, 1.0))
     foot = (0.8 + float(rng.uniform(-0.2, 0.2)), float(min(0.965, max(ground.horizon + 0.07, rng.uniform(0.88, 0.96)))))
     growth = Growth(rng, kind, foot, height)
-    damping = np.sort(rng.uniform(0.04, 0.10, MODES))
-    body = growth.wood.solve(float(rng.uniform(0.35, 0.8)), damping)
+    # so that the picture tells the modes: stout and short trees swing faster, and the higher a mode, the more air damps it
+    first = min(0.8, max(0.35, 0.55 * (kind.girth / 0.03) ** 0.8 * (0.9 / height) ** 1.3))
+    body = growth.wood.solve(first, np.linspace(0.045, 0.095, MODES))
     wood = _wood(growth, ground, rng)
     leaves = _leaves(growth, ground, rng)
     parts = [part for _, part in sorted(wood + leaves, key=lambda item: item[0])]
