@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -40,7 +41,9 @@ def test_a_hanging_rod_is_a_physical_pendulum():
 
 
 def test_a_double_pendulum_has_its_two_frequencies():
-    np.testing.assert_allclose(squares(strand((0, 0), [1, 1], [1, 1])), [2 - math.sqrt(2), 2 + math.sqrt(2)], rtol=1e-12)
+    np.testing.assert_allclose(
+        squares(strand((0, 0), [1, 1], [1, 1])), [2 - math.sqrt(2), 2 + math.sqrt(2)], rtol=1e-12
+    )
 
 
 def test_a_fine_chain_has_the_zeros_of_the_bessel_function():
@@ -187,7 +190,9 @@ def test_modes_of_a_line_leave_its_second_support_alone():
     links = hanging()
     _, angles = links.modes()
     last = links.closing[-1]
-    moved = links.base_jacobian()[last] + np.outer([-links.reach[last, 1], links.reach[last, 0]], np.eye(len(links.parent))[last])
+    moved = links.base_jacobian()[last] + np.outer(
+        [-links.reach[last, 1], links.reach[last, 0]], np.eye(len(links.parent))[last]
+    )
     np.testing.assert_allclose(moved @ angles, 0.0, atol=1e-9)
     assert angles.shape == (len(links.parent), len(links.parent) - 2)
 
@@ -195,7 +200,15 @@ def test_modes_of_a_line_leave_its_second_support_alone():
 def test_what_cannot_hang_is_refused():
     with pytest.raises(ValueError, match="sag: expected a length above 0, found 0"):
         line((0, 0), (1, 0), 0.0, [0.1])
-    up = Links(np.array([-1]), np.zeros((1, 2)), np.array([[0.0, -1.0]]), np.ones(1), np.array([[0.0, -1.0]]), np.zeros(1), np.zeros(1))
+    up = Links(
+        np.array([-1]),
+        np.zeros((1, 2)),
+        np.array([[0.0, -1.0]]),
+        np.ones(1),
+        np.array([[0.0, -1.0]]),
+        np.zeros(1),
+        np.zeros(1),
+    )
     with pytest.raises(ValueError, match="these links do not hang"):
         up.modes()
 
@@ -246,7 +259,7 @@ def test_things_that_hang_on_each_other_stay_joined(scene):
     """Each link begins where the last one ends, in every mode."""
     joined = 0
     for _, own, links in chains(scene):
-        for a, b in zip(links, links[1:]):
+        for a, b in pairwise(links):
             arm = np.subtract(b.pivot, a.pivot)
             moved = a.motion[:, :2] + a.motion[:, 2:] * np.array([-arm[1], arm[0]])
             np.testing.assert_allclose(moved, b.motion[:, :2], atol=1e-9)

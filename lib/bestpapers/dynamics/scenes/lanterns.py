@@ -234,7 +234,7 @@ class _Look:
         return colour * (self.sky * (1.0 - 0.25 * ny[:, None]) + 0.8 * facing[:, None] * self.sun)
 
     def _far(self, colour: Floats, far: Floats) -> Floats:
-        return colour + far[:, None] * (self.haze - colour)
+        return colour + 0.6 * far[:, None] * (self.haze - colour)
 
     def paper(self, u: Floats, v: Floats, skin: Floats, pixel: float) -> Floats:
         """A paper lantern round the origin.
@@ -936,7 +936,7 @@ def build(rng: np.random.Generator) -> Scene:
         return np.clip(sheet.rgb, 0.0, 1.0)
 
     # things swing by some hundredths of a radian in an ordinary wind
-    sway = float(np.clip(0.05 * np.mean(stage.levers), 0.005, 0.02))
+    sway = float(np.clip(0.036 * np.mean(stage.levers), 0.004, 0.016))
     return Scene("lanterns", stage.bodies, stage.parts, paint, glows=stage.glows, finish=_vignette, sway=sway)
 
 

@@ -7,7 +7,8 @@ travels, which way and how strongly is the wind's affair. The displacement grows
 waterline, and where a wave would be finer than a few pixels it is left out.
 
 The field of displacements is smooth, and `build` keeps its gradient small, so that it never folds: each point of the
-picture shows one point of the still (`worlds.FieldPart`). That holds for winds up to about four times the ordinary one.
+picture shows one point of the still (`worlds.FieldPart`). That holds for winds up to about three times the ordinary one;
+`Wind.draw` draws a stronger one less than once in a hundred times.
 
 What one can read off a picture: waves that look long (from low above the water: with reeds and large houses) are short in
 metres and quick; from high above (small houses) the same lines are long waves, and slow.
@@ -30,7 +31,7 @@ Floats = NDArray[np.float64]
 GRAVITY = 9.81  # m/s^2
 FOCAL = 1.3  # of the camera, in picture heights
 SWAY = 0.0045  # picture heights, root mean square: what a wind of strength 1 does to the picture in the water
-STEEP = 0.05  # root mean square of the field's gradients, at the steepest place
+STEEP = 0.036  # root mean square of the field's gradients, at the steepest place
 FINEST = (0.03, 0.07)  # picture heights: waves that look shorter than this fade out
 
 
@@ -181,7 +182,7 @@ class _Lake:
         rest = rng.standard_normal(2 * len(self.waves.length)) * np.repeat(self.waves.length, 2)
         moved = np.einsum("j,jcn->cn", rest, self.waves.shapes(across, down))
         self.rest = rest * float(rng.uniform(0.006, 0.012)) / math.sqrt(float((moved**2).sum(0).mean()))
-        self.spread = 0.005
+        self.spread = 0.005  # heights up or down that make the water one step lighter or darker
         self._kept: tuple[float, Sheet] | None = None  # the last size's land, of which the water shows the picture
 
     def _waves(self, rng: np.random.Generator) -> Waves:
@@ -189,7 +190,7 @@ class _Lake:
         beyond = float(rng.uniform(0.10, 0.18))
         bottom = (1.0 - self.waterline + beyond) ** 2 / (FOCAL * self.eye)  # picture heights to a metre, nearest to us
         # lengths by how they look at the bottom of the picture: from a few waves over the lake to fine ripples
-        seen = np.exp(np.linspace(math.log(0.66), math.log(0.15), count) + rng.uniform(-0.12, 0.12, count))
+        seen = np.exp(np.linspace(math.log(0.72), math.log(0.19), count) + rng.uniform(-0.12, 0.12, count))
         heading = np.where(rng.random(count) < 0.5, -1.0, 1.0) * rng.uniform(0.08, 0.65, count)
         return Waves(self.waterline, self.eye, beyond, seen / bottom * np.cos(heading) ** 0.5, heading)
 
@@ -388,7 +389,7 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
     phase = number * (np.sin(waves.heading) * points[:, :1] + np.cos(waves.heading) * points[:, 1:])  # (N, W)
     where = np.column_stack([0.8 + points[:, 0] / (4.0 * waves.eye), points[:, 1] / (8.0 * waves.eye)])
     # long waves are higher; all together displace the picture by SWAY in an ordinary wind, less if that were too steep
-    size = (waves.length / waves.length.max()) ** 1.3 * np.exp(rng.uniform(-0.25, 0.25, count))
+    size = (waves.length / waves.length.max()) ** 1.5 * np.exp(rng.uniform(-0.25, 0.25, count))
     x, y = (a.ravel() for a in np.meshgrid(np.linspace(0.0, 1.6, 48), np.linspace(waves.waterline, 1.0, 32)))
     weights = np.repeat(size, 2)[:, None] ** 2
     power = (weights * (waves.shapes(x, y) ** 2).sum(1)).sum(0).mean()
@@ -411,7 +412,7 @@ def _body(lake: _Lake, rng: np.random.Generator) -> tuple[Body, _Surface]:
         metres = boat.long * waves.eye * FOCAL / (boat.y - waves.waterline + waves.beyond) / FOCAL
         roll = float(np.clip(1.25 / math.sqrt(max(metres, 0.3)), 0.3, 1.3)) * float(rng.uniform(0.9, 1.1))
         rows.append(([1.35 * roll, roll], [0.18, 0.06]))
-        scales.append((0.02 * boat.long, 0.03))  # heave in picture heights, roll in radians
+        scales.append((0.016 * boat.long, 0.022))  # heave in picture heights, roll in radians
     if rows:
         more = np.array([r[0] for r in rows]).ravel()
         damp = np.array([r[1] for r in rows]).ravel()
