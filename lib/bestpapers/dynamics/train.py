@@ -304,11 +304,9 @@ class CodecTraining(AveragingTraining):
         own = range(B)[self.rank * B // self.ranks : (self.rank + 1) * B // self.ranks]
         volumes = []
         for i in own:
-            whole = torch.zeros(1, K, 2, *plants.pictures.shape[-2:], dtype=torch.complex64)
-            with _precision("float32", self.device):
-                whole[:, which[i]] = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
-            whole = mirror(whole) if flip[i] else whole
-            volumes.append(self.normalizer(whole)[0, which[i]])
+            some = replace(self.normalizer, scale=self.normalizer.scale[which[i]])
+            found = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
+            volumes.append(some(mirror(found) if flip[i] else found)[0])
         pictures = _pictures(plants.pictures, plant, flip)
         return codec_loss(codec, torch.stack(volumes).to(self.device), self.own(pictures), self.own(noise))
 
@@ -387,7 +385,7 @@ class Recipe:
     plants: int = 128
     winds: int = 8
     seed: int = 0
-    codec: TrainConfig = TrainConfig(steps=2500, batch=4, slices=8, precision="bfloat16", average=0.995)
+    codec: TrainConfig = TrainConfig(steps=3000, batch=4, slices=8, lr=2e-3, precision="bfloat16", average=0.995)
     single: TrainConfig = TrainConfig(steps=8000, batch=16, slices=4, precision="bfloat16")
     across: TrainConfig = TrainConfig(steps=1500, batch=4, precision="bfloat16", average=0.998)
     finish: TrainConfig = TrainConfig(steps=4000, batch=4, lr=3e-4, frozen=False, precision="bfloat16")
