@@ -114,18 +114,17 @@ class BoundedFile(io.FileIO):
 
 
 @contextlib.contextmanager
-def opened_image(path: Path, data: bytes | None = None, *, formats: tuple[str, ...] = FORMATS) -> Iterator[Any]:
+def opened_image(path: Path, data: bytes | None = None) -> Iterator[Any]:
     """An image (Pillow's), its header checked and nothing decoded. Whatever Pillow raises inside becomes a FormatError.
 
     data: the image file itself, where it lies inside another file; `path` then only names it.
-    formats: those that may be, as Pillow names them.
     """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with (
             BoundedFile(path) if data is None else io.BytesIO(data) as file,
-            Image.open(file, formats=formats) as image,
+            Image.open(file, formats=FORMATS) as image,
         ):
             width, height = image.size
             if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
@@ -140,7 +139,7 @@ def opened_image(path: Path, data: bytes | None = None, *, formats: tuple[str, .
         raise FormatError(path, "size", f"at most {MAX_PIXELS:,} pixels", "far more", "shrink the image") from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         found = "something else" if isinstance(error, UnidentifiedImageError) else f"damage ({str(error)[:200]})"
-        raise FormatError(path, "image", f"a whole image ({', '.join(formats)})", found) from error
+        raise FormatError(path, "image", f"a whole image ({', '.join(FORMATS)})", found) from error
 
 
 # ------------------------------------------------------------------------------------------------------------- writing

@@ -24,7 +24,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...course.progress import progress
-from ...lab.files import FormatError, opened_image
+from ...lab.files import BoundedFile, FormatError, opened_image
 from .. import flow as flows
 from ..flow import MAX_SIDE, MIN_SIDE, Picture
 from ..spectral import FRAMES, RATE
@@ -253,8 +253,17 @@ def _by_av(source: _Source) -> Frames:
             source.fault = str(error)[:200]  # what comes before it may be enough
 
 
+def _opened(file: BoundedFile, path: Path) -> Image.Image:
+    try:
+        return Image.open(file, formats=("GIF", "WEBP"))
+    except Image.DecompressionBombError as error:
+        raise FormatError(path, "size", f"at most {MAX_ANIMATION:,} pixels", "far more") from error
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise FormatError(path, "image", "a whole image (GIF, WEBP)", f"damage ({str(error)[:200]})") from error
+
+
 def _animation(source: _Source) -> Frames:
-    with opened_image(source.path, formats=("GIF", "WEBP")) as image:
+    with BoundedFile(source.path) as file, _opened(file, source.path) as image:
         width, height = image.size
         source.check_size(width, height, MAX_ANIMATION)
         source.codec, source.unit = image.format, 0.0105 if image.format == "GIF" else 0.0015
