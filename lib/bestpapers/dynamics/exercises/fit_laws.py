@@ -16,10 +16,10 @@ A line through centred points has the slope $\sum dx\,dy / \sum dx^2$, and $R^2 
 dy^2)$. The constant slice, $f = 0$, has no place on a logarithmic axis.
 """
 NOTE = r"""
-The curve that the paper plots beside that sentence is nearer to $1/f$. Power at all frequencies that falls as $1/f$ in
-amplitude is also what a jump between a clip's end and its start leaks, so part of it may be no motion at all. And the
-winner can flip with the range: state the range that you fitted. [3_reproduce](3_reproduce.ipynb) does so for a clip of
-yours.
+The curve that the paper plots beside that sentence is nearer to $1/f$. An amplitude that falls as $1/f$ is also what a
+jump between a clip's end and its start leaks into all slices, so part of it may be no motion at all. And the winner can
+flip with the range: a clip whose first 15 slices look exponential may follow a power law over all 74. Say which range
+you fitted.
 """
 
 
