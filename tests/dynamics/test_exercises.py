@@ -1,6 +1,8 @@
 """Every checker against its solution, against named mistakes, and against the stub; the solutions against the library."""
 
+import importlib
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +25,7 @@ from bestpapers.dynamics.exercises.two_readings import two_readings
 from bestpapers.kernels.softsplat import softsplat
 
 F64 = torch.float64
+ROOT = Path(__file__).parents[2]
 
 # ------------------------------------------------------------------------------------------------- answers that are wrong
 
@@ -634,3 +637,20 @@ def test_frechet_of_gaussians():
     g = torch.Generator().manual_seed(0)
     a, b = torch.randn(4000, 2, generator=g, dtype=F64), 2 * torch.randn(4000, 2, generator=g, dtype=F64) + 1
     assert frechet(a, b) == pytest.approx(2 + 2, abs=0.3)
+
+
+# -------------------------------------------------------------------------------------------------- what the notebook runs
+
+
+def test_the_cells_of_solutions_need_no_more_than_the_imports(monkeypatch, capsys):
+    """Each runs by itself behind the notebook's cell of imports: it takes no name from its module."""
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    cells = importlib.import_module("exercises").build("dynamics", ROOT).cells
+    code = {c.id: c.source for c in cells if c.cell_type == "code"}
+    for name in MODULES:
+        cell = f"exercises-{name.replace('_', '-')}"
+        assert all(len(line) <= 88 for c in (cell, f"{cell}-solution") for line in code[c].splitlines()), name
+        names: dict = {}
+        exec(code["exercises-imports"], names)
+        exec(code[f"{cell}-solution"], names)
+        assert "properties hold" in capsys.readouterr().out

@@ -170,29 +170,27 @@ SHAPES = [(1, 1, 1, 1), (1, 3, 1, 40), (2, 2, 37, 1), (2, 5, 17, 33), (1, 32, 48
 @EACH
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_numba_equals_reference(shape, mode):
-    """Float32 against float64. Measured: 4e-7 (RMS) and 4e-6 (maximum); sums of at most some ten terms."""
+    """Float32 against float64. Measured: 7e-7 (RMS) and 4e-5 (maximum, in units of the RMS: the gradient of a flow where a
+    target is barely reached)."""
     tensors = scene(shape, mode)
     (want, holes), (got, found) = pull(tensors, mode, "reference"), pull(tensors, mode, "numba", F32)
     assert torch.equal(found, holes)
     for name, (rms, most) in errors(got, want).items():
         assert rms < 5e-6, name
-        assert most < 5e-5, name
+        assert most < 3e-4, name
 
 
 @EACH
 @pytest.mark.parametrize("kind", KINDS)
 def test_numba_equals_reference_in_hard_cases(kind, mode):
-    """`crowd` has 800 sources on a few targets; weights of +-1e4 are known to 1e-3 in float32, but these are the same
-    in both.
-
-    A target that is barely reached has a large gradient: flow and weight get more room.
-    """
+    """Measured: 6e-7 and 3e-5, but for `crowd`, which has 800 sources on a few targets: 4e-6 and 2e-4. Weights of +-1e4 are
+    known to 1e-3 in float32, but these are the same in both."""
     tensors = scene((2, 6, 20, 40), mode, kind)
     (want, holes), (got, found) = pull(tensors, mode, "reference"), pull(tensors, mode, "numba", F32)
     assert torch.equal(found, holes)
     for name, (rms, most) in errors(got, want).items():
         assert rms < 2e-5, name
-        assert most < 5e-4, name
+        assert most < 2e-3, name
 
 
 @EACH

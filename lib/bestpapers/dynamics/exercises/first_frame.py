@@ -28,7 +28,8 @@ little more, and a loop jumps at its end.
 def first_frame(slices: Tensor) -> Tensor:
     """The volume with F_0 = 0.
 
-    slices (K, ...) complex, k = 0 first, K - 1 < T / 2 -> (K, ...) complex, a new tensor
+    slices (K, ...) complex, k = 0 first, K - 1 < T / 2
+    -> (K, ...) complex, a new tensor
     """
     out = slices.clone()
     out[0] = -2 * slices[1:].real.sum(0)

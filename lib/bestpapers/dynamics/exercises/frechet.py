@@ -32,7 +32,7 @@ def frechet(a: Tensor, b: Tensor) -> float:
 
     a (N, D), b (M, D), two rows or more; covariances with N - 1 and M - 1 -> d^2
     """
-    one, two = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(a.shape[1], -1)
+    one, two = (torch.cov(x.T).reshape(x.shape[1], -1) for x in (a, b))
     values, vectors = torch.linalg.eigh(one)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ two @ root).clamp(min=0).sqrt().sum()

@@ -60,7 +60,7 @@ def _(answer):
 @check.property("shapes without a common direction: 0")
 def _(answer):
     a = torch.zeros(2, 2, 5, 6, dtype=torch.complex128)
-    a[0, 0] = 1
+    a[0, 0] = 1.0
     a[1, 1] = torch.tensor(1j)
     close(answer(a, a, MASK), torch.eye(2), atol=1e-12)
 
@@ -80,7 +80,8 @@ def _(answer):
     a, b, mask = _shapes(2), _shapes(4), MASK.clone()
     mask[2:] = False
     before = answer(a, b, mask)
-    a[:, :, 3], b[:, :, 4] = 100, -7
+    a[:, :, 3] = 100.0
+    b[:, :, 4] = -7.0
     close(answer(a, b, mask), before)
 
 

@@ -54,8 +54,8 @@ def run() -> None:
     sway = torch.sin(2 * math.pi * 0.7 * t) * torch.exp(-0.2 * t)
     S = torch.fft.fft(sway)
     for K in (4, 8, 16):
-        left = (one_sided(S[:K], 150) - sway).square().mean().sqrt()
-        print(f"K = {K:2}: {left / sway.square().mean().sqrt():.0%} of the motion is missing")
+        left = (one_sided(S[:K], 150) - sway).norm() / sway.norm()
+        print(f"K = {K:2}: {left:.0%} of the motion is missing")
 
 
 check = Checker("5.1")

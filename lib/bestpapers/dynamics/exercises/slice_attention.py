@@ -33,7 +33,7 @@ own wind and slices that share one.
 def slice_attention(channels: int, slices: int, heads: int) -> nn.Module:
     """Attention across the slices of a spectral volume, added to its input.
 
-    -> a module whose forward takes x (B, slices, channels, H, W) and gives the same shape
+    -> a module: forward takes x (B, slices, channels, H, W) and gives the same shape
     """
 
     class SliceAttention(nn.Module):

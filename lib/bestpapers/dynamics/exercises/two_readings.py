@@ -18,8 +18,7 @@ with 0, of complex numbers too.
 NOTE = r"""
 Both can be undone. The first one bends angles: a number at 10 degrees goes to 23. What turns steadily, as a stalk that
 goes round in a small ellipse, becomes jerky, and a rotation of the picture no longer rotates the numbers. The second
-one keeps every angle. Public code has the first one; the library has both, and [2_build](2_build.ipynb) says which one
-it trains with.
+one keeps every angle. The library has both (`spectral.Normalizer`, `reading=`).
 """
 
 
