@@ -20,14 +20,13 @@ with a co-modulated StyleGAN decoder and a VGG loss.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -35,9 +34,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
+from ..course import presets
 from ..kernels.softsplat import softsplat
 from ..lab.files import FormatError, atomic_write
 from ..lab.images import ssim
+from ..lab.runs import fingerprint
 from ..lab.training import ROW_EVERY, Training
 
 METHODS = ("backward", "average", "softmax", "network")
@@ -46,7 +47,6 @@ METHODS = ("backward", "average", "softmax", "network")
 TEMPERATURE = 3.0
 STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
 EDGE, REACH = 0.5, 2  # pixels: a difference of motions that makes a moving edge, and how far from it still counts
-
 MOVING = 0.05  # of the largest W: training crops hold a pixel that moves so much
 
 Frame = NDArray[np.uint8]
@@ -57,7 +57,7 @@ Frame = NDArray[np.uint8]
 
 def to_float(pictures: Frame | Tensor) -> Tensor:
     """Pictures uint8 (..., H, W, 3) -> float32 (..., 3, H, W), 0 to 1."""
-    return torch.as_tensor(pictures).movedim(-1, -3).float().div_(255)
+    return torch.as_tensor(pictures).movedim(-1, -3).float() / 255
 
 
 def to_bytes(pictures: Tensor) -> Frame:
@@ -77,7 +77,7 @@ def nearness(flow: Iterable[Tensor], relative: bool = True) -> Tensor:
         total, count = total + torch.linalg.vector_norm(field, dim=0), count + 1
     if not count:
         raise ValueError("nearness: no fields")
-    W = (total / count)[None, None]
+    W = (total / count)[None, None].float()
     return W / W.max().clamp(min=1e-12) if relative else W
 
 
@@ -129,7 +129,8 @@ def frames(
     still = to_float(picture)[None]
 
     def stream() -> Iterator[Frame]:
-        features = renderer.features(still) if renderer is not None else []
+        with torch.no_grad():
+            features = renderer.features(still) if renderer is not None else []
         for field in flow:
             if field.shape[-2:] != still.shape[-2:]:
                 raise ValueError(
@@ -137,26 +138,17 @@ def frames(
                     "bring the motion to the picture's size (see `guided`)"
                 )
             F = field[None].float()
-            if renderer is not None and W is not None:
-                frame = renderer.paint(still, features, F, W)
-            elif method == "backward":
-                frame = backward(still, F)
-            else:
-                frame, holes = splat(still, F, W if method == "softmax" else None, temperature)
-                frame = torch.where(holes, backward(still, F), frame)
+            with torch.no_grad():  # not around the yield, or gradients would stay off for the caller
+                if renderer is not None and W is not None:
+                    frame = renderer.paint(still, features, F, W)
+                elif method == "backward":
+                    frame = backward(still, F)
+                else:
+                    frame, holes = splat(still, F, W if method == "softmax" else None, temperature)
+                    frame = torch.where(holes, backward(still, F), frame)
             yield to_bytes(frame[0])
 
-    return _without_gradients(stream())
-
-
-def _without_gradients(made: Iterator[Frame]) -> Iterator[Frame]:
-    """A generator under no_grad would leave gradients off for its caller between two frames; so each step is wrapped."""
-    while True:
-        with torch.no_grad():
-            frame = next(made, None)
-        if frame is None:
-            return
-        yield frame
+    return stream()
 
 
 def guided(S: Tensor, picture: Frame, radius: int = 2, spread: float = 0.7, colour: float = 0.05) -> Tensor:
@@ -173,9 +165,7 @@ def guided(S: Tensor, picture: Frame, radius: int = 2, spread: float = 0.7, colo
     K, _, h, w = S.shape
     fine = to_float(picture)[None]
     coarse = nnf.interpolate(fine, (h, w), mode="area")
-    values = (
-        torch.view_as_real(S).permute(0, 1, 4, 2, 3).reshape(1, -1, h, w) if S.is_complex() else S.reshape(1, -1, h, w)
-    )
+    values = (torch.view_as_real(S).movedim(-1, 2) if S.is_complex() else S).reshape(1, -1, h, w)
     at_y, at_x = ((torch.arange(n) + 0.5) * m / n - 0.5 for n, m in ((H, h), (W, w)))  # on the coarse grid
     near_y, near_x = at_y.round().long(), at_x.round().long()
     total, weights = torch.zeros(1, values.shape[1], H, W), torch.zeros(1, 1, H, W)
@@ -202,12 +192,15 @@ class RendererConfig:
     multi_scale  True: each scale is splatted. False: only the full size is, and the smaller scales are made of what has
                  landed; same parameters (the paper's baseline)
     weight       "motion": Z = temperature * W; "learned": Z is a function of the picture's features (the paper's baseline)
+    look_back    True: the decoder starts from a frame whose holes are filled by `backward` (ours: in its own filling it was
+                 measured to be worse than that). False: it alone fills holes, from nothing (the paper)
     """
 
     widths: tuple[int, ...] = (16, 32, 64)
     multi_scale: bool = True
     weight: str = "motion"
     temperature: float = TEMPERATURE
+    look_back: bool = True
 
     def __post_init__(self) -> None:
         if self.weight not in ("motion", "learned"):
@@ -239,7 +232,7 @@ class Block(nn.Module):
 
 class Renderer(nn.Module):
     """Features of the picture, splatted at each scale, decoded to a frame. Any size; without norms, so that what it paints at
-    a place hangs on what is near it only. Untrained, it is softmax splatting of the picture with black holes.
+    a place hangs on what is near it only. Untrained, it is softmax splatting, with grey holes if it does not look back.
     """
 
     def __init__(self, config: RendererConfig | None = None) -> None:
@@ -293,22 +286,22 @@ class Renderer(nn.Module):
         All of the batch may share one picture: then picture, features and W have B = 1. Values may lie a little outside 0..1.
         """
         high, wide = picture.shape[-2:]
-        B = len(flow)
         picture, flow, W = self._pad(picture), self._pad(flow), self._pad(W)
+
+        def all_of(x: Tensor) -> Tensor:
+            return x.expand(len(flow), -1, -1, -1).contiguous()
+
         Z = self.metric(features[0]) if self.config.weight == "learned" else self.config.temperature * W
         landed, holes = [], []
         for j, found in enumerate(features):  # the flow is made smaller, and so are its pixels
             F, z = (nnf.avg_pool2d(t, 1 << j) if j else t for t in (flow / (1 << j), Z))
             sent = torch.cat([picture - 0.5, found], 1) if j == 0 else found
-            out, hole = softsplat(
-                sent.expand(B, -1, -1, -1).contiguous(),
-                F.contiguous(),
-                z.expand(B, -1, -1, -1).contiguous(),
-                mode="softmax",
-            )
+            out, hole = softsplat(all_of(sent), F.contiguous(), all_of(z), mode="softmax")
             landed.append(out)
             holes.append(hole.to(out))
         base, landed[0] = landed[0][:, :3], landed[0][:, 3:]
+        if self.config.look_back:
+            base = torch.where(holes[0] > 0, backward(all_of(picture) - 0.5, flow), base)
         if not self.config.multi_scale:
             landed += self._below(landed[0])
             holes += [nnf.avg_pool2d(holes[0], 1 << j) for j in range(1, len(landed))]
@@ -318,7 +311,7 @@ class Renderer(nn.Module):
             if j + 1 < len(landed):
                 parts.insert(0, nnf.interpolate(x, scale_factor=2, mode="bilinear"))
             x = self.decode[j](self.join[j](torch.cat(parts, 1)))
-        frame: Tensor = (base + 0.5) * (1 - holes[0]) + self.out(act(x))
+        frame: Tensor = base + 0.5 + self.out(act(x))
         return frame[..., :high, :wide]
 
     def forward(self, picture: Tensor, flow: Tensor, W: Tensor) -> Tensor:
@@ -354,8 +347,7 @@ def load(path: str | Path) -> Renderer:
 # ------------------------------------------------------------------------------------------------------------- training
 
 
-@dataclass(frozen=True)
-class Pairs:
+class Pairs(NamedTuple):
     """Pictures, frames of them, and the motion between: what a renderer learns from.
 
     pictures  uint8 (N, H, W, 3)
@@ -369,68 +361,46 @@ class Pairs:
     flows: Tensor
     W: Tensor
 
-    def __post_init__(self) -> None:
-        N, M, H, W, _ = self.frames.shape
-        shapes = dict(pictures=(N, H, W, 3), frames=(N, M, H, W, 3), flows=(N, M, 2, H, W), W=(N, 1, H, W))
-        for name, expected in shapes.items():
-            found = tuple(getattr(self, name).shape)
-            if found != expected or 0 in found:
-                raise ValueError(f"Pairs: {name} must be {expected}, got {found}")
 
-
-def pairs(
-    scenes: Iterable[Any], clips: int, picked: int, height: int, width: int, seed: int = 0, stride: int = 5
-) -> Pairs:
-    """Pairs of scenes of `worlds`: `clips` winds each, `picked` frames a clip, exact flow; W from one frame in `stride`."""
-    from .worlds import Wind
+def pairs(plants: Iterable[tuple[str, int]], clips: int, picked: int, size: tuple[int, int], seed: int = 0) -> Pairs:
+    """Pairs of scenes, each a kind and a seed of `worlds`: `clips` winds each, `picked` frames a clip, exact flow."""
+    from .data import Clip
 
     rng = np.random.default_rng(seed)
-    out: dict[str, list[Tensor]] = dict(pictures=[], frames=[], flows=[], W=[])
-    for scene in scenes:
-        picture = torch.from_numpy(scene.picture(height, width))
-        for _ in range(clips):
-            q = scene.motion(Wind.draw(rng))
-            at = np.sort(rng.choice(np.arange(1, len(q)), picked, replace=False))
-            some = torch.from_numpy(scene.flow(q[::stride], height, width))
-            out["pictures"].append(picture)
-            out["frames"].append(torch.from_numpy(scene.frames(q[at], height, width)))
-            out["flows"].append(torch.from_numpy(scene.flow(q[at], height, width)).half())
-            out["W"].append(nearness(some)[0].half())
-    return Pairs(**{name: torch.stack(values) for name, values in out.items()})
+    rows = []
+    for kind, plant in plants:
+        for number in range(clips):
+            clip = Clip(kind, plant, number, *size)
+            at = np.sort(rng.choice(np.arange(1, len(clip.q)), picked, replace=False))
+            shown, flow = clip.scene.frames(clip.q[at], *size), torch.from_numpy(clip.flow)
+            some = torch.from_numpy(clip.picture), torch.from_numpy(shown), flow[at].half(), nearness(flow)[0].half()
+            rows.append(some)
+    return Pairs(*map(torch.stack, zip(*rows)))
 
 
-class Perceptual(nn.Module):
-    """How different two pictures look to a fixed network of random filters, at three scales: a scalar, 0 for equal pictures.
+def perceptual(a: Tensor, b: Tensor, widths: tuple[int, ...] = (16, 32, 64), seed: int = 0) -> Tensor:
+    """How different pictures (B, 3, H, W) look to a fixed network of random filters: [], 0 for equal ones.
 
-    Random filters with the mean taken out see edges and textures as trained ones do, if more coarsely, and need no download
-    (ours; the paper uses VGG). Nothing in it is learned or saved.
+    The mean absolute difference of features, summed over scales. Random filters with the mean taken out see edges and
+    textures as trained ones do, if more coarsely, and need no download (ours; the paper uses VGG).
     """
-
-    def __init__(self, widths: Sequence[int] = (16, 32, 64), seed: int = 0) -> None:
-        super().__init__()
-        g = torch.Generator().manual_seed(seed)
-        for i, (a, b) in enumerate(itertools.pairwise((3, *widths))):
-            kernel = torch.randn(b, a, *(5, 5) if i == 0 else (3, 3), generator=g)
-            if i == 0:
-                kernel -= kernel.mean((2, 3), keepdim=True)
-            kernel *= math.sqrt(2) / kernel.flatten(1).norm(dim=1)[:, None, None, None]
-            self.register_buffer(f"kernel{i}", kernel, persistent=False)
-        self.depth = len(widths)
-
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Pictures (B, 3, H, W) -> the mean absolute difference of features, summed over scales."""
-        x, total = torch.cat([a, b]), a.new_zeros(())
-        for i in range(self.depth):
-            kernel = self.get_buffer(f"kernel{i}")
-            x = nnf.relu(nnf.conv2d(x, kernel, stride=1 + (i > 0), padding=kernel.shape[-1] // 2))
-            first, second = x.chunk(2)
-            total = total + (first - second).abs().mean()
-        return total
+    generator = torch.Generator().manual_seed(seed)
+    x, total = torch.cat([a, b]), a.new_zeros(())
+    for i, (inputs, outputs) in enumerate(itertools.pairwise((3, *widths))):
+        side = 3 if i else 5
+        kernel = torch.randn(outputs, inputs, side, side, generator=generator)
+        if i == 0:
+            kernel -= kernel.mean((2, 3), keepdim=True)
+        kernel *= math.sqrt(2) / kernel.flatten(1).norm(dim=1)[:, None, None, None]
+        x = nnf.relu(nnf.conv2d(x, kernel.to(x), stride=2 if i else 1, padding=side // 2))
+        first, second = x.chunk(2)
+        total = total + (first - second).abs().mean()
+    return total
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one run: `batch` crops of `crop` pixels a step; loss = L1 + `perceptual` * Perceptual."""
+    """Settings of one run: `batch` crops of `crop` pixels a step; loss = L1 + `perceptual` * `perceptual(...)`."""
 
     steps: int = 2000
     batch: int = 4
@@ -442,9 +412,8 @@ class TrainConfig:
     checkpoint_every: int = 200
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "crop", "lr", "checkpoint_every"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"TrainConfig: {name} must be above 0, got {getattr(self, name)}")
+        if min(self.steps, self.batch, self.crop, self.warmup, self.checkpoint_every) < 1 or self.lr <= 0:
+            raise ValueError(f"TrainConfig: whole numbers must be at least 1, and lr above 0, got {self}")
 
 
 class Trainer(Training):
@@ -455,80 +424,58 @@ class Trainer(Training):
     config: TrainConfig
 
     def __init__(
-        self,
-        model: Renderer,
-        pairs: Pairs,
-        config: TrainConfig,
-        checkpoint: str | Path | None = None,
-        group: Any = None,
+        self, model: Renderer, pairs: Pairs, config: TrainConfig, checkpoint: str | Path | None = None
     ) -> None:
-        super().__init__(model, config, config.steps, checkpoint, group)
-        self.pairs = pairs
-        self.device = next(model.parameters()).device
+        super().__init__(model, config, config.steps, checkpoint)
+        self.pairs, self.losses = pairs, list[float]()
         self.optimizer = torch.optim.Adam(model.parameters(), lr=config.lr)
-        self.perceptual = Perceptual().to(self.device)
-        self.losses: list[float] = []
         self.resume()
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {f"renderer.{k}": v for k, v in asdict(self.model.config).items()}
 
-    def draw(self, number: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """This process's share of batch `number`: pictures, frames (b, 3, c, c), flows (b, 2, c, c), W (b, 1, c, c)."""
+    def draw(self, number: int) -> list[Tensor]:
+        """Batch `number`: pictures and frames (B, 3, c, c), flows (B, 2, c, c), W (B, 1, c, c)."""
         p, c = self.pairs, self.config
         rng = np.random.default_rng(c.seed * STRIDE + number)
         N, M, H, W, _ = p.frames.shape
         high, wide = min(c.crop, H), min(c.crop, W)
-        chosen = []
+        rows = []
         for _ in range(c.batch):
             n, m = rng.integers(N), rng.integers(M)
             moving = torch.nonzero(p.W[n, 0] > MOVING)
             y, x = moving[rng.integers(len(moving))].tolist() if len(moving) else (H // 2, W // 2)
             top, left = (y - rng.integers(high)).clip(0, H - high), (x - rng.integers(wide)).clip(0, W - wide)
-            chosen.append((n, m, top, left, rng.random() < 0.5))
-        rows: list[list[Tensor]] = [[], [], [], []]
-        for n, m, top, left, mirrored in chosen[self.rank :: self.ranks]:
-            cut = (slice(top, top + high), slice(left, left + wide))
-            row = [to_float(p.pictures[n][cut]), to_float(p.frames[n, m][cut])]
-            row += [p.flows[n, m][:, *cut].float(), p.W[n][:, *cut].float()]
-            if mirrored:
+            cut = (..., slice(top, top + high), slice(left, left + wide))
+            row = [to_float(p.pictures[n])[cut], to_float(p.frames[n, m])[cut], p.flows[n, m][cut], p.W[n][cut]]
+            if rng.random() < 0.5:
                 row = [t.flip(-1) for t in row]
-                row[2] = row[2] * torch.tensor([-1.0, 1.0])[:, None, None]
-            for values, value in zip(rows, row):
-                values.append(value)
-        pictures, frames, flows, weights = (torch.stack(values).to(self.device) for values in rows)
-        return pictures, frames, flows, weights
+                row[2] = row[2] * torch.tensor([-1, 1])[:, None, None]
+            rows.append(row)
+        device = next(self.model.parameters()).device
+        return [torch.stack(column).float().to(device) for column in zip(*rows)]
 
     def step(self) -> float:
         """One step; returns the loss."""
-        c = self.config
-        rate = (
-            (self.iteration + 1) / c.warmup
-            if self.iteration < c.warmup
-            else 0.5 + 0.5 * math.cos(math.pi * (self.iteration - c.warmup) / max(1, c.steps - c.warmup))
-        )
+        c, done = self.config, self.iteration / self.steps
         for group in self.optimizer.param_groups:
-            group["lr"] = c.lr * rate
+            group["lr"] = c.lr * min(1.0, (self.iteration + 1) / c.warmup) * (0.5 + 0.5 * math.cos(math.pi * done))
         picture, truth, flow, W = self.draw(self.iteration)
         frame = self.model(picture, flow, W)
-        loss = (frame - truth).abs().mean() + c.perceptual * self.perceptual(frame, truth)
+        loss = (frame - truth).abs().mean() + c.perceptual * perceptual(frame, truth)
         self.optimizer.zero_grad()
         loss.backward()
-        value = float(self.average(loss.detach()))
         self.optimizer.step()
-        self.losses.append(value)
+        self.losses.append(float(loss.detach()))
         self.iteration += 1
-        return value
+        return self.losses[-1]
 
     def row(self, result: float) -> dict[str, float]:
         last = self.losses[-ROW_EVERY:]
         return dict(loss=sum(last) / len(last))
 
     def digest(self) -> str:
-        digest = hashlib.sha256()
-        for tensor in (self.pairs.pictures, self.pairs.frames, self.pairs.flows, self.pairs.W):
-            digest.update(tensor.contiguous().numpy().data)
-        return digest.hexdigest()[:16]
+        return fingerprint(*self.pairs)
 
     def state(self) -> dict[str, Any]:
         return dict(losses=self.losses)
@@ -548,18 +495,19 @@ def train(
     checkpoint: str | Path | None = None,
     quiet: bool = False,
 ) -> Trainer:
-    """Draw training scenes (`scenes` of each kind) and train a renderer on them; the seed decides weights, winds and crops.
+    """Draw training scenes (`scenes` of each kind) and train a renderer on them; the seed decides plants, weights and crops.
 
     The trainer that comes back holds the model and its history; `save(trainer.model, path)` keeps it.
     """
-    from .worlds import KINDS, make_scene, plant_seeds
+    from .worlds import KINDS, plant_seeds
 
     config = config or TrainConfig()
-    seeds = [(kind, seed) for kind in KINDS for seed in plant_seeds(kind, "train", scenes)]
-    data = pairs((make_scene(*one) for one in seeds), clips, picked, *size, seed=config.seed)
+    first = config.seed * scenes  # no plant is in the runs of two seeds
+    plants = [(kind, seed) for kind in KINDS for seed in plant_seeds(kind, "train", first + scenes)[first:]]
+    data = pairs(plants, clips, picked, size, config.seed)
     with torch.random.fork_rng(devices=[]):  # so that the caller's random numbers stay as they are
         torch.manual_seed(config.seed)
-        model = Renderer(renderer)
+        model = Renderer(renderer).to(presets.device())
     trainer = Trainer(model, data, config, checkpoint)
     trainer.run(desc="renderer", quiet=quiet)
     return trainer
