@@ -8,34 +8,27 @@ whoever reports a closed loop reports the energy that is left beside it.
     detrended    less the straight line between its ends
     cross-faded  its end blended into its start; shorter
     projected    the nearest spectrum whose ends meet (E = 0)
-    guided       a diffusion sampler pushed by the gradient of E: `guidance` (paper Eq. 5)
+    guided       a diffusion sampler pushed by the gradient of E: `closure_energy` (paper Eq. 5)
 
 E = 0 is not yet seamless: the last frame and frame 0 are neighbours on the circle of time, so equal places and velocities mean
 a brief rest, unless the last frame is left out when played (`played`); and the projection only moves a large snap by a few
 frames. A natural way to close a path has to come from a prior. (ours)
 
-Source: paper section 6, motion self-guidance. It prints a bare nabla in E; position *and velocity* in the text make it the
-derivative in time. It does not say whether the L1 norm is a sum or a mean, on which the guidance weight hangs: here a mean.
+The paper (section 6, Eq. 5) prints a bare nabla in E; position *and velocity* in its text make it the derivative in time. It
+does not say whether the L1 norm is a sum or a mean, on which the guidance weight hangs: here a mean.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .spectral import FRAMES, first_frame, motion
 
-OFFICIAL_WRAP = (
-    1.94  # `wrap_ratio`, median of 30 loops of the paper's page (256x144, grey); 0.35 to 22, most when nearly still
-)
 NEAR = 5  # frames on each side of the wrap in which a snap can hide
-
-
-# --------------------------------------------------------------------------------------------------------------- measures
 
 
 def steps(sequence: Tensor) -> Tensor:
@@ -45,16 +38,13 @@ def steps(sequence: Tensor) -> Tensor:
     """
     if len(sequence) < 3:
         raise ValueError(f"loop.steps: at least 3 frames are needed, got {len(sequence)}")
-    changes = [(sequence[(n + 1) % len(sequence)].float() - sequence[n].float()) for n in range(len(sequence))]
-    return torch.stack([c.abs().double().mean() for c in changes])
+    pairs = zip(sequence, [*sequence[1:], sequence[0]])
+    return torch.stack([(after.float() - before.float()).abs().double().mean() for before, after in pairs])
 
 
 def wrap_ratio(sequence: Tensor, near: int = 0) -> float:
-    """The step from the last frame to the first over the mean of the other steps; 1: as any other step, 0: a rest.
-
-    sequence  (T, ...) motion or frames; NaN if nothing moves
-    near      take the largest step from `near` steps before the wrap to `near` steps after it, since a smooth curve spreads
-              its snap over a few frames
+    """The step from the last frame to the first over the mean of the other steps; 1: as any other step, 0: a rest, NaN: nothing
+    moves. near: take the largest step from so many before the wrap to so many after it, since a smooth curve spreads its snap.
     """
     size = steps(sequence)
     at_wrap = torch.cat([size[-1 - near :], size[:near]]).max()
@@ -79,8 +69,7 @@ def energy(flow: Tensor) -> float:
     return float((flow - flow.mean(0)).double().square().mean())
 
 
-@dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """A loop in numbers: `wrap_ratio` at the wrap and within 5 frames of it, the terms of `closure`, the energy left."""
 
     wrap: float
@@ -93,15 +82,12 @@ class Scores:
 def score(flow: Tensor, original: Tensor, *, closed: bool = False, mask: Tensor | None = None) -> Scores:
     """Score a loop (T', 2, H, W) against the motion (T, 2, H, W) that it was made of.
 
-    closed  the last frame is frame 0 again, and is left out when played (`detrended`, `projected`, guided by E). The wrap
-            is that of the frames as played; E is that of all.
+    closed: the last frame is frame 0 again (`detrended`, `projected`, guided). The wrap is that of the frames as `played`; E is
+    that of all.
     """
     shown = played(flow) if closed else flow
     near = wrap_ratio(shown, min(NEAR, (len(shown) - 1) // 2))
     return Scores(wrap_ratio(shown), near, *closure(flow, mask), energy(shown) / energy(original))
-
-
-# ------------------------------------------------------------------------------------------------------------------ loops
 
 
 def played(flow: Tensor) -> Tensor:
@@ -154,11 +140,9 @@ def projected(S: Tensor, frames: int = FRAMES) -> Tensor:
     return first_frame(torch.cat([S[:1], torch.complex(real, imag).to(S.dtype)]))
 
 
-# --------------------------------------------------------------------------------------------------------------- guidance
-
-
 def closure_energy(S: Tensor, frames: int = FRAMES, speed: float = 1.0) -> Tensor:
-    """E of spectral volumes (..., K, 2, H, W), differentiable: (...), pixels.
+    """E of spectral volumes (..., K, 2, H, W), differentiable: (...), pixels. `Animator.draw` takes it as `energy` and pushes
+    it down: motion self-guidance (paper Eq. 5).
 
     The mean over pixels, x and y of |F_last - F_0| + speed * |(F_last - F_last-1) - (F_1 - F_0)|. Only these four frames are
     computed. speed: weight of the second term; the paper's E has 1.
@@ -167,19 +151,3 @@ def closure_energy(S: Tensor, frames: int = FRAMES, speed: float = 1.0) -> Tenso
     first, second, last_but_one, last = ends.unbind(-4)
     gap = (last - first).abs() + speed * ((last - last_but_one) - (second - first)).abs()
     return gap.mean((-3, -2, -1))
-
-
-def guidance(
-    decode: Callable[[Tensor], Tensor], frames: int = FRAMES, speed: float = 1.0
-) -> Callable[[Tensor], Tensor]:
-    """The energy z0 (B, ...) -> (B,) that motion self-guidance (paper Eq. 5) pushes down: `diffusion` takes it as `energy`.
-
-    decode  from clean latents z0 (B, ...) to complex spectral volumes (B, K, 2, H, W): the VAE's decoder and the inverse of the
-            normalisation, differentiable. (The square root's inverse has gradient 0 where a number is 0: what does not move is
-            not set in motion.)
-    """
-
-    def of(z0: Tensor) -> Tensor:
-        return closure_energy(decode(z0), frames, speed)
-
-    return of
