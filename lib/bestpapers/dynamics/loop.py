@@ -32,10 +32,8 @@ NEAR = 5  # frames on each side of the wrap in which a snap can hide
 
 
 def steps(sequence: Tensor) -> Tensor:
-    """Mean absolute change from each frame to the next, and last from the last frame to the first: float64 (T,).
-
-    sequence (T, ...): a motion in pixels, or frames of any type.
-    """
+    """Mean absolute change from each frame (T, ...), of motion or pictures of any type, to the next, and last from the last one
+    to the first: float64 (T,)."""
     if len(sequence) < 3:
         raise ValueError(f"loop.steps: at least 3 frames are needed, got {len(sequence)}")
     pairs = zip(sequence, [*sequence[1:], sequence[0]])
@@ -51,15 +49,10 @@ def wrap_ratio(sequence: Tensor, near: int = 0) -> float:
     return float(at_wrap / size[:-1].mean())
 
 
-def closure(flow: Tensor, mask: Tensor | None = None) -> tuple[float, float]:
+def closure(flow: Tensor) -> tuple[float, float]:
     """The two terms of E: how far the ends of a motion (T, 2, H, W) are apart, pixels, and their velocities, pixels/frame.
-
-    mask  bool (H, W): pixels that count. Each term is the mean of absolute values over pixels, x and y.
-    """
-    ends = flow[[0, 1, -2, -1]]
-    if mask is not None:
-        ends = ends[:, :, mask]
-    first, second, last_but_one, last = ends.double()
+    Means of absolute values over pixels, x and y."""
+    first, second, last_but_one, last = flow[[0, 1, -2, -1]].double()
     place, speed = last - first, (last - last_but_one) - (second - first)
     return float(place.abs().mean()), float(speed.abs().mean())
 
@@ -70,24 +63,24 @@ def energy(flow: Tensor) -> float:
 
 
 class Scores(NamedTuple):
-    """A loop in numbers: `wrap_ratio` at the wrap and within 5 frames of it, the terms of `closure`, the energy left."""
+    """A loop in numbers."""
 
-    wrap: float
-    near: float
-    place: float
+    wrap: float  # `wrap_ratio`
+    near: float  # the same within 5 frames of the wrap
+    place: float  # `closure`
     speed: float
-    kept: float
+    kept: float  # of the energy; NaN: there was none
 
 
-def score(flow: Tensor, original: Tensor, *, closed: bool = False, mask: Tensor | None = None) -> Scores:
+def score(flow: Tensor, original: Tensor, *, closed: bool = False) -> Scores:
     """Score a loop (T', 2, H, W) against the motion (T, 2, H, W) that it was made of.
 
-    closed: the last frame is frame 0 again (`detrended`, `projected`, guided). The wrap is that of the frames as `played`; E is
-    that of all.
+    closed: the last frame is frame 0 again (`detrended`, `projected`, guided). Wrap and energy are those of the frames as
+    `played`; E is that of all.
     """
-    shown = played(flow) if closed else flow
+    shown, before = played(flow) if closed else flow, energy(original)
     near = wrap_ratio(shown, min(NEAR, (len(shown) - 1) // 2))
-    return Scores(wrap_ratio(shown), near, *closure(flow, mask), energy(shown) / energy(original))
+    return Scores(wrap_ratio(shown), near, *closure(flow), energy(shown) / before if before else math.nan)
 
 
 def played(flow: Tensor) -> Tensor:
@@ -130,22 +123,20 @@ def projected(S: Tensor, frames: int = FRAMES) -> Tensor:
         raise ValueError(f"projected: at least 3 slices are needed, got {len(S)}")
     k = torch.arange(1, len(S), dtype=torch.float64)
     angle = 2 * math.pi * torch.tensor([0, 1, frames - 2, frames - 1], dtype=torch.float64)[:, None] * k / frames
-    rows = torch.cat([angle.cos(), -angle.sin()], 1)  # F at the four frames, of (Re S, Im S), up to 2 / T
-    first, second, last_but_one, last = rows
+    # F at the four frames, of (Re S, Im S), up to 2 / T
+    first, second, last_but_one, last = torch.cat([angle.cos(), -angle.sin()], 1)
     A = torch.stack([last - first, (last - last_but_one) - (second - first)])
     back = A.T @ torch.linalg.inv(A @ A.T) @ A
     numbers = torch.cat([S[1:].real, S[1:].imag]).double()
-    numbers = numbers - torch.einsum("ij,jchw->ichw", back, numbers)
-    real, imag = numbers.chunk(2)
+    real, imag = (numbers - torch.einsum("ij,jchw->ichw", back, numbers)).chunk(2)
     return first_frame(torch.cat([S[:1], torch.complex(real, imag).to(S.dtype)]))
 
 
 def closure_energy(S: Tensor, frames: int = FRAMES, speed: float = 1.0) -> Tensor:
-    """E of spectral volumes (..., K, 2, H, W), differentiable: (...), pixels. `Animator.draw` takes it as `energy` and pushes
-    it down: motion self-guidance (paper Eq. 5).
+    """E of spectral volumes (..., K, 2, H, W), differentiable: (...), pixels. As its `energy`, `Animator.draw` pushes it down:
+    motion self-guidance (paper Eq. 5).
 
-    The mean over pixels, x and y of |F_last - F_0| + speed * |(F_last - F_last-1) - (F_1 - F_0)|. Only these four frames are
-    computed. speed: weight of the second term; the paper's E has 1.
+    The mean over pixels, x and y of |F_last - F_0| + speed * |(F_last - F_last-1) - (F_1 - F_0)|; the paper's speed is 1.
     """
     ends = motion(S, frames, times=[0.0, 1.0, frames - 2.0, frames - 1.0])
     first, second, last_but_one, last = ends.unbind(-4)

@@ -20,11 +20,11 @@ number of frames, r their rate; j counts the slices that are used (all but the c
                       f = sum_i e_i (e_i . D) / max(l_i, l_1 / 100)
     tap           the same with q_j(0) = 0 and q_j'(0) in the place of q_j(0); D is then a velocity, pixels/s
 
-The paper prints only the phase of a pull, q_j(0) = conj(d . S_j(p)) for a pull in direction d: the length of the pull cancels
-(supplement Eq. 9, 10). With the gain |D| / sum_j |d . S_j(p)|^2 the pulled point follows the cursor along d (ours; here
-`rule="direction"`), but it may leave the line. The force f (ours; `rule="point"`) puts it on the cursor. A branch tip hardly
-moves along the branch; the limit l_1 / 100 says that a point follows only part of the way where its motion is less than a
-tenth as large as across. While a point is held, the pose is that of the pull; at release the oscillators start from it.
+The paper prints only the phase of a pull, q_j(0) = conj(d . S_j(p)) in direction d: its length cancels (supplement Eq. 9, 10).
+With the gain |D| / sum_j |d . S_j(p)|^2, ours, the pulled point follows the cursor along d, but may leave the line: here
+`rule="direction"`. The force f puts it on the cursor: `rule="point"` (ours). A branch tip hardly moves along the branch; the
+limit l_1 / 100 says that a point follows only part of the way where its motion is less than a tenth as large as across. While
+a point is held, the pose is that of the pull; at release the oscillators start from it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from torch import Tensor
 from .spectral import FRAMES, RATE, frequencies
 
 DAMPING = {"supplement": (0.4, 0.08), "demo": (0.8, 0.05)}  # alpha in 1/s, beta in s; the official page has its own
-FLOOR = 0.01  # of the larger eigenvalue of G: where the smaller one is below, a point follows only part of the way
+FLOOR = 0.01  # of the larger eigenvalue of G
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,6 @@ class Modes:
         return cls((2 / frames) * S[1:].to(torch.complex64), omega, gamma, torch.ones_like(omega))
 
     @property
-    def size(self) -> tuple[int, int]:
-        """(H, W), pixels."""
-        return self.shapes.shape[2], self.shapes.shape[3]
-
-    @property
     def zeta(self) -> Tensor:
         """Damping ratios float64 (J,): 0 rings for ever, from 1 on nothing swings back."""
         return self.gamma / (2 * self.omega)
@@ -100,15 +95,9 @@ class Modes:
         """The same modes with `factor` times the damping."""
         return replace(self, gamma=factor * self.gamma)
 
-    def only(self, which: Sequence[int]) -> Self:
-        """The same modes with all but modes `which` (0 to J - 1) switched off."""
-        weights = torch.zeros_like(self.weights)
-        weights[list(which)] = self.weights[list(which)]
-        return replace(self, weights=weights)
-
     def at(self, x: float, y: float) -> Tensor:
         """Shapes complex128 (J, 2) at a point (pixels), between pixels bilinearly."""
-        H, W = self.size
+        H, W = self.shapes.shape[2:]
         if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
             raise ValueError(f"Modes.at: ({x}, {y}) is not in the picture; x is 0 to {W - 1}, y is 0 to {H - 1}")
         left, top = min(int(x), max(W - 2, 0)), min(int(y), max(H - 2, 0))
@@ -194,7 +183,7 @@ def force(modes: Modes, x: float, y: float, fx: float, fy: float) -> Tensor:
 
 
 def pull(modes: Modes, x: float, y: float, dx: float, dy: float, rule: str = "point") -> Tensor:
-    """The pose q, complex128 (J,), in which the point (x, y) is moved by (dx, dy), all in pixels. ValueError where nothing moves.
+    """The pose q, complex128 (J,), in which the point (x, y) is moved by (dx, dy), all in pixels. ValueError where none does.
 
     rule  "point": on the cursor, as far as the point can go there; "direction": the paper's phases, with the gain that takes
           the point to the cursor along the pull (the module's docstring says more)
@@ -247,7 +236,7 @@ def clock(frames: int = FRAMES, rate: float = RATE) -> Tensor:
 def displacement(modes: Modes, q: Tensor) -> Tensor:
     """Displacement of every pixel for q (N, J): float32 (N, 2, H, W), pixels."""
     q, flat = q.to(torch.complex64), modes.shapes.flatten(1)
-    return (q.real @ flat.real - q.imag @ flat.imag).unflatten(1, (2, *modes.size))
+    return (q.real @ flat.real - q.imag @ flat.imag).unflatten(1, modes.shapes.shape[1:])
 
 
 def trajectory(modes: Modes, q: Tensor, x: float, y: float) -> Tensor:
@@ -272,13 +261,12 @@ def match(
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The slice of a spectral volume that each true mode is seen in: (slices int64 (J,), their MAC float32 (J,)).
 
-    S (K, 2, H, W); hertz (J,) and shapes (J, 2, H, W) of the true modes. Each mode is looked for in the three slices nearest
-    to its frequency, the constant one apart; modes beyond the last slice get its MAC. Take S with a Hann window: without one,
-    the jump between a clip's end and start leaks into all slices. Of modes closer than a slice is wide the stronger is seen.
+    S (K, 2, H, W); hertz (J,) and shapes (J, 2, H, W) of the true modes. Each is looked for in the three slices nearest to its
+    frequency, the constant one apart; modes beyond the last slice get its MAC. Take S with a Hann window: without one, the jump
+    between a clip's end and start leaks into all slices. Of modes closer than a slice is wide the stronger is seen.
 
-    mask   bool (H, W): the pixels that count
-    local  only those count where the true shape is not 0: a slice shows all that swings at its frequency, also what swings
-           apart from this mode, such as other flowers of a field
+    mask, local: bool (H, W), the pixels that count; only those where the true shape is not 0. A slice shows all that swings at
+    its frequency, also what swings apart from this mode, such as other flowers of a field.
     """
     nearest = (hertz.double() * frames / rate).round().long().clamp(1, len(S) - 1)
     tried = (nearest[:, None] + torch.tensor([-1, 0, 1])).clamp(1, len(S) - 1)
@@ -292,9 +280,7 @@ def match(
 
 def peaks(S: Tensor, least: float = 0.02) -> list[int]:
     """Slices that stand out, strongest first: local maxima of energy over k = 1 to K - 1 with at least `least` of their sum.
-
-    S complex (K, 2, H, W). Choosing modes so, as earlier work did by hand, is an option: the paper takes every slice.
-    """
+    S complex (K, 2, H, W). Earlier work chose its modes so, by hand; the paper takes every slice."""
     energy = S[1:].abs().double().square().sum((1, 2, 3))
     padded = torch.nn.functional.pad(energy, (1, 1))
     top = (energy >= padded[:-2]) & (energy > padded[2:]) & (energy >= least * energy.sum()) & (energy > 0)

@@ -37,9 +37,8 @@ from ..kernels.softsplat import Splat, softsplat
 from ..lab.files import FormatError, atomic_write
 from ..lab.images import ssim
 from ..lab.runs import fingerprint
+from . import train as trainers
 from .data import Clip
-from .train import AveragingTraining
-from .train import TrainConfig as Common
 from .worlds import KINDS, plant_seeds
 
 METHODS = ("backward", "average", "softmax", "network")
@@ -139,8 +138,8 @@ def guided(S: Tensor, picture: Frame, radius: int = 2, spread: float = 0.7, colo
     picture  uint8 (H, W, 3)
     -> (K, 2, H, W), pixels of the picture: x is scaled by W / w, y by H / h
 
-    Joint bilateral upsampling (Kopf et al. 2007): each pixel takes the mean of the coarse pixels around it, out to `radius`,
-    weighted by nearness (`spread`, coarse pixels) and by likeness of colour (`colour`, of 0 to 1).
+    Joint bilateral upsampling (Kopf et al. 2007): a pixel takes the mean of coarse pixels out to `radius`, weighted by nearness
+    (`spread`, coarse pixels) and by likeness of colour (`colour`, of 0 to 1).
     """
     H, W, _ = picture.shape
     K, _, h, w = S.shape
@@ -191,22 +190,20 @@ def act(x: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Two convolutions beside a straight way."""
+    """Two convolutions beside a straight way: (B, width, H, W) -> the same."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first, self.second = nn.Conv2d(width, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, width, H, W) -> the same."""
         out: Tensor = x + self.second(act(self.first(act(x))))
         return out
 
 
 class Renderer(nn.Module):
-    """Features of the picture, splatted at each scale, decoded to a frame. Any size; without norms, so that what it paints at
-    a place hangs on what is near it only. Untrained, it is softmax splatting (average, if the weight is learned), with grey
-    holes if it does not look back.
+    """Features of the picture, splatted at each scale, decoded to a frame, of any size. Without norms, so that what it paints
+    hangs on what is near only. Untrained, it splats as softmax (learned weight: average); holes are grey without `look_back`.
     """
 
     def __init__(self, config: RendererConfig | None = None) -> None:
@@ -339,27 +336,22 @@ def pairs(plants: Iterable[tuple[str, int]], clips: int, picked: int, size: tupl
 
 
 def perceptual(a: Tensor, b: Tensor) -> Tensor:
-    """How different pictures (B, 3, H, W) look to a fixed network of random filters: [], 0 for equal ones.
-
-    The mean absolute difference of features, summed over scales. Random filters with the mean taken out see edges and
-    textures as trained ones do, if more coarsely, and need no download (ours; the paper uses VGG).
-    """
+    """How different pictures (B, 3, H, W) look: the mean absolute difference of what a fixed network of random filters makes of
+    them, summed over scales, []. Filters without a mean see edges and textures as trained ones do, if more coarsely, and need
+    no download (ours; the paper uses VGG)."""
     generator = torch.Generator().manual_seed(0)
     x, total = torch.cat([a, b]), a.new_zeros(())
-    for i, (inputs, outputs) in enumerate(itertools.pairwise((3, 16, 32, 64))):
-        side = 3 if i else 5
+    for inputs, outputs, side, stride in ((3, 16, 5, 1), (16, 32, 3, 2), (32, 64, 3, 2)):
         kernel = torch.randn(outputs, inputs, side, side, generator=generator)
-        if i == 0:
-            kernel -= kernel.mean((2, 3), keepdim=True)
-        kernel *= math.sqrt(2) / kernel.flatten(1).norm(dim=1)[:, None, None, None]
-        x = nnf.relu(nnf.conv2d(x, kernel.to(x), stride=2 if i else 1, padding=side // 2))
-        first, second = x.chunk(2)
-        total = total + (first - second).abs().mean()
+        kernel -= kernel.mean((2, 3), keepdim=True)
+        kernel = math.sqrt(2) * nnf.normalize(kernel.flatten(1)).view_as(kernel)
+        x = nnf.relu(nnf.conv2d(x, kernel.to(x), stride=stride, padding=side // 2))
+        total = total + (x[: len(a)] - x[len(a) :]).abs().mean()
     return total
 
 
 @dataclass(frozen=True)
-class TrainConfig(Common):
+class TrainConfig(trainers.TrainConfig):
     """Settings of one run: `batch` crops of `crop` pixels a step; loss = L1 + `perceptual` times that of `perceptual`."""
 
     steps: int = 2000
@@ -370,10 +362,9 @@ class TrainConfig(Common):
     perceptual: float = 0.5
 
 
-class Trainer(AveragingTraining):
+class Trainer(trainers.AveragingTraining):
     """One training run of a renderer on pairs: random crops around what moves, half of them mirrored."""
 
-    DATA = "pictures or motions"
     model: Renderer
     config: TrainConfig
 
@@ -424,11 +415,10 @@ def train(
     config = config or TrainConfig()
     first = config.seed * scenes  # no plant is in the runs of two seeds
     plants = [(kind, seed) for kind in KINDS for seed in plant_seeds(kind, "train", first + scenes)[first:]]
-    data = pairs(plants, clips, picked, size, config.seed)
     with torch.random.fork_rng(devices=[]):  # so that the caller's random numbers stay as they are
         torch.manual_seed(config.seed)
         model = Renderer(renderer).to(presets.device())
-    trainer = Trainer(model, data, config, checkpoint)
+    trainer = Trainer(model, pairs(plants, clips, picked, size, config.seed), config, checkpoint)
     trainer.run(desc="renderer", quiet=quiet)
     trainer.model = trainer.averaged
     return trainer
@@ -436,7 +426,6 @@ def train(
 
 def regions(flow: Tensor) -> dict[str, Tensor]:
     """Where in a frame to look, bool (H, W): "holes", on which nothing lands; "edges", where motions meet; "rest", all else.
-
     flow (2, H, W), exact, pixels. Motions meet where what lands on a pixel moves differently, by more than 0.5 px (standard
     deviation): at a silhouette, and as far as it covers up what is behind it. 2 px around these and around holes count.
     """
@@ -451,8 +440,8 @@ def score(made: Iterable[Frame], truth: Iterable[Frame], flow: Iterable[Tensor])
     """PSNR in dB and SSIM of a clip against the true one, on all pixels and on each of `regions` apart.
 
     made, truth: frames uint8 (H, W, 3) one by one; flow: the exact fields (2, H, W) of these frames.
-    Returns psnr, ssim, psnr_holes, ssim_holes, share_holes, ...: squared errors and SSIM are averaged over all pixels of a region
-    in all frames, PSNR is of that. NaN where a region has none.
+    Returns psnr, ssim, psnr_holes, ssim_holes, share_holes, ...: squared errors and SSIM are averaged over all pixels of a
+    region in all frames, PSNR is of that. NaN where a region has none.
     """
     sums: dict[str, Tensor] = {}
     for a, b, field in zip(made, truth, flow, strict=True):
