@@ -242,9 +242,9 @@ class Renderer(nn.Module):
             found.append(act(encode(act(down(found[-1])))))
         return found
 
-    def _pad(self, x: Tensor) -> Tensor:
+    def _pad(self, x: Tensor, mode: str = "replicate", value: float | None = None) -> Tensor:
         multiple = 1 << (len(self.config.widths) - 1)
-        return nnf.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode="replicate")
+        return nnf.pad(x, (0, -x.shape[-1] % multiple, 0, -x.shape[-2] % multiple), mode, value)
 
     def paint(self, picture: Tensor, features: list[Tensor], flow: Tensor, W: Tensor) -> Tensor:
         """A frame (B, 3, H, W) of a picture and its `features`, a flow (B, 2, H, W), pixels, and W (B, 1, H, W).
@@ -252,6 +252,7 @@ class Renderer(nn.Module):
         All of the batch may share one picture: then picture, features and W have B = 1. Values may lie a little outside 0..1.
         """
         high, wide = picture.shape[-2:]
+        full = self._pad(flow, "constant", math.inf)  # what is beyond the border lands nowhere
         picture, flow, W = self._pad(picture), self._pad(flow), self._pad(W)
 
         def all_of(x: Tensor) -> Tensor:
@@ -262,7 +263,7 @@ class Renderer(nn.Module):
         for j, found in enumerate(features):  # the flow is made smaller, and so are its pixels
             F, z = (nnf.avg_pool2d(t, 1 << j) if j else t for t in (flow / (1 << j), Z))
             sent = torch.cat([picture - 0.5, found], 1) if j == 0 else found
-            out, hole = softsplat(all_of(sent), F.contiguous(), all_of(z), mode="softmax")
+            out, hole = softsplat(all_of(sent), F.contiguous() if j else full, all_of(z), mode="softmax")
             landed.append(out)
             holes.append(hole.to(out))
         base, landed[0] = landed[0][:, :3], landed[0][:, 3:]
