@@ -395,6 +395,15 @@ def test_a_renderer_is_trained_on_drawn_scenes(monkeypatch):
     assert ((out - truth).abs() * ~holes).mean() < still  # flows, pictures and frames belong together
 
 
+def test_runs_of_two_seeds_share_no_plant(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(render, "pairs", lambda plants, *rest: drawn.append(set(plants)) or dataset(2))
+    for seed in (0, 1):
+        render.train(TrainConfig(steps=1, batch=1, crop=16, seed=seed), CONFIGS["paper"], scenes=3, quiet=True)
+    assert [len(plants) for plants in drawn] == [12, 12]
+    assert not drawn[0] & drawn[1]
+
+
 def test_perceptual_distance_sees_blur_and_not_itself(two):
     frames, _ = two
     x = render.to_float(frames)
