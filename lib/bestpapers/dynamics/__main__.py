@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 PROGRAM = "python -m bestpapers.dynamics"
 DEVICES = ("cuda", "cpu")
 LOOPS = ("cross-faded", "projected", "detrended", "naive")  # as in `own`, which takes long to load
-PULLING = 0.5  # s that a clip of a pull takes until it lets go
-FARTHEST = 0.2  # of the picture's smaller side: nothing is pulled farther, as in the widget
-LEAST_SHARE = 0.1  # of a pull: what cannot be pulled that far "hardly moves"
-LONGEST = 1 << 30  # bytes of a clip's motion
 PAGE = 4_000_000  # bytes of a page's picture and motion
 VOLUME, PICTURE = "volume.safetensors", "picture.png"  # what `spectrum` writes and others read
 
@@ -45,8 +41,8 @@ The model has learned from drawn plants and has seen no photograph; what is meas
 `{PROGRAM} COMMAND --help` says more."""
 
 SHAPES = """\
-A picture may have any size and shape: the model sees it whole, shrunk to fit, with mirror images at two sides where its shape is
-another; the motion is cut out and brought to the picture's size along its edges. Nothing is cut off or stretched."""
+A picture may have any size and shape: the model sees it whole, shrunk to fit, with mirror images at two sides where its shape
+is another; the motion is cut out and brought to the picture's size along its edges. Nothing is cut off or stretched."""
 ENDINGS = "a clip's ending says how it is written: .webm, .webp, .gif, or .mp4 (H.264, needs PyAV)"
 
 
@@ -59,43 +55,23 @@ def animate(args: argparse.Namespace) -> None:
 
 
 def pluck(args: argparse.Namespace) -> None:
-    import torch
-
-    from . import modal
+    from . import own
 
     out = _outputs(args, args.source, "plucked")
     moving = _kept(args) if args.source.suffix.lower() == ".safetensors" else _imagined(args, args.source)
-    (H, W, _), (right, down) = moving.picture.shape, moving.scale
-    (x, y), (dx, dy) = ((u * right, v * down) for u, v in (args.at, args.pull))
-    at = "{:g},{:g}".format(*args.at)
-    if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
-        raise Refused(f"--at {at}: not in the picture; x is 0 to {(W - 1) / right:.0f}, y is 0 to {(H - 1) / down:.0f}")
-    modes = modal.Modes.of(moving.S, frames=moving.frames, rate=moving.rate).damped(args.damping)
-    row, column = divmod(int(modes.mobility().argmax()), W)
-    advice = f"what moves most is at {column / right:.0f},{row / down:.0f}"
-    try:
-        pose = modal.pull(modes, x, y, dx, dy)
-    except ValueError as error:
-        raise Refused(f"--at {at}: nothing moves there; {advice}") from error
-    farthest = float(modal.displacement(modes, pose[None]).norm(dim=1).max())
-    share = min(1.0, max(FARTHEST * min(H, W), math.hypot(dx, dy)) / max(farthest, 1e-9))
-    if share < LEAST_SHARE:
-        raise Refused(f"--at {at}: hardly moves, and all else would go far before it does; {advice}")
-    if share < 0.99:
-        say(f"pulled {share:.0%} of the way, or something else would move by over a fifth of the picture; {advice}")
     if args.html:
         _page(args, moving, moving.coarse, "touch", damping=args.damping)
     if out:
-        rate = moving.rate * args.slow
-        ramp = 0.5 - 0.5 * torch.cos(math.pi * torch.arange(round(PULLING * rate)) / (PULLING * rate))
-        times = modal.clock(round(args.seconds * rate), rate)
-        _fits(moving, len(ramp) + len(times))
-        start = modal.Event(0.0, share * pose, torch.zeros_like(pose))
-        q = torch.cat([ramp[:, None] * start.q, modal.respond(modes, [start], times)])  # from the still, at rest
-        _clip(args, out, moving, modal.displacement(modes, q))
+        how = dict(seconds=args.seconds, damping=args.damping, slow=args.slow)
+        flow, share = own.pulled(moving, args.at, args.pull, **how)
+        if share < 0.99:
+            say(f"pulled {share:.0%} of the way: more, and something would move by over a fifth of the picture")
+        _clip(args, out, moving, flow)
 
 
 def spectrum(args: argparse.Namespace) -> None:
+    import cv2
+
     from ..course.plots import png
     from ..lab.files import write_file
     from . import own, report, spectral
@@ -109,7 +85,7 @@ def spectrum(args: argparse.Namespace) -> None:
     found = report.numbers(clip, flow, args.slices)
     volume = SpectralFile(spectral.volume(flow, args.slices), len(flow), clip.rate)
     write_spectrum(folder / VOLUME, volume)
-    _write_png(folder / PICTURE, clip.frames[0])
+    write_file(folder / PICTURE, cv2.imencode(".png", clip.frames[0][..., ::-1])[1].tobytes())
     write_file(folder / "numbers.json", (json.dumps(found, indent=1) + "\n").encode())
     for name, figure in report.figures(clip.frames[0], flow, found, args.slices).items():
         write_file(folder / f"{name}.png", png(figure, 2))
@@ -135,7 +111,6 @@ def loop(args: argparse.Namespace) -> None:
     else:
         clip, flow = _filmed(args)
         moving = own.filmed(clip, flow, args.slices)
-    _fits(moving, moving.frames)
     original = spectral.motion(moving.S, moving.frames)
     say("loop           seam   ends, px   energy kept    (seam: the largest step near it, over the mean step)")
     for way in LOOPS:
@@ -210,12 +185,6 @@ def _check_page(args: argparse.Namespace) -> None:
         raise Refused(f"--html {args.html}: name a file that ends in {' or '.join(PAGES)}")
 
 
-def _fits(moving: Moving, frames: int) -> None:
-    H, W, _ = moving.picture.shape
-    if frames * H * W * 8 > LONGEST:
-        raise Refused(f"{frames} frames of {W} x {H} px are too many at once; give a smaller --size or a shorter clip")
-
-
 def _looped_out(args: argparse.Namespace, out: Path | None, moving: Moving) -> None:
     """Write a motion as a loop: page and clip."""
     from . import loop as loops
@@ -226,7 +195,7 @@ def _looped_out(args: argparse.Namespace, out: Path | None, moving: Moving) -> N
         S = moving.coarse if ready else loops.projected(moving.coarse, moving.frames)
         _page(args, moving, S, "loop", gain=args.gain, speed=1 / args.slow)
     if out:
-        _fits(moving, round(moving.frames * max(1.0, args.slow)))
+        own.fits(moving, round(moving.frames * max(1.0, args.slow)))
         flow = own.looped(moving, args.loop, args.overlap)
         flow = loops.played(flow) if args.loop in own.CLOSED else flow
         _clip(args, out, moving, args.gain * own.slowed(flow, args.slow))
@@ -246,7 +215,7 @@ def _clip(args: argparse.Namespace, out: Path, moving: Moving, flow: Tensor) -> 
     say(f"{len(flow)} frames of {moving.picture.shape[1]} x {moving.picture.shape[0]} px are in {out}")
 
 
-def _page(args: argparse.Namespace, moving: Moving, S: Tensor, mode: str, **sliders: float) -> None:
+def _page(args: argparse.Namespace, moving: Moving, S: Tensor, mode: str, **sliders: Any) -> None:
     """One HTML file with the widget; what its sliders cannot show is shown as far as they go."""
     from .formats.page import write_page
     from .widgets import Pluck
@@ -254,18 +223,10 @@ def _page(args: argparse.Namespace, moving: Moving, S: Tensor, mode: str, **slid
 
     source: Path = args.source if "source" in args else args.picture
     within = {name: min(max(value, RANGES[name][0]), RANGES[name][1]) for name, value in sliders.items()}
-    about = dict(rate=moving.rate, frames=moving.frames, alt=args.alt or f"The picture {source.stem}.", limit=PAGE)
-    write_page(args.html, Pluck.from_spectrum(moving.picture, S, mode=mode, **about, **within), source.stem)
+    about: dict[str, Any] = dict(rate=moving.rate, frames=moving.frames, alt=args.alt or f"The picture {source.stem}.")
+    widget = Pluck.from_spectrum(moving.picture, S, limit=PAGE, mode=mode, **about, **within)
+    write_page(args.html, widget, source.stem)
     say(f"{args.html} holds the picture and its motion; it works in any browser, without a network")
-
-
-def _write_png(path: Path, picture: Any) -> None:
-    from PIL import Image
-
-    from ..lab.files import atomic_write
-
-    with atomic_write(path) as part:
-        Image.fromarray(picture).save(part, format="PNG")
 
 
 # ------------------------------------------------------------------------------------------------------- command line
@@ -345,7 +306,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--slow", **share, default=1.0, help="times as slow (default 1)")
         ways = ("auto", "network", "softmax", "average", "backward")
         sub.add_argument(
-            "--render", default="auto", choices=ways, help="how frames are made (default: network, if there is one)"
+            "--render", default="auto", choices=ways, help="how frames are made (default: network, if any)"
         )
         sub.add_argument("--renderer", **file, help="a network of your own training (default: that of this book)")
 

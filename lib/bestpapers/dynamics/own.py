@@ -20,7 +20,7 @@ from torch import Tensor
 from ..course.progress import progress
 from ..lab.files import FormatError, opened_image
 from . import flow as flows
-from . import loop
+from . import loop, modal
 from .formats import Clip, read_spectrum
 from .render import guided
 from .spectral import FRAMES, RATE, between, first_frame, motion, volume
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     Picture = NDArray[np.uint8]
 
 LEAST_SIDE = 16  # px
+PULLING = 0.5  # s that a clip of a pull takes until it lets go
+FARTHEST = 0.2  # of the picture's smaller side: nothing is pulled farther, as in the widget
+LEAST_SHARE = 0.1  # of a pull: what goes no farther "hardly moves"
+LONGEST = 1 << 30  # bytes of a motion
 LOOPS = ("cross-faded", "projected", "detrended", "naive")
 GUIDED = "guided"  # one more, for which the motion has to be drawn so
 CLOSED = ("projected", "detrended", GUIDED)  # loops whose last frame is frame 0 again
@@ -56,7 +60,7 @@ class Moving(NamedTuple):
 
 
 def read_picture(path: str | Path, size: int) -> tuple[Picture, tuple[float, float]]:
-    """A picture upright and with at most `size` px a side, uint8 (H, W, 3), and its scale (x, y). Smaller ones stay as they are.
+    """A picture upright, with at most `size` px a side, uint8 (H, W, 3), and its scale (x, y); smaller ones stay as they are.
 
     Raises FormatError for what is no picture, or has a side of less than 16 px.
     """
@@ -71,7 +75,7 @@ def read_picture(path: str | Path, size: int) -> tuple[Picture, tuple[float, flo
         found = f"{full.width} x {full.height}" + (f", made {width} x {height}" if share < 1 else "")
         raise FormatError(path, "size", f"{LEAST_SIDE} pixels or more a side", found, "cut out a part")
     small = full.resize((width, height), Image.Resampling.LANCZOS)
-    return np.asarray(small), (width / full.width, height / full.height)
+    return np.array(small), (width / full.width, height / full.height)
 
 
 def framed(picture: Picture, height: int, width: int) -> tuple[Picture, tuple[slice, slice]]:
@@ -156,6 +160,7 @@ def brought(S: Tensor, picture: Picture) -> Tensor:
 def looped(moving: Moving, way: str = LOOPS[0], overlap: int = 15) -> Tensor:
     """The motion as a loop (T', 2, H, W); the last frame is frame 0 again for those of CLOSED, see `loop.played`."""
     S = loop.projected(moving.S, moving.frames) if way == "projected" else moving.S
+    fits(moving, moving.frames)
     flow = motion(S, moving.frames)
     if way == "cross-faded":
         return loop.cross_faded(flow, overlap)
@@ -167,3 +172,47 @@ def slowed(flow: Tensor, slow: float) -> Tensor:
     if slow == 1:
         return flow
     return between(flow, torch.arange(max(3, round(len(flow) * slow)), dtype=torch.float64) / slow, periodic=True)
+
+
+def pulled(
+    moving: Moving, at: tuple[float, float], pull: tuple[float, float], *,
+    seconds: float = 5.0, damping: float = 1.0, slow: float = 1.0,
+) -> tuple[Tensor, float]:  # fmt: skip
+    """A point drawn aside within half a second, from the still, and let go: motion (T, 2, H, W), and the share of the pull.
+
+    at, pull  x and y in px of the reader's file
+    damping   times the supplement's; slow: times as slow, exactly
+
+    As in the widget, a pull ends where anything would move by more than the pull and a fifth of the picture's smaller side.
+    ValueError for a point that is not in the picture, or of which less than a tenth of the pull is left so.
+    """
+    (H, W, _), (right, down) = moving.picture.shape, moving.scale
+    (x, y), (dx, dy) = ((u * right, v * down) for u, v in (at, pull))
+    point = "{:g},{:g}".format(*at)
+    if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
+        most = f"x is 0 to {(W - 1) / right:.0f}, y is 0 to {(H - 1) / down:.0f}"
+        raise ValueError(f"the point {point} is not in the picture; {most}")
+    modes = modal.Modes.of(moving.S, frames=moving.frames, rate=moving.rate).damped(damping)
+    row, column = divmod(int(modes.mobility().argmax()), W)
+    advice = f"what moves most is at {column / right:.0f},{row / down:.0f}"
+    try:
+        pose = modal.pull(modes, x, y, dx, dy)
+    except ValueError as error:
+        raise ValueError(f"nothing moves at {point}; {advice}") from error
+    farthest = float(modal.displacement(modes, pose[None]).norm(dim=1).max())
+    share = min(1.0, max(FARTHEST * min(H, W), math.hypot(dx, dy)) / max(farthest, 1e-9))
+    if share < LEAST_SHARE:
+        raise ValueError(f"the point {point} hardly moves: all else would go far before it does; {advice}")
+    rate = moving.rate * slow
+    ramp = 0.5 - 0.5 * torch.cos(math.pi * torch.arange(round(PULLING * rate)) / (PULLING * rate))
+    fits(moving, len(ramp) + round(seconds * rate))
+    start = modal.Event(0.0, share * pose, torch.zeros_like(pose))
+    free = modal.respond(modes, [start], modal.clock(max(1, round(seconds * rate)), rate))
+    return modal.displacement(modes, torch.cat([ramp[:, None] * start.q, free])), share
+
+
+def fits(moving: Moving, frames: int) -> None:
+    """ValueError for so many frames that their motion takes over 1 GB."""
+    H, W, _ = moving.picture.shape
+    if frames * H * W * 8 > LONGEST:
+        raise ValueError(f"{frames} frames of {W} x {H} px are too many; take a smaller size or a shorter clip")

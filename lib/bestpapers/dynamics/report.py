@@ -1,9 +1,11 @@
-"""What a clip's motion looks like in numbers and in figures: spectrum and its laws, energy against K, modes."""
+"""What a clip's motion is made of, in numbers and figures: spectrum, its laws, energy against K, modes; how good frames are."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from ..lab.files import FormatError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from .formats import Clip
+    from .render import Renderer
 
 MOVES = 0.2  # px, root mean square over time: a pixel that moves more counts
 SHOWN = 4  # modes in the figure
@@ -113,3 +116,17 @@ def figures(picture: NDArray[np.uint8], flow: Tensor, found: dict[str, Any], sli
         axes.grid(False)
     named: dict[str, Figure] = dict(spectrum=first, energy=second, modes=third)
     return named
+
+
+def painted(renderer: Renderer, kinds: Sequence[str], size: tuple[int, int] = (160, 256)) -> dict[str, float]:
+    """PSNR, dB, of ten frames of a held-out plant of each kind, by the renderer and by softmax splatting: "tree.network"."""
+    from . import data, render, worlds
+
+    found = {}
+    for kind in kinds:
+        clip = data.Clip(kind, next(iter(worlds.plant_seeds(kind, "held-out", 1))), 0, *size)
+        flow, truth = torch.from_numpy(clip.flow[::15]), clip.scene.frames(clip.q[::15], *size)
+        for method, by in (("softmax", None), ("network", renderer)):
+            made = render.frames(clip.picture, flow, method, by)
+            found[f"{kind}.{method}"] = round(render.score(made, truth, flow)["psnr"], 2)
+    return found

@@ -57,30 +57,13 @@ def scores(animator: Animator, kinds: Sequence[str], plants: int, samples: int, 
     return {who: {what: round(value, 4) for what, value in row.items()} for who, row in found.items()}
 
 
-def painted(renderer: render.Renderer, kinds: Sequence[str], size: tuple[int, int] = (160, 256)) -> dict[str, float]:
-    """PSNR, dB, of ten frames of a held-out plant of each kind, by the renderer and by softmax splatting: "tree.network"."""
-    import torch
-
-    from .. import render, worlds
-    from ..data import Clip
-
-    found = {}
-    for kind in kinds:
-        clip = Clip(kind, next(iter(worlds.plant_seeds(kind, "held-out", 1))), 0, *size)
-        flow, truth = torch.from_numpy(clip.flow[::15]), clip.scene.frames(clip.q[::15], *size)
-        for method, by in (("softmax", None), ("network", renderer)):
-            made = render.frames(clip.picture, flow, method, by)
-            found[f"{kind}.{method}"] = round(render.score(made, truth, flow)["psnr"], 2)
-    return found
-
-
 def make(
     recipe: train.Recipe, painting: render.TrainConfig, folder: Path, out: Path = HERE,
     kinds: Sequence[str] = KINDS, scored: dict[str, dict[str, int]] = SCORED, **drawn: Any,
 ) -> None:  # fmt: skip
     """Train both from the checkpoints in `folder`, and write files and card to `out`. drawn: for `render.train`."""
     from ...lab.weights import Card
-    from .. import render, train
+    from .. import render, report, train
     from ..data import SOURCE
 
     train.make(recipe, folder, kinds).cpu().save(out / MODEL)
@@ -92,7 +75,7 @@ def make(
     Card.of(
         out, FILES, command=COMMAND, settings=settings, data_hash=dict(code=SOURCE, painting=trainer.digest()),
         data=dict(kinds=[*kinds], plants=recipe.plants, winds=recipe.winds, seed=recipe.seed),
-        scores=found | dict(painted=painted(renderer, kinds)),
+        scores=found | dict(painted=report.painted(renderer, kinds)),
         size={n: sum(p.numel() for p in m.parameters()) for n, m in zip(("animator", "renderer"), (animator, renderer))},
     ).write(out)  # fmt: skip
 
