@@ -87,13 +87,12 @@ def test_every_spatial_arm(field, arm):
 
 
 def test_an_animator_is_scored_like_an_arm():
-    """An untrained one says that all stands still: nothing outside, nothing inside, no difference between samples."""
+    """An untrained one says something of noise: neither of the plant's strength nor of its outline."""
     config = SPATIAL.model
     found = experiments.score_animator(Animator(config).eval(), [plant(7), plant(8)], samples=4, calls=2)
     assert set(found) == {"model", "floor"}
-    assert found["model"]["diversity"] == 0
     assert found["model"]["distance"] > 5 * found["floor"]["distance"]
-    assert found["floor"]["leak"] == found["model"]["leak"] == 0
+    assert found["floor"]["leak"] == 0 < found["model"]["leak"]
 
 
 def test_a_seed_is_the_experiment_made_anew(stand_in):

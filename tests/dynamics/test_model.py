@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from bestpapers.dynamics import model
+from bestpapers.dynamics.diffusion import KEPT
 from bestpapers.dynamics.model import ARMS, Animator, Codec, Config, Denoiser, Eye, coordinated, freeze
 from bestpapers.dynamics.spectral import Normalizer, motion
 from bestpapers.lab.files import FormatError
@@ -84,9 +85,23 @@ def test_pixels_take_from_the_nine_cells_around():
     codec.guide.forward = lambda picture: ([torch.zeros(1, 16, 6, 8), torch.zeros(1, 16, 12, 16)], shares)
     said = torch.arange(4 * 8 * 12 * 16.0).view(4, 8, 12, 16)
     codec.leave.forward = lambda x: said
-    found = codec.paint(latents(1), torch.rand(1, 3, 48, 64))[0]
+    found = codec.paint(0 * latents(1), torch.rand(1, 3, 48, 64))[0]
     want = said.view(4, 4, 2, 12, 16)[:, :, 0].repeat_interleave(4, -1).repeat_interleave(4, -2)
     torch.testing.assert_close(found, want)
+
+
+@pytest.mark.parametrize("guided", [True, False])
+def test_an_untrained_codec_takes_means_of_cells(guided):
+    """And says them: all that the picture does, is to spread a share of them."""
+    codec, slices = Codec(replace(TINY, guided=guided)), torch.randn(1, 4, 4, 48, 64)
+    means = torch.nn.functional.avg_pool2d(slices[0], 8)
+    raw, log_variance = codec.moments(slices)
+    torch.testing.assert_close(raw[0], means)
+    assert (log_variance == -6).all()
+    found = codec.paint(means[None], torch.rand(1, 3, 48, 64))[0]
+    spread = means.repeat_interleave(8, -1).repeat_interleave(8, -2)
+    share = float((found * spread).sum() / (spread * spread).sum())
+    assert (0.2 < share < 0.7) if guided else share == pytest.approx(1)
 
 
 def test_whitening():
@@ -252,15 +267,17 @@ def test_drawing(animator):
     torch.testing.assert_close(free[0, 1:], both[0, 1:], atol=1e-3 * scale, rtol=0)
 
 
-def test_an_energy_guides(animator):
-    """The energy of the volume that comes out is lower than without it."""
+def test_an_energy_guides(animator, monkeypatch):
+    """The energy of the volume that comes out is lower than without it; the network is one that knows normal latents."""
+    forward = lambda z, step, c: (1 - KEPT[step]).sqrt()[:, None, None, None, None] * z  # noqa: E731
+    monkeypatch.setattr(animator.net, "forward", forward)
 
     def energy(spectra):
-        return spectra.abs().square().mean((1, 2, 3, 4)) / 1000
+        return spectra.abs().mean((1, 2, 3, 4)).sqrt()
 
     plain = animator.draw(PICTURE, (1,), calls=6, first=False)
     bent = animator.draw(
-        PICTURE, (1,), calls=6, first=False, energy=energy, weight=3.0, recurrences=2,
+        PICTURE, (1,), calls=6, first=False, energy=energy, weight=5.0, recurrences=2,
         generator=torch.Generator().manual_seed(0),
     )  # fmt: skip
     assert energy(bent) < 0.9 * energy(plain)

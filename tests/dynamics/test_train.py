@@ -141,15 +141,15 @@ def test_latents(plants, normalizer, latents):
 def test_the_codec_learns(plants, normalizer):
     """What comes out is nearer to the truth than no motion, and the background nearly stands."""
     torch.manual_seed(0)
-    run = CodecTraining(Codec(TINY), plants, normalizer, replace(FAST, steps=150, lr=3e-3, average=0.95))
+    run = CodecTraining(Codec(TINY), plants, normalizer, replace(FAST, steps=60, lr=3e-3, average=0.9))
     run.run(quiet=True)
-    assert sum(run.losses[-20:]) < 0.85 * sum(run.losses[:20])
+    assert sum(run.losses[-10:]) < 0.7 * sum(run.losses[:10])
     codec, volumes = run.averaged, plants.volumes(0)
     slices, picture = normalizer(volumes), (plants.pictures[:1].float() / 255).expand(4, -1, -1, -1)
     with torch.no_grad():
         found = codec.paint(codec.moments(slices)[0], picture)
     moves = volumes[0].abs().sum((0, 1)) > 0
-    assert (found - slices).abs()[..., moves].mean() < 0.85 * slices.abs()[..., moves].mean()  # measured: 0.70
+    assert (found - slices).abs()[..., moves].mean() < 0.7 * slices.abs()[..., moves].mean()  # measured: 0.55
     assert found.abs()[..., ~moves].mean() < 0.05 * slices.abs()[..., moves].mean()
 
 

@@ -15,9 +15,9 @@ NAMES = ("output", "input", "flow", "weight")
 def scene(shape, mode: str, kind: str = "rough", seed: int = 0) -> list[Tensor]:
     """input [B, C, H, W], flow and, for a mode that takes one, weight.
 
-    rough: every pixel goes its own way, up to some 5 px; smooth: a wave; integer: rough, whole pixels, many on one target;
-    still: no flow at all; away: half of the pixels leave the image; crowd: all land around one point; steep: rough, with weights
-    up to +-1e4; faint: rough, with weights around -50 (softmax) or 1e-30 (linear)
+    rough: every pixel goes its own way, up to some 5 px; smooth: a wave; integer: rough, whole pixels, many on one
+    target; still: no flow at all; away: half of the pixels leave the image; crowd: all land around one point; steep:
+    rough, with weights up to +-1e4; faint: rough, with weights around -50 (softmax) or 1e-30 (linear)
     """
     B, C, H, W = shape
     g = torch.Generator().manual_seed(1000 * seed + H * W)
@@ -59,7 +59,7 @@ def pull(tensors, mode: str, backend: str, dtype=F64, device="cpu") -> tuple[lis
 
 def by_loops(input: Tensor, flow: Tensor, weight: Tensor | None, mode: str) -> Splat:
     """The formulas, target by target and source by source."""
-    B, C, H, W = input.shape
+    B, _, H, W = input.shape
     output, holes = torch.zeros_like(input), torch.ones(B, 1, H, W, dtype=torch.bool)
     for b in range(B):
         for y in range(H):

@@ -147,7 +147,11 @@ class Guide(nn.Module):
 
 
 class Codec(nn.Module):
-    """Slices (B, K, 4, H, W), normalised, <-> latents (B, K, 4, h, w), whitened. Each slice by itself."""
+    """Slices (B, K, 4, H, W), normalised, <-> latents (B, K, 4, h, w), whitened. Each slice by itself.
+
+    Before any training a latent is the mean over its cell, and the first layer says just that (ours): most pixels are still,
+    and from a start that knows nothing the codec first learns to say "still" everywhere, and then hardly anything.
+    """
 
     mean: Tensor  # (4,) of raw latents
     whiten: Tensor  # (4, 4)
@@ -158,9 +162,9 @@ class Codec(nn.Module):
         self.config = config
         c, patch = config.codec, config.down // 2
         out = nn.Conv2d(c, 2 * CHANNELS, 1)
+        nn.init.zeros_(out.weight)
         with torch.no_grad():  # little noise at first: behind a lot of it the decoder learns nothing
-            out.weight[CHANNELS:] *= 0.1
-            nn.init.constant_(out.bias[CHANNELS:], -6.0)  # type: ignore[index]
+            out.bias.copy_(torch.tensor([0.0, -6.0]).repeat_interleave(CHANNELS))  # type: ignore[union-attr]
         self.encoder = nn.Sequential(
             nn.Conv2d(CHANNELS, c, patch, patch), Residual(c, c), _conv(c, c, stride=2), Residual(c, c),
             nn.GroupNorm(GROUPS, c), nn.SiLU(), out,
@@ -173,8 +177,6 @@ class Codec(nn.Module):
         said = CHANNELS * config.layers if config.guided else CHANNELS * CELL * CELL
         last = _conv(c, said)
         self.leave = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), last)
-        # It begins by saying "still", which is true of most pixels. From a random start the quickest way there is to shut all
-        # pixels off, and then nothing is learned any more.
         nn.init.zeros_(last.weight)
         nn.init.constant_(last.bias, 0.0)  # type: ignore[arg-type]
         self.register_buffer("mean", torch.zeros(CHANNELS))
@@ -186,7 +188,8 @@ class Codec(nn.Module):
         B, K = slices.shape[:2]
         flat = slices.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         mean, log_variance = self.encoder(flat).float().unflatten(0, (B, K)).chunk(2, 2)
-        return mean, log_variance.clamp(-20, 10)
+        cells = F.avg_pool2d(slices.flatten(0, 1).float(), self.config.down).unflatten(0, (B, K))
+        return mean + cells, log_variance.clamp(-20, 10)
 
     def encode(self, slices: Tensor) -> Tensor:
         """Slices -> the means of their latents, whitened."""
@@ -208,8 +211,12 @@ class Codec(nn.Module):
                 x = x + self.seen[level](features[level]).repeat_interleave(K, 0)
             x = block(x)
         said = self.leave(x).float()
+        coarse = F.interpolate(raw.flatten(0, 1).float(), size=said.shape[-2:])
         if shares is None:
-            return F.pixel_shuffle(said, CELL).unflatten(0, (B, K))
+            coarse = F.interpolate(coarse, scale_factor=float(CELL))
+            return (F.pixel_shuffle(said, CELL) + coarse).unflatten(0, (B, K))
+        layers = said.view(B * K, CHANNELS, -1, *said.shape[-2:])
+        said = torch.cat([layers[:, :, :1] + coarse[:, :, None], layers[:, :, 1:]], 2).flatten(1, 2)
         around = F.unfold(F.pad(said, (1, 1, 1, 1), mode="replicate"), 3)  # (B K, 4 layers 9, h w)
         around = around.view(B, K * CHANNELS, -1, around.shape[-1]).permute(0, 3, 1, 2)
         pixels = (around @ shares).permute(0, 2, 3, 1)  # (B, K 4, 16, h w)

@@ -304,11 +304,9 @@ class CodecTraining(AveragingTraining):
         own = range(B)[self.rank * B // self.ranks : (self.rank + 1) * B // self.ranks]
         volumes = []
         for i in own:
-            whole = torch.zeros(1, K, 2, *plants.pictures.shape[-2:], dtype=torch.complex64)
-            with _precision("float32", self.device):
-                whole[:, which[i]] = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
-            whole = mirror(whole) if flip[i] else whole
-            volumes.append(self.normalizer(whole)[0, which[i]])
+            some = replace(self.normalizer, scale=self.normalizer.scale[which[i]])
+            found = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
+            volumes.append(some(mirror(found) if flip[i] else found)[0])
         pictures = _pictures(plants.pictures, plant, flip)
         return codec_loss(codec, torch.stack(volumes).to(self.device), self.own(pictures), self.own(noise))
 

@@ -1,14 +1,15 @@
-"""Splatting on the CPU: a program per band of target rows, a loop over the sources that land in it, four channels at a time.
+"""Splatting on the CPU: a program per band of target rows, a loop over its sources, four channels at a time.
 
-1. *Sort.* The sources are dealt out by the row in which they land (a counting sort), so that each band has a list of its own.
-2. *Own.* A band adds up its list in a small buffer, which no other program writes to, and in the order of the list. So there is no
-   race, and the sums do not depend on the number of threads. A source that lands between two bands is in both lists; each
-   band drops what falls outside of it.
-3. *Shares first.* What a source gives to each of its four targets is found once, divided by the target's total already. Then a
-   channel costs four multiplications and additions per source.
+1. *Sort.* The sources are dealt out by the row in which they land (a counting sort), so that each band has a list of
+   its own.
+2. *Own.* A band adds up its list in a small buffer, which no other program writes to, and in the order of the list. So
+   there is no race, and the sums do not depend on the number of threads. A source that lands between two bands is in
+   both lists; each band drops what falls outside of it.
+3. *Shares first.* What a source gives to each of its four targets is found once, divided by the target's total already.
+   Then a channel costs four multiplications and additions per source.
 
-The backward pass needs no list: a source asks its four targets, and nobody else writes its gradient. There, a program has a row of
-sources.
+The backward pass needs no list: a source asks its four targets, and nobody else writes its gradient. There, a program
+has a row of sources.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from numba import njit, prange, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from .. import loops
 from ..loops import FAR, PARALLEL, SERIAL, arrays, exp_neg, renew
 from . import reference
 
@@ -66,9 +66,10 @@ def backward(
 def _sort(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The sources in the order of the rows in which they land, where each of them lands, and where each row begins.
 
-    flow [B, 2, H, W] -> order, cell [B, H W] int32, first [B, H + 2] int64: the sources order[b, first[b, y] : first[b, y + 1]] land
-    between the rows y - 1 and y. Those that land nowhere are left out. A cell is the number of the target up and to the left, in
-    an image with one more row and column on each side: so sources on the edge need no special case.
+    flow [B, 2, H, W] -> order, cell [B, H W] int32, first [B, H + 2] int64: the sources order[b, first[b, y] : first[b,
+    y + 1]] land between the rows y - 1 and y. Those that land nowhere are left out. A cell is the number of the target
+    up and to the left, in an image with one more row and column on each side: so sources on the edge need no special
+    case.
     """
     B, _, H, W = flow.shape
     count = np.zeros((B, CHUNKS, H + 2), np.int64)
@@ -83,7 +84,8 @@ def _sort(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @njit(inline="always", **SERIAL)
 def _lands(fx, fy, x, y, W, H):
-    """The pixel up and to the left of the point where source (x, y) lands, and whether any of the four around it is inside."""
+    """The pixel up and to the left of the point where source (x, y) lands, and whether any of the four around it is
+    inside."""
     # a NaN fails every comparison; so numbers are only turned into integers where they are small
     px, py = np.floor(fx) + F(x), np.floor(fy) + F(y)
     inside = (px >= F(-1)) & (px < F(W)) & (py >= F(-1)) & (py < F(H))
@@ -119,7 +121,8 @@ def _deal(flow, fill, order, cell):
 
 @njit(inline="always", **SERIAL)
 def _bilinear(fx, fy, k):
-    """b of corner k: 0 and 1 above, 0 and 2 to the left. Taken of the flow, not of the position, so that no digit is lost."""
+    """b of corner k: 0 and 1 above, 0 and 2 to the left. Taken of the flow, not of the position, so that no digit is
+    lost."""
     along_x = fx - np.floor(fx) if k % 2 else np.floor(fx) + F(1) - fx
     along_y = fy - np.floor(fy) if k >= 2 else np.floor(fy) + F(1) - fy
     return along_x * along_y
@@ -154,8 +157,9 @@ def _divide(share, total):
 def _shares(q, at, width, flow_x, flow_y, weight, mode, share, own, top, total):
     """The shares of a band's sources q [n] in their four targets at, at + 1, at + width and at + width + 1.
 
-    share [n, 4]; top, total: a number for each target, the largest weight and the denominator; own [n, 4]: memory to work in,
-    for what each source reads at its targets, so that the loops with an exponential and a division run over plain rows
+    share [n, 4]; top, total: a number for each target, the largest weight and the denominator; own [n, 4]: memory to
+    work in, for what each source reads at its targets, so that the loops with an exponential and a division run over
+    plain rows
     """
     top[:], total[:] = F(-np.inf), F(0)
     for i in range(len(q)):
@@ -188,8 +192,8 @@ def _shares(q, at, width, flow_x, flow_y, weight, mode, share, own, top, total):
 def _add_four(typing, buffer, at, weight, values):
     """buffer[at : at + 4] += weight * values in one instruction each: values is a tuple of four float32.
 
-    The compiler finds vectors in loops. To find them in four neighbouring lines is a search that Numba leaves out, so here the
-    vector is spelt out: it makes `_add` twice as fast.
+    The compiler finds vectors in loops. To find them in four neighbouring lines is a search that Numba leaves out, so
+    here the vector is spelt out: it makes `_add` twice as fast.
     """
 
     def generate(context, builder, signature, arguments):
@@ -216,7 +220,7 @@ def _add(q, at, share, width, x0, x1, x2, x3, buffer):
     for i in range(len(q)):
         s, p = U(q[i]), U(4) * U(at[i])
         four = (x0[s], x1[s], x2[s], x3[s])
-        _add_four(buffer, p, share[i, 0], four)
+        _add_four(buffer, p, share[i, 0], four)  # type: ignore[call-arg]
         _add_four(buffer, p + U(4), share[i, 1], four)
         _add_four(buffer, p + below, share[i, 2], four)
         _add_four(buffer, p + below + U(4), share[i, 3], four)
@@ -273,7 +277,8 @@ def _pull(at, share, grad, out):
 
 @njit(**SERIAL)
 def _worth(at, x, output, grad, minus, worth):
-    """Add to worth [W, 4] what a channel says: grad (X - output), what more of this source is worth to each of its targets."""
+    """Add to worth [W, 4] what a channel says: grad (X - output), what more of this source is worth to each of its
+    targets."""
     for i in range(len(x)):
         for k in range(4):
             p = U(at[i, k])
@@ -324,4 +329,4 @@ def _pull_rows(input, flow, weight, output, top, total, grad, mode, g_input, g_f
                 g_weight[b, 0, y, x] = g_z if mode >= 2 else F(0)
 
 
-renew(__name__, loops, reference)
+renew(__name__, reference)

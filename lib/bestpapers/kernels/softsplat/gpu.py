@@ -1,9 +1,9 @@
 """Splatting on the GPU, in Triton: a program per block of targets, a loop over the sources that land around them.
 
-The usual way has a thread per source add to its four targets by atomics, in an order that differs from run to run. Here the sources
-are sorted by the cell in which they land, the square between four pixels. A target then finds its sources in four segments of that
-order, one for each cell around it, and adds them up by itself: no atomics, and equal runs give equal bits. The CPU does the same
-with bands of rows in place of cells.
+The usual way has a thread per source add to its four targets by atomics, in an order that differs from run to run. Here
+the sources are sorted by the cell in which they land, the square between four pixels. A target then finds its sources
+in four segments of that order, one for each cell around it, and adds them up by itself: no atomics, and equal runs give
+equal bits. The CPU does the same with bands of rows in place of cells.
 
 The backward pass needs no list: a program has a block of sources, each of which asks its four targets.
 """
@@ -65,8 +65,9 @@ def backward(
 def _sort(flow: Tensor) -> tuple[Tensor, Tensor]:
     """The sources in the order of the cells in which they land, and where each cell begins.
 
-    flow [B, 2, H, W] -> order [B H W] int32, start [B (H + 1) (W + 1) + 1] int32: cell (x, y) is the square whose upper left pixel
-    is (x - 1, y - 1), and its sources are order[start[cell] : start[cell + 1]]. Those that land nowhere come last.
+    flow [B, 2, H, W] -> order [B H W] int32, start [B (H + 1) (W + 1) + 1] int32: cell (x, y) is the square whose upper
+    left pixel is (x - 1, y - 1), and its sources are order[start[cell] : start[cell + 1]]. Those that land nowhere come
+    last.
     """
     B, _, H, W = flow.shape
     x = flow[:, 0].floor() + torch.arange(W, device=flow.device)
@@ -180,7 +181,10 @@ def _pull(
     z = tl.load(WEIGHT + image * size + s, mask=live, other=0.0)
     x, y = tl.floor(fx) + s % W, tl.floor(fy) + s // W
     near = live & (x >= -1) & (x < W) & (y >= -1) & (y < H)  # a NaN fails every comparison
-    column, row = tl.where(near, x, 0.0).to(tl.int32) + k % 2, tl.where(near, y, 0.0).to(tl.int32) + k // 2  # [4, BLOCK]
+    column, row = (
+        tl.where(near, x, 0.0).to(tl.int32) + k % 2,
+        tl.where(near, y, 0.0).to(tl.int32) + k // 2,
+    )  # [4, BLOCK]
     there = near[None, :] & (column >= 0) & (column < W) & (row >= 0) & (row < H)
     at = row * W + column
     top = tl.load(TOP + image * size + at, mask=there, other=0.0)
@@ -213,7 +217,9 @@ def _pull(
             by_weight = by_flow * along_x * along_y
         elif MODE == 2:
             by_weight = own * along_x * along_y / tl.where(there, top, 1.0)
-        tl.store(G_FLOW + image * 2 * size + s, tl.sum(by_flow * along_y * tl.where(k % 2 == 1, 1.0, -1.0), 0), mask=live)
+        tl.store(
+            G_FLOW + image * 2 * size + s, tl.sum(by_flow * along_y * tl.where(k % 2 == 1, 1.0, -1.0), 0), mask=live
+        )
         g_y = tl.sum(by_flow * along_x * tl.where(k >= 2, 1.0, -1.0), 0)
         tl.store(G_FLOW + (image * 2 + 1) * size + s, g_y, mask=live)
         tl.store(G_WEIGHT + image * size + s, tl.sum(by_weight, 0), mask=live)

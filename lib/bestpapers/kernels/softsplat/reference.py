@@ -1,8 +1,8 @@
 """Splatting in plain torch: the definition that the fast backends are tested against.
 
-A list of pairs (source, target) is made, four for each source that lands inside, and `index_add` sums them up. Runs in float32 or
-float64 on any device, with autograd's gradients. Source: Niklaus and Liu 2020 (softmax splatting); the maximum of each target in
-place of one for all is from Niklaus et al. 2023 (splatting-based synthesis).
+A list of pairs (source, target) is made, four for each source that lands inside, and `index_add` sums them up. Runs in
+float32 or float64 on any device, with autograd's gradients. Source: Niklaus and Liu 2020 (softmax splatting); the
+maximum of each target in place of one for all is from Niklaus et al. 2023 (splatting-based synthesis).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SMALL = 1e-30  # a target with less than this in all is a hole: the reciprocal o
 
 def splat(input: Tensor, flow: Tensor, weight: Tensor | None, mode: str) -> tuple[Tensor, Tensor]:
     """output [B, C, H, W] and holes [B, 1, H, W], as `softsplat` says."""
-    B, C, H, W = input.shape
+    B, _, H, W = input.shape
     source, target, b = pairs(flow)
 
     def total(values: Tensor) -> Tensor:
@@ -28,7 +28,11 @@ def splat(input: Tensor, flow: Tensor, weight: Tensor | None, mode: str) -> tupl
         top = z.new_full((B * H * W,), -torch.inf)
         top = top.scatter_reduce(0, target[reached], z.detach()[reached], "amax")[target]
         # relative to the strongest, so at most 1. A stronger one can only touch the target, with b = 0: it counts as 1
-        e = torch.exp((z - top).where(z <= top, 0)) if mode == "softmax" else (z / top.where(top > 0, 1)).where(z <= top, 1)
+        e = (
+            torch.exp((z - top).where(z <= top, 0))
+            if mode == "softmax"
+            else (z / top.where(top > 0, 1)).where(z <= top, 1)
+        )
         share = b * e
     everything = total(share)
     holes = everything <= SMALL
