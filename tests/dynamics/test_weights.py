@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bestpapers.dynamics import __main__ as program
-from bestpapers.dynamics import data, render, report, train, weights
+from bestpapers.dynamics import data, render, report, train, weights, worlds
 from bestpapers.dynamics.train import Recipe, TrainConfig
 from bestpapers.lab.files import FormatError
 from bestpapers.lab.weights import Card
@@ -29,6 +29,8 @@ def few(monkeypatch):
         return (plant(seed + 100 * (split == "held-out")) for _ in kinds for seed in range(count))
 
     monkeypatch.setattr(train, "scenes", scenes)
+    for room in (worlds, data):
+        monkeypatch.setattr(room, "make_scene", lambda kind, seed: plant(seed % 7))
 
 
 def test_made_anew_in_small(few, tmp_path, capsys, monkeypatch):
@@ -71,7 +73,7 @@ def test_made_anew_in_small(few, tmp_path, capsys, monkeypatch):
 
 def test_nothing_is_shipped(tmp_path, monkeypatch):
     monkeypatch.setattr(weights, "HERE", tmp_path)
-    with pytest.raises(FormatError, match=r"expected the trained model, found nothing .* --model FILE\), or train it"):
+    with pytest.raises(FormatError, match=r"expected the trained model, found nothing .*--model FILE\), or train it"):
         weights.load()
     assert weights.load_renderer() is None
     with pytest.raises(FormatError):
