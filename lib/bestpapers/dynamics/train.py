@@ -385,7 +385,7 @@ class Recipe:
     plants: int = 128
     winds: int = 8
     seed: int = 0
-    codec: TrainConfig = TrainConfig(steps=2500, batch=4, slices=8, precision="bfloat16", average=0.995)
+    codec: TrainConfig = TrainConfig(steps=3000, batch=4, slices=8, lr=2e-3, precision="bfloat16", average=0.995)
     single: TrainConfig = TrainConfig(steps=8000, batch=16, slices=4, precision="bfloat16")
     across: TrainConfig = TrainConfig(steps=1500, batch=4, precision="bfloat16", average=0.998)
     finish: TrainConfig = TrainConfig(steps=4000, batch=4, lr=3e-4, frozen=False, precision="bfloat16")
