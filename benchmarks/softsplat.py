@@ -11,7 +11,10 @@ Compared are
     grid_sample  `torch.nn.functional.grid_sample`, bilinear: a warp backwards along the same flow. It is another
                  operation, with nobody to share a pixel with, but what many take in its place
     copy         reads as many bytes as the forward pass has to read (input, flow, weight), and writes as many as it has
-                 to write: the floor that memory sets, in caches for small images as it is for the others
+                 to write. Where all of it fits into a cache, so does the copy
+
+The floor that memory sets, in `floor_ms`, is the same number of bytes over the bandwidth of memory, which is measured
+first: one array copied to another, each of 512 MB, too large for most caches.
 
 Timed is the whole call: `forward` without a graph; `training` = forward and backward to input, flow and weight. All but
 the last two are checked before they are timed, against the reference in float64 on two of the channels, and one that is
@@ -48,7 +51,8 @@ from bestpapers.kernels import dispatch
 from bestpapers.kernels.softsplat import softsplat
 
 TARGET = (512, 288, 32, "smooth")  # width, height, channels; there, on two threads: what FASTER and FLOOR say
-FASTER, FLOOR = 8.0, 4.0  # training against the reference; forward against the copy
+FASTER, FLOOR = 8.0, 4.0  # training against the reference; forward against the floor
+BANDWIDTH_MB, QUICK_MB = 512, 8  # of each of the two arrays
 GROWTH = [(128, 72, 32, "smooth"), (256, 144, 32, "smooth"), TARGET, (1024, 576, 32, "smooth")]
 SHAPES = [(256, 160, 3, "smooth"), (256, 160, 64, "smooth"), (512, 288, 3, "smooth"), (512, 288, 32, "rough"), *GROWTH]
 QUICK = [(40, 24, 3, "smooth"), (33, 50, 5, "rough")]
@@ -170,6 +174,29 @@ def is_right(row: dict) -> bool:
     return row["output_error"] < 1e-2 and row["gradient_error"] < 1e-1
 
 
+# ---- memory ---------------------------------------------------------------------------------------------------------------
+
+
+def bandwidth(device: str, threads: int, mb: int) -> float:
+    """Bytes read and written in a second, the best of seven copies."""
+    set_threads(threads)
+    source, target = (torch.zeros(mb * 250_000, device=device) for _ in range(2))
+    best = math.inf
+    for _ in range(7):
+        start = time.perf_counter()
+        target.copy_(source)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * target.nbytes / best
+
+
+def moved(shape: tuple[int, int, int, str]) -> int:
+    """Bytes that a forward pass has to read and write at the least."""
+    width, height, channels, _ = shape
+    return 4 * width * height * (2 * channels + 3)
+
+
 # ---- time and memory ------------------------------------------------------------------------------------------------------
 
 
@@ -228,8 +255,8 @@ def measure(shape: tuple[int, int, int, str], device: str, threads: int, seconds
 # ---- report ---------------------------------------------------------------------------------------------------------------
 
 
-def compared(rows: list[dict]) -> dict:
-    """How our fast form of a shape fares: training and forward against the others, forward in units of the copy."""
+def compared(rows: list[dict], bytes_per_second: float | None) -> dict:
+    """How our fast form of a shape fares: against the others, and forward in units of the copy and of the floor."""
     by = {row["way"]: row for row in rows if "skipped" not in row}
     ours = by.get("numba") or by.get("triton")
     if ours is None:
@@ -238,6 +265,10 @@ def compared(rows: list[dict]) -> dict:
     for way in ("reference", "index_add", "grid_sample"):
         if way in by:
             out[f"faster_than_{way}"] = {k: by[way][k]["ms"] / ours[k]["ms"] for k in ("forward", "training")}
+    if bytes_per_second:
+        shape = ours["width"], ours["height"], ours["channels"], ours["kind"]
+        out["floor_ms"] = 1e3 * moved(shape) / bytes_per_second
+        out["forward_over_floor"] = ours["forward"]["ms"] / out["floor_ms"]
     if "copy" in by:
         out["forward_over_copy"] = ours["forward"]["ms"] / by["copy"]["forward"]["ms"]
     return out
@@ -295,8 +326,14 @@ def main(words: list[str] | None = None) -> None:
     gpu = f", {about['gpu']}" if about["gpu"] else ""
     print(f"{about['cpu']}, {about['cores']} cores{gpu}; torch {about['torch']}; load {about['load']}")
     rows, ratios = [], []
+    speeds: dict = {}
     before = torch.get_num_threads(), numba.get_num_threads()
     try:
+        for device in WAYS:
+            for threads in thread_counts() if device == "cpu" else [1]:
+                if device == "cpu" or torch.cuda.is_available():
+                    speeds[device, threads] = bandwidth(device, threads, QUICK_MB if options.quick else BANDWIDTH_MB)
+                    print(f"memory, {device}, {threads} threads: {speeds[device, threads] / 1e9:.1f} GB/s")
         for shape in QUICK if options.quick else SHAPES:
             width, height, channels, kind = shape
             print(f"\n{width} x {height} px, {channels} channels, {kind}")
@@ -308,7 +345,7 @@ def main(words: list[str] | None = None) -> None:
                     rows += new
                     for row in new:
                         print(line(row), flush=True)
-                    if ratio := compared(new):
+                    if ratio := compared(new, speeds.get((device, threads))):
                         ratios.append({k: v for k, v in new[0].items() if k in SAME} | ratio)
     finally:
         numba.set_num_threads(before[1])  # both may have the same pool: the last word is torch's
@@ -321,12 +358,14 @@ def main(words: list[str] | None = None) -> None:
         )
     for ratio in ratios:
         if tuple(ratio[k] for k in SAME[:4]) == TARGET and ratio["device"] == "cpu":
-            faster, floor = ratio["faster_than_reference"]["training"], ratio["forward_over_copy"]
+            faster, floor = ratio["faster_than_reference"]["training"], ratio["forward_over_floor"]
             print(
                 f"\n{ratio['threads']} threads, {TARGET[0]} x {TARGET[1]} x {TARGET[2]}: training {faster:.1f} x faster "
-                f"than the reference (asked: {FASTER:.0f}), forward {floor:.1f} x the copy (asked: {FLOOR:.0f})"
+                f"than the reference (asked: {FASTER:.0f}), forward {floor:.1f} x the floor (asked: {FLOOR:.0f}), "
+                f"{ratio['forward_over_copy']:.1f} x the copy"
             )
-    write("softsplat", about, dict(target=TARGET, rows=rows, ratios=ratios, growth=powers), options.out)
+    memory = [dict(device=k[0], threads=k[1], gb_per_s=v / 1e9) for k, v in speeds.items()]
+    write("softsplat", about, dict(target=TARGET, memory=memory, rows=rows, ratios=ratios, growth=powers), options.out)
 
 
 SAME = ("width", "height", "channels", "kind", "device", "threads")

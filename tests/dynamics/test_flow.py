@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bestpapers.dynamics import flow as flows
-from bestpapers.dynamics.flow import angular_error, epe, estimate, how_much, load_raft, remove_shift, stream
+from bestpapers.dynamics.flow import angular_error, epe, estimate, load_raft, remove_shift, stream
 from bestpapers.lab.files import FormatError
 
 from .warped import clip, sway, turn, wave
@@ -47,8 +47,7 @@ def test_flow_runs_from_frame_0_and_down_is_positive():
         found = estimate(frames, "dis2x", ladder)
         for n in range(4):
             np.testing.assert_allclose(found[n][:, MIDDLE].mean(-1), [1.5 * n, 0.5 * n], atol=0.1)
-    grey = estimate(frames[..., 1], "dis2x")
-    assert epe(grey, truth, MIDDLE) < 0.1
+        assert epe(found, truth, MIDDLE) < 0.1
 
 
 def test_ladder_where_the_way_is_long():
@@ -112,7 +111,8 @@ def test_any_function_of_two_pictures_is_a_method(swaying):
     [
         ([np.zeros((32, 32, 3), np.float32)], "uint8"),
         ([np.zeros((32, 32, 4), np.uint8)], "frame 0 is"),
-        ([np.zeros((12, 32, 3), np.uint8)], "16 pixels"),
+        ([np.zeros((32, 32), np.uint8)], "frame 0 is"),
+        ([np.zeros((12, 32, 3), np.uint8)], "16 to 8192 pixels"),
         ([np.zeros((32, 32, 3), np.uint8), np.zeros((32, 33, 3), np.uint8)], r"one size.*frame 1"),
         ([], "no frames"),
     ],
@@ -179,45 +179,24 @@ def test_shake_is_taken_out():
         remove_shift(half, torch.zeros(8, 10, dtype=torch.bool))
 
 
-def test_filters_of_clips():
-    field = torch.zeros(10, 2, 20, 20)
-    still = how_much(field)
-    assert still.is_still()
-    assert not still.is_camera()
-    field[:, 0, :, :5] = 3
-    part = how_much(iter(field))
-    assert (part.mean, part.share, part.least, part.largest) == pytest.approx((0.75, 0.25, 0, 3))
-    assert part.is_still()  # the paper's filter at its word: a quarter moves by 3 px, and it is dropped
-    assert not part.is_still(0.5)
-    assert not part.is_camera()
-    everything = how_much(field + 10)
-    assert everything.is_camera()
-    assert everything.is_large()
-    with pytest.raises(ValueError, match="no fields"):
-        how_much([])
-
-
 # ----------------------------------------------------------------------------------------------------------------- RAFT
 
 
 @pytest.fixture(scope="module")
 def raft_file(tmp_path_factory):
-    from safetensors.torch import save_file
     from torchvision.models.optical_flow import raft_small
 
     folder = tmp_path_factory.mktemp("raft")
     torch.manual_seed(0)
     model = raft_small(weights=None).eval()
     torch.save(model.state_dict(), folder / "small.pth")
-    save_file(model.state_dict(), folder / "small.safetensors")
     return folder, model
 
 
-@pytest.mark.parametrize("name", ["small.pth", "small.safetensors"])
-def test_raft_from_a_file(raft_file, swaying, name):
+def test_raft_from_a_file(raft_file, swaying):
     folder, model = raft_file
     frames, _ = swaying
-    raft = load_raft(folder / name, updates=2)
+    raft = load_raft(folder / "small.pth", updates=2)
     found = estimate(frames[:2], raft)
     assert found.shape == (2, 2, 48, 64)
     assert (found[0] == 0).all()
@@ -226,7 +205,6 @@ def test_raft_from_a_file(raft_file, swaying, name):
         expected = model(*(p / 127.5 - 1 for p in pair), num_flow_updates=2)[-1][0, :, :48, :64]
     torch.testing.assert_close(found[1], expected)
     assert expected.abs().max() > 0
-    assert load_raft(folder / name, updates=1)(frames[0][..., 0], frames[1][..., 0]).shape == (48, 64, 2)
 
 
 class Harm:
@@ -239,7 +217,6 @@ def test_raft_files_that_are_none(raft_file, tmp_path, capsys):
     with pytest.raises(FormatError, match="nothing of that name"):
         load_raft(tmp_path / "none.pth")
     (tmp_path / "text.pth").write_text("hello")
-    (tmp_path / "text.safetensors").write_text("hello")
     (tmp_path / "cut.pth").write_bytes((folder / "small.pth").read_bytes()[:5000])
     torch.save({"a": torch.zeros(3)}, tmp_path / "other.pth")
     torch.save([torch.zeros(3)], tmp_path / "list.pth")
@@ -251,10 +228,9 @@ def test_raft_files_that_are_none(raft_file, tmp_path, capsys):
     torch.save({"a": Harm()}, tmp_path / "harm2.pth")
     for name, message in {
         "text.pth": "tensors only",
-        "text.safetensors": "tensors only",
         "cut.pth": "tensors only",
         "other.pth": "raft_small or raft_large",
-        "list.pth": "dictionary",
+        "list.pth": "found a list without any",
         "nan.pth": "NaN",
         "harm.pth": "tensors only",
         "harm2.pth": "tensors only",

@@ -77,20 +77,20 @@ def rewritten(path, tensors=None, **header):
     [
         (dict(format=None), "format: expected bestpapers spectral volume 1, found nothing"),
         (dict(format="bestpapers spectral volume 9"), "volume 9"),
-        (dict(frames=None), "frames: expected a whole number"),
-        (dict(frames="40.5"), "frames"),
+        (dict(frames=None), "header: expected whole numbers frames.*KeyError.*frames"),
+        (dict(frames="40.5"), r"header.*40\.5"),
         (dict(frames="-40"), "frames"),
         (dict(frames="9" * 400), "frames"),
         (dict(frames="13"), "at most 7, which 13 frames have, found 8"),
         (dict(rate="nan"), "rate"),
         (dict(rate="inf"), "rate"),
         (dict(rate="0"), "rate"),
-        (dict(rate="fast"), "'fast'"),
-        (dict(slices="7"), r"spectrum: expected F32, \(7, 4"),
+        (dict(rate="fast"), "header.*'fast'"),
+        (dict(slices="7"), r"tensors.*\(7, 4"),
         (dict(first_frame="maybe"), "free or zero"),
-        (dict(first_frame=None), "free or zero"),
+        (dict(first_frame=None), "header.*first_frame"),
         (dict(normalisation=None), "normalisation"),
-        (dict(normalisation="adaptive, component"), "code, scale, spectrum"),
+        (dict(normalisation="adaptive, component"), "tensors: expected .*scale"),
     ],
 )
 def test_headers_that_do_not_fit(good, header, message):
@@ -102,7 +102,7 @@ def test_headers_that_do_not_fit(good, header, message):
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        (lambda s: {"spectrum": s.half()}, "F16"),
+        (lambda s: {"spectrum": s.half()}, "float16"),
         (lambda s: {"spectrum": s[:, :3]}, "spectrum"),
         (lambda s: {"spectrum": s[..., :0]}, "spectrum"),
         (lambda s: {"spectrum": s[0]}, "spectrum"),
@@ -125,9 +125,8 @@ def test_a_normalisation_that_does_not_fit(tmp_path, spectrum):
     for tensors, header, message in (
         ({"scale": torch.zeros(8, 2)}, {}, "above 0"),
         ({"scale": torch.ones(7, 2)}, {}, "scale"),
-        ({"code": torch.tensor([0, 9])}, {}, "means nothing"),
-        ({"code": torch.tensor([1, 0])}, {}, "linear, component in the tensor"),
-        ({"code": torch.tensor([0.0, 0.0])}, {}, "I64"),
+        ({}, {"normalisation": "cube, component"}, "one of adaptive"),
+        ({}, {"normalisation": "adaptive"}, "one of component, magnitude"),
         ({"scale": None}, {}, "tensors"),
         ({}, {"normalisation": "none"}, "tensors"),
     ):
@@ -169,3 +168,7 @@ def test_what_is_not_written(tmp_path, spectrum):
     assert not (tmp_path / "b").exists()
     write_spectrum(tmp_path / "a.safetensors", SpectralFile(moved, 40))
     assert read_spectrum(tmp_path / "a.safetensors").first_frame == "free"
+    write_spectrum(
+        tmp_path / "a.safetensors", SpectralFile(spectrum.to(torch.complex128), 40)
+    )  # kept in single precision
+    torch.testing.assert_close(read_spectrum(tmp_path / "a.safetensors").spectrum, spectrum, rtol=0, atol=0)

@@ -118,7 +118,7 @@ def test_the_cell_to_run_together_shows_what_the_page_says(capsys):
     assert len(rows) == 12
     assert motion.max() > 3 * motion.min(), "the wind makes it several times larger"
     assert float(last.split()[-1]) > 0.3, "slow and fast slices go together"
-    assert np.ptp(strongest) <= 0.6, "the strongest frequency hardly changes, Hz"
+    assert strongest.max() < 1.5, "slow frequencies are strongest in every wind, Hz"
     assert (wrap > 2).sum() >= 4, "the step at the wrap is often several times the usual one"
 
 

@@ -40,6 +40,16 @@ def test_quick_run(benchmark, tmp_path):
     for ratio in result["ratios"]:
         assert ratio["faster_than_reference"]["training"] > 0
         assert ratio["forward_over_copy"] > 0
+        assert ratio["forward_over_floor"] == pytest.approx(
+            next(
+                r["forward"]["ms"] / ratio["floor_ms"]
+                for r in ran
+                if r["way"] == "numba" and all(r[k] == ratio[k] for k in benchmark.SAME)
+            )
+        )
+    assert {m["threads"] for m in result["memory"] if m["device"] == "cpu"} == set(benchmark.thread_counts())
+    assert all(m["gb_per_s"] > 0 for m in result["memory"])
+    assert benchmark.moved((40, 24, 3, "smooth")) == 4 * 40 * 24 * (3 + 2 + 1 + 3)
 
 
 def test_what_is_wrong_gets_no_time(benchmark, monkeypatch):

@@ -10,37 +10,30 @@ place of a learned uncertainty. RAFT: Teed and Deng 2020, through torchvision.
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..course.progress import progress
-from ..lab.files import FormatError
+from ..lab.files import FormatError, read_file
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from torch import nn
+Picture = NDArray[np.uint8]  # (H, W, 3) RGB
+Field = NDArray[np.float32]  # (H, W, 2) px
+Pairwise = Callable[[Picture, Picture], Field]  # where the first's pixels are in the second, less where they were
+Ladder = Literal["direct", "chained", "best"]
 
-    Picture = NDArray[np.uint8]  # (H, W, 3) RGB, or (H, W)
-    Field = NDArray[np.float32]  # (H, W, 2) px
-    Pairwise = Callable[
-        [Picture, Picture], Field
-    ]  # where the first picture's pixels are in the second, less where they were
-
-METHODS = ("dis", "dis2x", "farneback")
-LADDERS = ("direct", "chained", "best")
 STEPS = (1, 2, 4, 8, 16, 32)  # frames: of the chains among which "best" chooses, besides the direct flow
 MAX_WEIGHTS = 1 << 28  # bytes of a file of RAFT's: the larger of the two nets has 21 million
 MIN_SIDE = 16  # px, of frames; DIS finds no scale to start at below 12
-
-# ----------------------------------------------------------------------------------------------------------------- pairs
+MAX_SIDE = 8192  # px, of frames and videos
 
 
 def _dis(first: Picture, second: Picture) -> Any:
@@ -56,49 +49,28 @@ def dis(first: Picture, second: Picture) -> Field:
 
 def dis2x(first: Picture, second: Picture) -> Field:
     """DIS on pictures of twice the size: finer than a pixel, where motion is only a pixel or two; four times the cost."""
-    found = _dis(_twice(first), _twice(second))
-    return np.asarray(cv2.resize(found, first.shape[1::-1], interpolation=cv2.INTER_AREA) / 2, np.float32)
+    large = [cv2.resize(_grey(p), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) for p in (first, second)]
+    found = cv2.resize(_dis(*large), first.shape[1::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(found / 2, np.float32)
 
 
 def farneback(first: Picture, second: Picture) -> Field:
     """Farneback's polynomials: five levels, a window of 11 px, neighbourhoods of 5 px."""
-    found = cv2.calcOpticalFlowFarneback(
-        _grey(first), _grey(second), np.zeros((*first.shape[:2], 2), np.float32), 0.5, 5, 11, 3, 5, 1.1, 0
-    )
+    start = np.zeros((*first.shape[:2], 2), np.float32)
+    found = cv2.calcOpticalFlowFarneback(_grey(first), _grey(second), start, 0.5, 5, 11, 3, 5, 1.1, 0)
     return np.asarray(found, np.float32)
 
 
-def _twice(picture: Picture) -> Picture:
-    return np.asarray(cv2.resize(_grey(picture), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8)
-
-
-def _grey(picture: Picture) -> Picture:
-    return picture if picture.ndim == 2 else np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
-
-
-def _pairwise(method: str | Pairwise) -> Pairwise:
-    if not isinstance(method, str):
-        return method
-    if method not in METHODS:
-        raise ValueError(
-            f"flow: method must be one of {', '.join(METHODS)}, or a function of two pictures, got {method!r}"
-        )
-    return {"dis": dis, "dis2x": dis2x, "farneback": farneback}[method]
-
-
-# ---------------------------------------------------------------------------------------------------------------- ladder
+def _grey(picture: Picture) -> Any:
+    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
 def stream(
-    frames: Iterable[Picture],
-    method: str | Pairwise = "dis2x",
-    ladder: Literal["direct", "chained", "best"] = "direct",
-    *,
-    desc: str | None = "flow",
+    frames: Iterable[Picture], method: str | Pairwise = "dis2x", ladder: Ladder = "direct", *, desc: str | None = "flow"
 ) -> Iterator[Tensor]:
     """Flow from frame 0 to each frame, one field at a time: (2, H, W) float32 px on the CPU; the first is 0.
 
-    frames  uint8 (H, W, 3) RGB or (H, W), all of one size. Taken one by one, so a generator that decodes a video will do
+    frames  uint8 (H, W, 3) RGB, all of one size. Taken one by one, so a generator that decodes a video will do
     method  "dis", "dis2x", "farneback", or a function of two pictures -> (H, W, 2) float32, such as `load_raft` gives
     ladder  "direct"   from frame 0 at once. Errors do not add up, but what turned or went dark is no longer found
             "chained"  steps from frame to frame, added up along the way: every step is easy, and their errors add up
@@ -107,90 +79,82 @@ def stream(
                        flows a frame; holds 32 frames and fields
     desc    the progress bar's name; None for no bar
 
-    Raises ValueError for frames that are no pictures of one size, of at least 16 x 16.
+    Raises ValueError for frames that are no pictures of one size, of at least 16 x 16, and for none.
     """
     if ladder not in LADDERS:
         raise ValueError(f"flow: ladder must be one of {', '.join(LADDERS)}, got {ladder!r}")
-    pairwise = _pairwise(method)
+    if isinstance(method, str) and method not in METHODS:
+        expected = f"one of {', '.join(METHODS)}, or a function of two pictures"
+        raise ValueError(f"flow: method must be {expected}, got {method!r}")
+    pairwise = METHODS[method] if isinstance(method, str) else method
     total = len(frames) if isinstance(frames, Sized) else None
-    checked = _checked(progress(frames, desc, total=total, unit="frame", disable=desc is None))
-    fields = {"direct": _direct, "chained": _chained, "best": _best}[ladder](checked, pairwise)
-    for field in fields:
+    shown = progress(frames, desc, total=total, unit="frame", disable=desc is None)
+    for field in LADDERS[ladder](checked(shown, "flow", MIN_SIDE), pairwise):
         yield torch.from_numpy(np.ascontiguousarray(field.transpose(2, 0, 1), np.float32))
 
 
 def estimate(
-    frames: Iterable[Picture] | NDArray[np.uint8],
-    method: str | Pairwise = "dis2x",
-    ladder: Literal["direct", "chained", "best"] = "direct",
-    *,
-    desc: str | None = "flow",
+    frames: Iterable[Picture], method: str | Pairwise = "dis2x", ladder: Ladder = "direct", *, desc: str | None = "flow"
 ) -> Tensor:
     """All of `stream` in one tensor, (T, 2, H, W) px: 49 MB for 150 frames of 160 x 256."""
-    fields = list(stream(frames, method, ladder, desc=desc))
-    if not fields:
-        raise ValueError("flow: no frames")
-    return torch.stack(fields)
+    return torch.stack(list(stream(frames, method, ladder, desc=desc)))
 
 
-def _checked(frames: Iterable[Any]) -> Iterator[Picture]:
+def checked(frames: Iterable[Any], name: str, least: int = 1) -> Iterator[Picture]:
+    """The frames one by one, each once it is seen to be a picture of `least` pixels a side or more and of the first's size.
+
+    name: of the caller, for the ValueError's message.
+    """
     shape = None
     for n, frame in enumerate(frames):
         frame = np.asarray(frame)
-        if frame.dtype != np.uint8 or not (frame.ndim == 2 or (frame.ndim == 3 and frame.shape[2] == 3)):
-            raise ValueError(
-                f"flow: frames must be uint8 (H, W, 3) or (H, W), frame {n} is {frame.shape}, {frame.dtype}"
-            )
-        if min(frame.shape[:2]) < MIN_SIDE:
-            raise ValueError(f"flow: frames must have {MIN_SIDE} pixels a side or more, frame {n} is {frame.shape}")
+        found = f"frame {n} is {frame.dtype}, {frame.shape}"
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"{name}: frames must be uint8 (H, W, 3), {found}")
+        if not least <= min(frame.shape[:2]) <= max(frame.shape[:2]) <= MAX_SIDE:
+            raise ValueError(f"{name}: frames must have {least} to {MAX_SIDE} pixels a side, {found}")
         if shape not in (None, frame.shape):
-            raise ValueError(f"flow: frames must be of one size, frame 0 is {shape}, frame {n} is {frame.shape}")
+            raise ValueError(f"{name}: frames must be of one size, frame 0 is {shape}, {found}")
         shape = frame.shape
         yield frame
-
-
-def _zero(frame: Picture) -> Field:
-    return np.zeros((*frame.shape[:2], 2), np.float32)
+    if shape is None:
+        raise ValueError(f"{name}: there are no frames")
 
 
 def _direct(frames: Iterator[Picture], pairwise: Pairwise) -> Iterator[Field]:
-    first = None
+    first = next(frames)
+    yield np.zeros((*first.shape[:2], 2), np.float32)
     for frame in frames:
-        if first is None:
-            first = frame
-            yield _zero(frame)
-        else:
-            yield pairwise(first, frame)
+        yield pairwise(first, frame)
 
 
 def _chained(frames: Iterator[Picture], pairwise: Pairwise) -> Iterator[Field]:
-    last = so_far = None
+    last = next(frames)
+    field = np.zeros((*last.shape[:2], 2), np.float32)
+    yield field
     for frame in frames:
-        so_far = _zero(frame) if last is None or so_far is None else so_far + _at(pairwise(last, frame), so_far)
+        field = field + _at(pairwise(last, frame), field)
         last = frame
-        yield so_far
+        yield field
 
 
 def _best(frames: Iterator[Picture], pairwise: Pairwise) -> Iterator[Field]:
-    first = None
-    past: deque[tuple[Picture, Field, Field]] = deque(
-        maxlen=max(STEPS)
-    )  # frame, flow to it from frame 0, error^2 of that
-    for n, frame in enumerate(frames):
-        if first is None:
-            first, field, error = frame, _zero(frame), np.zeros(frame.shape[:2], np.float32)
-        else:
-            straight = pairwise(first, frame)
-            fields, errors = [straight], [_mismatch(straight, pairwise(frame, first))]
-            for step in STEPS:
-                if step < n:  # a step of n frames is the direct one
-                    origin, way, before = past[-step]
-                    there = pairwise(origin, frame)
-                    fields.append(way + _at(there, way))
-                    errors.append(before + _at(_mismatch(there, pairwise(frame, origin)), way))
-            choice = np.argmin(np.stack(errors), 0)
-            field = np.take_along_axis(np.stack(fields), choice[None, ..., None], 0)[0]
-            error = np.take_along_axis(np.stack(errors), choice[None], 0)[0]
+    first = next(frames)
+    field, error = np.zeros((*first.shape[:2], 2), np.float32), np.zeros(first.shape[:2], np.float32)
+    yield field
+    past = deque([(first, field, error)], maxlen=max(STEPS))  # frame, flow to it from frame 0, that flow's error^2
+    for n, frame in enumerate(frames, 1):
+        straight = pairwise(first, frame)
+        fields, errors = [straight], [_mismatch(straight, pairwise(frame, first))]
+        for step in STEPS:
+            if step < n:  # a step of n frames is the direct one
+                origin, way, before = past[-step]
+                there = pairwise(origin, frame)
+                fields.append(way + _at(there, way))
+                errors.append(before + _at(_mismatch(there, pairwise(frame, origin)), way))
+        choice = np.argmin(np.stack(errors), 0)
+        field = np.take_along_axis(np.stack(fields), choice[None, ..., None], 0)[0]
+        error = np.take_along_axis(np.stack(errors), choice[None], 0)[0]
         past.append((frame, field, error))
         yield field
 
@@ -199,10 +163,8 @@ def _at(field: Field, flow: Field) -> Field:
     """A field looked up where a flow leads, by straight lines between pixels; outside the picture, that of the edge."""
     height, width = flow.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    return np.asarray(
-        cv2.remap(field, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE),
-        np.float32,
-    )
+    to = x + flow[..., 0], y + flow[..., 1]
+    return np.asarray(cv2.remap(field, *to, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
 
 
 def _mismatch(there: Field, back: Field) -> Field:
@@ -211,7 +173,8 @@ def _mismatch(there: Field, back: Field) -> Field:
     return np.asarray(cv2.blur(((there + _at(back, there)) ** 2).sum(-1), (5, 5)), np.float32)
 
 
-# ---------------------------------------------------------------------------------------------------------------- scores
+METHODS: dict[str, Pairwise] = {"dis": dis, "dis2x": dis2x, "farneback": farneback}
+LADDERS = {"direct": _direct, "chained": _chained, "best": _best}
 
 
 def epe(flow: Tensor, truth: Tensor, mask: Tensor | None = None, *, reduce: bool = True) -> Tensor:
@@ -230,17 +193,10 @@ def angular_error(flow: Tensor, truth: Tensor, mask: Tensor | None = None, *, re
 
 
 def _mean(error: Tensor, mask: Tensor | None, reduce: bool) -> Tensor:
-    if not reduce:
-        return error
-    if mask is None:
-        return error.mean()
-    mask = mask.expand_as(error)
-    if not mask.any():
+    chosen = error if mask is None or not reduce else error[mask.expand_as(error)]
+    if not chosen.numel():
         raise ValueError("flow: the mask leaves no pixel to take the mean over")
-    return error[mask].mean()
-
-
-# ---------------------------------------------------------------------------------------------------- camera and filters
+    return chosen.mean() if reduce else chosen
 
 
 def remove_shift(flow: Tensor, still: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -259,52 +215,11 @@ def remove_shift(flow: Tensor, still: Tensor | None = None) -> tuple[Tensor, Ten
     return flow - shift[..., None, None], shift
 
 
-@dataclass(frozen=True)
-class Motion:
-    """How much moves in a clip, in px of its own size. `mean`: over pixels and frames; `share`: of pixels whose mean over
-    time is above `above` px; `least` and `largest`: the 10th and the 99th percentile over pixels of that mean."""
-
-    mean: float
-    share: float
-    least: float
-    largest: float
-    above: float
-
-    def is_camera(self, share: float = 0.95) -> bool:
-        """So many pixels move that it must be the camera (paper, supplement 4.2: 95 % of pixels by more than 1 px)."""
-        return self.share >= share
-
-    def is_still(self, px: float = 1.0) -> bool:
-        """Too little moves (supplement 4.2: a mean below 1 px, in pictures of 256 x 160. Taken at its word that also drops
-        most clips of gentle motion, so it is a parameter)."""
-        return self.mean < px
-
-    def is_large(self, px: float = 8.0) -> bool:
-        """Too much moves (the paper's first version: a mean above 8 px)."""
-        return self.mean > px
-
-
-def how_much(fields: Iterable[Tensor], above: float = 1.0) -> Motion:
-    """The numbers that the paper's filters of clips look at, from fields (2, H, W) one by one; frame 0 may be among them."""
-    total, count = torch.zeros(()), 0
-    for field in fields:
-        size = field.square().sum(0).sqrt()
-        total, count = total + size, count + 1
-    if not count:
-        raise ValueError("how_much: no fields")
-    mean = total / count
-    least, largest = np.percentile(mean.numpy(), [10, 99])
-    return Motion(float(mean.mean()), float((mean > above).float().mean()), float(least), float(largest), above)
-
-
-# ------------------------------------------------------------------------------------------------------------------ RAFT
-
-
 def load_raft(path: str | Path, device: str | torch.device = "cpu", updates: int = 12) -> Pairwise:
     """RAFT with the weights of a file on this machine, as a method for `estimate`.
 
-    path     torchvision's raft_small or raft_large, a .safetensors or .pth: which of the two, its tensors tell. A .pth is read
-             by torch.load(weights_only=True), which makes tensors and runs no code of the file
+    path     torchvision's raft_small or raft_large, .pth: which of the two, its tensors tell. It is read by
+             torch.load(weights_only=True), which makes tensors and runs no code of the file
     updates  of the recurrent unit: 12 as in the paper
 
     Pictures are padded by their edge to whole multiples of 8 and at least 128 px a side, which the net needs.
@@ -315,55 +230,33 @@ def load_raft(path: str | Path, device: str | torch.device = "cpu", updates: int
     def raft(first: Picture, second: Picture) -> Field:
         height, width = first.shape[:2]
         down, right = (max(128, -(-side // 8) * 8) - side for side in (height, width))
-        pair = []
-        for picture in (first, second):
-            colour = np.repeat(picture[..., None], 3, 2) if picture.ndim == 2 else picture
-            padded = np.pad(colour, ((0, down), (0, right), (0, 0)), "edge")
-            pair.append(torch.from_numpy(padded).to(device).permute(2, 0, 1)[None] / 127.5 - 1)
+        padded = np.pad(np.stack([first, second]), ((0, 0), (0, down), (0, right), (0, 0)), "edge")
+        pair = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2) / 127.5 - 1
         with torch.inference_mode():
-            found = model(*pair, num_flow_updates=updates)[-1][0, :, :height, :width]
+            found = model(pair[:1], pair[1:], num_flow_updates=updates)[-1][0, :, :height, :width]
         return np.asarray(found.permute(1, 2, 0).cpu().numpy(), np.float32)
 
     return raft
 
 
-def _read_raft(path: Path) -> nn.Module:
+def _read_raft(path: Path) -> torch.nn.Module:
     from torchvision.models.optical_flow import raft_large, raft_small
 
-    tensors = _tensors(path)
+    data = read_file(path, MAX_WEIGHTS)
+    try:
+        value = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged or hostile file makes these raise nearly anything
+        found = str(error).strip().split("\n")[0][:200] or type(error).__name__
+        raise FormatError(path, "file", "weights as .pth, tensors only", found) from error
+    shapes = {key: getattr(t, "shape", None) for key, t in value.items()} if isinstance(value, dict) else {}
     for build in (raft_small, raft_large):
-        with torch.device("meta"):
-            wanted = {key: tensor.shape for key, tensor in build(weights=None).state_dict().items()}
-        if {key: tensor.shape for key, tensor in tensors.items()} == wanted:
-            for key, tensor in tensors.items():
+        model = build(weights=None)
+        if shapes == {key: tensor.shape for key, tensor in model.state_dict().items()}:
+            model.load_state_dict(value)
+            for key, tensor in model.state_dict().items():
                 if not tensor.isfinite().all():
                     raise FormatError(path, key, "finite numbers", "NaN or infinity")
-            model = build(weights=None)
-            model.load_state_dict(tensors)
             return model
-    found = f"{len(tensors)} tensors that fit neither"
-    raise FormatError(
-        path, "tensors", "those of torchvision's raft_small or raft_large", found, "take its state_dict()"
-    )
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise FormatError(path, "file", "a file", "a folder" if path.is_dir() else "nothing of that name")
-    if (size := path.stat().st_size) > MAX_WEIGHTS:
-        raise FormatError(path, "file", f"at most {MAX_WEIGHTS} bytes, as RAFT has", f"{size} bytes")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            value: Any = load_file(path)
-        else:
-            value = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file makes these raise nearly anything
-        found = str(error).strip().split("\n")[0][:200]
-        raise FormatError(
-            path, "file", "weights as .safetensors or .pth, tensors only", found or type(error).__name__
-        ) from error
-    if not isinstance(value, dict) or not all(isinstance(t, Tensor) and isinstance(k, str) for k, t in value.items()):
-        raise FormatError(path, "file", "a dictionary of tensors", type(value).__name__, "save model.state_dict()")
-    return value
+    found = f"{len(shapes)} tensors that fit neither" if shapes else f"a {type(value).__name__} without any"
+    advice = "save the model's state_dict()"
+    raise FormatError(path, "tensors", "those of torchvision's raft_small or raft_large", found, advice)

@@ -47,6 +47,8 @@ TEMPERATURE = 3.0
 STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
 EDGE, REACH = 0.5, 2  # pixels: a difference of motions that makes a moving edge, and how far from it still counts
 
+MOVING = 0.05  # of the largest W: training crops hold a pixel that moves so much
+
 Frame = NDArray[np.uint8]
 
 
@@ -157,7 +159,7 @@ def _without_gradients(made: Iterator[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def guided(S: Tensor, picture: Frame, radius: int = 2, spread: float = 1.0, colour: float = 0.08) -> Tensor:
+def guided(S: Tensor, picture: Frame, radius: int = 2, spread: float = 0.7, colour: float = 0.05) -> Tensor:
     """A spectral volume (or motion) of a smaller size brought to the picture's, its steps kept on the picture's edges. (ours)
 
     S        complex or real (K, 2, h, w), pixels of its own size
@@ -214,6 +216,12 @@ class RendererConfig:
             raise ValueError("RendererConfig: widths must be at least 1, temperature at least 0")
 
 
+def act(x: Tensor) -> Tensor:
+    """Between convolutions. It leaks: most of a picture stands still and needs no painting, which with GELU was an invitation
+    to switch all of the decoder off for good."""
+    return nnf.leaky_relu(x, 0.2)
+
+
 class Block(nn.Module):
     """Two convolutions beside a straight way."""
 
@@ -225,7 +233,7 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, H, W) -> the same."""
-        out: Tensor = x + self.second(nnf.gelu(self.first(nnf.gelu(x))))
+        out: Tensor = x + self.second(act(self.first(act(x))))
         return out
 
 
@@ -264,7 +272,7 @@ class Renderer(nn.Module):
         return [x, *self._below(x)] if self.config.multi_scale else [x]
 
     def _level(self, j: int, x: Tensor) -> Tensor:
-        out: Tensor = nnf.gelu(self.encode[j](nnf.gelu(x)))
+        out: Tensor = act(self.encode[j](act(x)))
         return out
 
     def _below(self, x: Tensor) -> list[Tensor]:
@@ -310,7 +318,7 @@ class Renderer(nn.Module):
             if j + 1 < len(landed):
                 parts.insert(0, nnf.interpolate(x, scale_factor=2, mode="bilinear"))
             x = self.decode[j](self.join[j](torch.cat(parts, 1)))
-        frame: Tensor = (base + 0.5) * (1 - holes[0]) + self.out(nnf.gelu(x))
+        frame: Tensor = (base + 0.5) * (1 - holes[0]) + self.out(act(x))
         return frame[..., :high, :wide]
 
     def forward(self, picture: Tensor, flow: Tensor, W: Tensor) -> Tensor:
@@ -440,7 +448,7 @@ class TrainConfig:
 
 
 class Trainer(Training):
-    """One training run of a renderer on pairs: random crops, half of them mirrored."""
+    """One training run of a renderer on pairs: random crops around what moves, half of them mirrored."""
 
     DATA = "pictures or motions"
     model: Renderer
@@ -471,16 +479,13 @@ class Trainer(Training):
         rng = np.random.default_rng(c.seed * STRIDE + number)
         N, M, H, W, _ = p.frames.shape
         high, wide = min(c.crop, H), min(c.crop, W)
-        chosen = [
-            (
-                rng.integers(N),
-                rng.integers(M),
-                rng.integers(H - high + 1),
-                rng.integers(W - wide + 1),
-                rng.random() < 0.5,
-            )
-            for _ in range(c.batch)
-        ]
+        chosen = []
+        for _ in range(c.batch):
+            n, m = rng.integers(N), rng.integers(M)
+            moving = torch.nonzero(p.W[n, 0] > MOVING)
+            y, x = moving[rng.integers(len(moving))].tolist() if len(moving) else (H // 2, W // 2)
+            top, left = (y - rng.integers(high)).clip(0, H - high), (x - rng.integers(wide)).clip(0, W - wide)
+            chosen.append((n, m, top, left, rng.random() < 0.5))
         rows: list[list[Tensor]] = [[], [], [], []]
         for n, m, top, left, mirrored in chosen[self.rank :: self.ranks]:
             cut = (slice(top, top + high), slice(left, left + wide))

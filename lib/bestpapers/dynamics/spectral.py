@@ -16,9 +16,9 @@ Source: Li et al. 2024, Eq. 1 to 4 and section 4.2. What the paper leaves open a
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -28,7 +28,6 @@ RATE = 30.0  # frames per second
 SLICES = 16  # K, the constant one included
 
 Window = Literal["rect", "hann", "detrend"]
-WINDOWS = ("rect", "hann", "detrend")
 
 
 def frequencies(slices: int = SLICES, frames: int = FRAMES, rate: float = RATE) -> Tensor:
@@ -51,48 +50,24 @@ def volume(flow: Tensor, slices: int | None = SLICES, window: Window | None = No
 
     Returns (..., K, 2, H, W) complex64 (complex128 for float64), px summed over frames. Differentiable.
     """
-    if flow.ndim < 4 or flow.shape[-3] != 2 or flow.is_complex():
+    if flow.ndim < 4 or flow.shape[-3] != 2 or not flow.is_floating_point():
         raise ValueError(f"volume: flow must be real, (..., T, 2, H, W), got {tuple(flow.shape)}, {flow.dtype}")
-    if window is not None and window not in WINDOWS:
-        raise ValueError(f"volume: window must be one of {', '.join(WINDOWS)} or None, got {window!r}")
+    if window not in (None, *get_args(Window)):
+        raise ValueError(f"volume: window must be one of {', '.join(get_args(Window))} or None, got {window!r}")
     frames = flow.shape[-4]
+    n = torch.arange(frames, dtype=flow.dtype, device=flow.device)[:, None, None, None]
     slices = _check_slices("volume", frames // 2 + 1 if slices is None else slices, frames)
     mean = None
     if window == "hann":
         mean = flow.mean(-4, keepdim=True)
-        bell = 1 - torch.cos(2 * math.pi * torch.arange(frames, dtype=flow.dtype, device=flow.device) / frames)
-        flow = (flow - mean) * bell[:, None, None, None]
+        flow = (flow - mean) * (1 - torch.cos(2 * math.pi * n / frames))
     elif window == "detrend" and frames > 1:
-        line = torch.arange(frames, dtype=flow.dtype, device=flow.device) / (frames - 1)
         first, last = flow[..., :1, :, :, :], flow[..., -1:, :, :, :]
-        flow = flow - (last - first) * line[:, None, None, None]
-    cos, sin = _waves(torch.arange(frames), slices, frames, flow)  # (T, K)
-    out = torch.complex(_mix(cos.T, flow), -_mix(sin.T, flow))
+        flow = flow - (last - first) * n / (frames - 1)
+    out = torch.fft.rfft(flow, dim=-4)[..., :slices, :, :, :].clone()  # a view would keep all slices in memory
     if mean is not None:  # the bell's product has a mean of its own, which is none of the motion's
         out = torch.cat([(frames * mean).to(out.dtype), out[..., 1:, :, :, :]], -4)
     return out
-
-
-def stream_volume(flows: Iterable[Tensor], frames: int, slices: int = SLICES) -> Tensor:
-    """`volume` of fields (2, H, W) that come one by one: no more than the volume itself is held in memory.
-
-    frames: how many will come; ValueError if fewer or more do.
-    """
-    _check_slices("stream_volume", slices, frames)
-    real = imag = None
-    count = 0
-    for flow in flows:
-        if count == frames:
-            raise ValueError(f"stream_volume: {frames} fields were announced, and more came")
-        cos, sin = _waves(torch.tensor([count]), slices, frames, flow)
-        if real is None or imag is None:
-            real, imag = flow.new_zeros(slices, *flow.shape), flow.new_zeros(slices, *flow.shape)
-        real += cos[0, :, None, None, None] * flow
-        imag -= sin[0, :, None, None, None] * flow
-        count += 1
-    if real is None or imag is None or count < frames:
-        raise ValueError(f"stream_volume: {frames} fields were announced, and {count} came")
-    return torch.complex(real, imag)
 
 
 def motion(spectrum: Tensor, frames: int = FRAMES, times: Tensor | Sequence[float] | None = None) -> Tensor:
@@ -108,34 +83,27 @@ def motion(spectrum: Tensor, frames: int = FRAMES, times: Tensor | Sequence[floa
     """
     _check_spectrum("motion", spectrum)
     slices = _check_slices("motion", spectrum.shape[-4], frames)
-    at = torch.arange(frames) if times is None else torch.as_tensor(times, dtype=torch.float64).cpu()
-    cos, sin = _waves(at, slices, frames, spectrum.real)  # (N, K)
-    twice = _sides(slices, frames).to(cos) / frames
-    return _mix(cos * twice, spectrum.real) - _mix(sin * twice, spectrum.imag)
+    at = torch.arange(frames) if times is None else torch.as_tensor(times).cpu()
+    angle = 2 * math.pi / frames * torch.outer(at.double(), torch.arange(slices, dtype=torch.float64))
+    waves = _sides(slices, frames) / frames * torch.exp(1j * angle)  # (N, K) complex128
+    whole = (waves.to(spectrum) @ spectrum.flatten(-3)).unflatten(-1, spectrum.shape[-3:])
+    return whole.real.contiguous()  # the mirror half adds the other real half, and takes the imaginary part away
 
 
-def between(flow: Tensor, times: Tensor | Sequence[float], *, periodic: bool = False) -> Tensor:
-    """Motion at fractional times by straight lines between the frames: slow motion as the paper has it (section 6).
+def between(flow: Tensor, times: Tensor | Sequence[float]) -> Tensor:
+    """Motion at times (N,) in 0 <= t <= T - 1 by straight lines between the frames (..., T, 2, H, W): slow motion as the paper
+    has it (section 6).
 
-    flow (..., T, 2, H, W); times (N,) in 0 <= t <= T - 1, or with `periodic` any, the last frame being followed by frame 0.
     `motion(S, times=...)` is the exact form for a spectral volume: straight lines cut corners, by a share of about
     (pi f / rate)^2 / 2 of the height of a vibration at f hertz, 5 % at 3 Hz and 30 frames per second.
     """
-    frames = flow.shape[-4]
-    at = torch.as_tensor(times, dtype=torch.float64).cpu()
-    if periodic:
-        at = at % frames
-    elif at.numel() and not (at.min() >= 0 and at.max() <= frames - 1):
-        raise ValueError(
-            f"between: times must lie in 0 to {frames - 1} (or say periodic=True), got {at.min()} to {at.max()}"
-        )
-    low = at.floor().long().clamp(max=frames - 1)
-    high = (low + 1) % frames if periodic else (low + 1).clamp(max=frames - 1)
+    last = flow.shape[-4] - 1
+    at = torch.as_tensor(times, dtype=torch.float64, device=flow.device)
+    if at.numel() and not (at.min() >= 0 and at.max() <= last):
+        raise ValueError(f"between: times must lie in 0 to {last}, got {at.min()} to {at.max()}")
+    low = at.long()
     part = (at - low).to(flow)[:, None, None, None]
-    return flow[..., low.to(flow.device), :, :, :] * (1 - part) + flow[..., high.to(flow.device), :, :, :] * part
-
-
-# ------------------------------------------------------------------------------------------------------- the first frame
+    return flow[..., low, :, :, :] * (1 - part) + flow[..., (low + 1).clamp(max=last), :, :, :] * part
 
 
 def first_frame(spectrum: Tensor) -> Tensor:
@@ -149,22 +117,6 @@ def first_frame(spectrum: Tensor) -> Tensor:
     rest = spectrum[..., 1:, :, :, :]
     constant = -2 * rest.real.sum(-4, keepdim=True)
     return torch.cat([torch.complex(constant, torch.zeros_like(constant)), rest], -4)
-
-
-def fade_in(flow: Tensor, frames: int = 8) -> Tensor:
-    """The motion with F_0 faded out over the first frames: starts at the picture, and is as it was from frame `frames` on.
-
-    The other remedy (ours): nothing is shifted for good, but the first frames move by up to |F_0| / frames px more each, and a
-    loop of them jumps by F_0 at its end. flow (..., T, 2, H, W).
-    """
-    if frames < 1:
-        raise ValueError(f"fade_in: frames must be at least 1, got {frames}")
-    n = torch.arange(flow.shape[-4], dtype=flow.dtype, device=flow.device)
-    left = (1 - n / frames).clamp(min=0)
-    return flow - flow[..., :1, :, :, :] * left[:, None, None, None]
-
-
-# -------------------------------------------------------------------------------------------------- channels of a network
 
 
 def to_channels(spectrum: Tensor) -> Tensor:
@@ -181,16 +133,25 @@ def from_channels(channels: Tensor) -> Tensor:
     return torch.complex(pairs[..., 0, :, :].contiguous(), pairs[..., 1, :, :].contiguous())
 
 
-# --------------------------------------------------------------------------------------------------------- normalisation
-
 Kind = Literal["adaptive", "linear", "log", "reciprocal", "resolution"]
 Reading = Literal["component", "magnitude"]
-KINDS = ("adaptive", "linear", "log", "reciprocal", "resolution")
-READINGS = ("component", "magnitude")
+KINDS, READINGS = get_args(Kind), get_args(Reading)
 
 PERCENTILE = 95.0  # of the sizes of coefficients (paper section 4.2; the first two versions had 97)
 LOG_GAIN = 10.0  # of "log": how far up the curve bends
 RECIPROCAL_MAX = 1.9  # of "reciprocal", which tends to 2: what a network gives above is taken for this
+# There and back, of sizes; the kinds that are not named leave them as they are
+CURVES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
+    "adaptive": (torch.sqrt, torch.square),
+    "log": (
+        lambda a: torch.log1p(LOG_GAIN * a) / math.log1p(LOG_GAIN),
+        lambda b: torch.expm1(b * math.log1p(LOG_GAIN)) / LOG_GAIN,
+    ),
+    "reciprocal": (
+        lambda a: 2 * a / (1 + a),
+        lambda b: b.clamp(max=RECIPROCAL_MAX) / (2 - b.clamp(max=RECIPROCAL_MAX)),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -221,10 +182,9 @@ class Normalizer:
     reading: Reading = "component"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"Normalizer: kind must be one of {', '.join(KINDS)}, got {self.kind!r}")
-        if self.reading not in READINGS:
-            raise ValueError(f"Normalizer: reading must be one of {', '.join(READINGS)}, got {self.reading!r}")
+        for name, value, known in (("kind", self.kind, KINDS), ("reading", self.reading, READINGS)):
+            if value not in known:
+                raise ValueError(f"Normalizer: {name} must be one of {', '.join(known)}, got {value!r}")
         if self.scale.ndim != 2 or self.scale.shape[1] != 2 or not (self.scale.isfinite() & (self.scale > 0)).all():
             raise ValueError(f"Normalizer: scale must be (K, 2), finite and above 0, got {tuple(self.scale.shape)}")
 
@@ -236,7 +196,6 @@ class Normalizer:
         reading: Reading = "component",
         *,
         masks: Tensor | Sequence[Tensor] | None = None,
-        percentile: float = PERCENTILE,
     ) -> Normalizer:
         """Take s_k from the volumes of a training set, (N, K, 2, H, W) or a sequence of (K, 2, H, W).
 
@@ -246,62 +205,43 @@ class Normalizer:
         """
         if not len(volumes):
             raise ValueError("Normalizer.fit: no volumes")
-        if masks is None:
-            masks = [moving(v) for v in volumes]
-        _, _, height, width = volumes[0].shape
+        masks = [moving(v) for v in volumes] if masks is None else masks
+        height, width = volumes[0].shape[-2:]
+        pixels = torch.tensor([width, height], dtype=torch.float32)
         rows = []
-        for k in range(volumes[0].shape[0]):  # slice by slice, so that no second copy of the set is made
-            picked = [v[k][:, m.to(v.device)] for v, m in zip(volumes, masks, strict=True)]  # (2, moving pixels)
-            values = torch.cat(picked, 1)
+        for k in range(len(volumes[0])):  # slice by slice, so that no second copy of the set is made
+            values = torch.cat([v[k][:, m.to(v.device)] for v, m in zip(volumes, masks, strict=True)], 1)
             if not values.numel():
                 raise ValueError("Normalizer.fit: no pixel moves in any of the volumes")
             if kind == "resolution":
-                rows.append(
-                    (values[0].abs().square().mean() / width**2 + values[1].abs().square().mean() / height**2) / 2
-                )
-            else:
-                size = values.abs() if reading == "magnitude" else torch.view_as_real(values).abs()
-                if k == 0 and reading == "component":
-                    size = size[..., 0]  # the imaginary part of slice 0 is always 0, and no measure of anything
-                rank = max(1, math.ceil(percentile / 100 * size.numel()))
-                rows.append(size.flatten().kthvalue(rank).values)
+                rows.append((values.abs().square().mean(1) / pixels.to(values.device) ** 2).mean())
+                continue
+            size = values.abs() if reading == "magnitude" else torch.view_as_real(values).abs()
+            if k == 0 and reading == "component":
+                size = size[..., 0]  # the imaginary part of slice 0 is always 0, and no measure of anything
+            rank = max(1, math.ceil(PERCENTILE / 100 * size.numel()))
+            rows.append(size.flatten().kthvalue(rank).values)
         found = torch.stack(rows).float().cpu()
-        if kind == "resolution":
-            scale = found.mean().sqrt() * torch.tensor([width, height]).expand(len(rows), 2)
-        else:
-            scale = found[:, None].expand(-1, 2)
+        whole = found.mean().sqrt() * pixels.expand(len(rows), 2)
+        scale = whole if kind == "resolution" else found[:, None].expand(-1, 2)
         tiny = scale.max() * 1e-6  # of a slice that is silent in the whole set
-        return cls(scale.clamp(min=tiny if tiny > 0 else 1.0).clone(), kind, reading)
+        return cls(scale.clamp(min=tiny if tiny > 0 else 1.0), kind, reading)
 
     def forward(self, spectrum: Tensor) -> Tensor:
         """Complex (..., K, 2, H, W) -> what the network sees, float (..., K, 4, H, W)."""
-        scale = self._scale(spectrum)
-        if self.kind in ("linear", "resolution"):
-            return to_channels(spectrum / scale)
-        if self.reading == "magnitude":
-            size = spectrum.abs() / scale
-            return to_channels(spectrum / scale * (self._squash(size) / size.clamp(min=torch.finfo(size.dtype).tiny)))
-        real = to_channels(spectrum / scale)
-        return real.sign() * self._squash(real.abs())
+        return self._bent(to_channels(spectrum / self._scale(spectrum)), 0)
+
+    __call__ = forward
 
     def inverse(self, channels: Tensor) -> Tensor:
         """The way back: float (..., K, 4, H, W) -> complex (..., K, 2, H, W)."""
-        if self.kind in ("linear", "resolution"):
-            spectrum = from_channels(channels)
-        elif self.reading == "magnitude":
-            spectrum = from_channels(channels)
-            size = spectrum.abs()
-            spectrum = spectrum * (self._open(size) / size.clamp(min=torch.finfo(size.dtype).tiny))
-        else:
-            spectrum = from_channels(channels.sign() * self._open(channels.abs()))
+        spectrum = from_channels(self._bent(channels, 1))
         return spectrum * self._scale(spectrum)
-
-    __call__ = forward
 
     def state(self) -> dict[str, Tensor]:
         """All of it as tensors, for a safetensors file or a checkpoint."""
         code = torch.tensor([KINDS.index(self.kind), READINGS.index(self.reading)])
-        return {"scale": self.scale, "code": code}
+        return {"scale": self.scale.float(), "code": code}
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor]) -> Normalizer:
@@ -309,7 +249,7 @@ class Normalizer:
         kind, reading = (int(i) for i in state["code"])
         if not (0 <= kind < len(KINDS) and 0 <= reading < len(READINGS)):
             raise ValueError(f"Normalizer.from_state: code {kind}, {reading} means nothing here")
-        return cls(state["scale"], KINDS[kind], READINGS[reading])  # type: ignore[arg-type]
+        return cls(state["scale"], KINDS[kind], READINGS[reading])
 
     def _scale(self, spectrum: Tensor) -> Tensor:
         _check_spectrum("Normalizer", spectrum)
@@ -317,29 +257,21 @@ class Normalizer:
             raise ValueError(f"Normalizer: made for {len(self.scale)} slices, got {spectrum.shape[-4]}")
         return self.scale.to(spectrum.real)[:, :, None, None]
 
-    def _squash(self, a: Tensor) -> Tensor:
-        if self.kind == "adaptive":
-            return a.sqrt()
-        if self.kind == "log":
-            return torch.log1p(LOG_GAIN * a) / math.log1p(LOG_GAIN)
-        return 2 * a / (1 + a)
-
-    def _open(self, b: Tensor) -> Tensor:
-        if self.kind == "adaptive":
-            return b.square()
-        if self.kind == "log":
-            return torch.expm1(b * math.log1p(LOG_GAIN)) / LOG_GAIN
-        b = b.clamp(max=RECIPROCAL_MAX)
-        return b / (2 - b)
-
-
-# ------------------------------------------------------------------------------------------------------------- measures
+    def _bent(self, channels: Tensor, way: int) -> Tensor:
+        """The curve there (0) or back (1), on the sizes of channels as the reading has them; signs or angles stay."""
+        if self.kind not in CURVES:
+            return channels
+        bend = CURVES[self.kind][way]
+        if self.reading == "component":
+            return channels.sign() * bend(channels.abs())
+        spectrum = from_channels(channels)
+        size = spectrum.abs()
+        return to_channels(spectrum * (bend(size) / size.clamp(min=torch.finfo(size.dtype).tiny)))
 
 
 def moving(spectrum: Tensor, threshold: float = 0.0, frames: int = FRAMES) -> Tensor:
     """Which pixels move: bool (..., H, W), where the root mean square of the motion is above `threshold` px."""
-    power = energy(spectrum, frames).sum(-4).sum(-3) / frames  # mean over time of |F|^2
-    return power > threshold**2
+    return energy(spectrum, frames).sum((-4, -3)) / frames > threshold**2
 
 
 def energy(spectrum: Tensor, frames: int = FRAMES) -> Tensor:
@@ -356,15 +288,13 @@ def energy_kept(spectrum: Tensor, frames: int = FRAMES, *, constant: bool = True
     """
     slices = energy(spectrum, frames).double().sum((-3, -2, -1))
     if not constant:
-        slices = torch.cat([torch.zeros_like(slices[..., :1]), slices[..., 1:]], -1)
-    total = slices.sum(-1, keepdim=True)
+        slices[..., 0] = 0
     kept = slices.cumsum(-1)
-    return torch.where(total > 0, kept / total.clamp(min=torch.finfo(kept.dtype).tiny), torch.ones_like(kept))
+    return torch.where(kept[..., -1:] > 0, kept / kept[..., -1:], torch.ones_like(kept))
 
 
 def amplitude(spectrum: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean |S_k| for x and y, (K, 2) px summed over frames, over the pixels of `mask` (H, W), or over those that move."""
-    _check_spectrum("amplitude", spectrum)
     mask = moving(spectrum) if mask is None else mask
     if not mask.any():
         raise ValueError("amplitude: no pixel to take the mean over")
@@ -407,8 +337,7 @@ def fit_spectrum(
     ranges                  first and last k of each fit, cut to what there is. Two by default, since the winner can flip: the
                             paper says "exponential", and its own plotted curve is nearer to 1/f
     """
-    height = torch.as_tensor(amplitude, dtype=torch.float64).flatten()
-    hertz = torch.as_tensor(frequencies, dtype=torch.float64).flatten()
+    height, hertz = (torch.as_tensor(v, dtype=torch.float64).flatten() for v in (amplitude, frequencies))
     if len(height) != len(hertz):
         raise ValueError(f"fit_spectrum: {len(height)} amplitudes and {len(hertz)} frequencies")
     height, hertz = height[hertz > 0], hertz[hertz > 0]
@@ -425,42 +354,23 @@ def fit_spectrum(
 def _line(x: Tensor, y: Tensor) -> Law:
     dx, dy = x - x.mean(), y - y.mean()
     slope = (dx @ dy) / (dx @ dx)
-    total = dy @ dy
-    r2 = 1 - (dy - slope * dx).square().sum() / total if total > 0 else torch.tensor(1.0)
+    r2 = 1 - (dy - slope * dx).square().sum() / dy.square().sum()
     return Law(float(y.mean() - slope * x.mean()), float(slope), float(r2))
-
-
-# --------------------------------------------------------------------------------------------------------------- helpers
-
-
-def _waves(at: Tensor, slices: int, frames: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """cos and sin of 2 pi k n / T for n in `at`: (N, K) each, computed in float64."""
-    angle = 2 * math.pi / frames * torch.outer(at.double(), torch.arange(slices, dtype=torch.float64))
-    return angle.cos().to(like), angle.sin().to(like)
 
 
 def _sides(slices: int, frames: int) -> Tensor:
     """How many of the T slices of the DFT each stored one stands for: 1 for k = 0 and k = T / 2, else 2."""
-    twice = torch.full((slices,), 2.0, dtype=torch.float64)
-    twice[0] = 1
-    if slices > frames / 2:
-        twice[-1] = 2 if frames % 2 else 1
-    return twice
-
-
-def _mix(weights: Tensor, stack: Tensor) -> Tensor:
-    """(N, M) and (..., M, 2, H, W) -> (..., N, 2, H, W)."""
-    return (weights @ stack.flatten(-3)).unflatten(-1, stack.shape[-3:])
+    k = torch.arange(slices)
+    return torch.where((k == 0) | (2 * k == frames), 1.0, 2.0)
 
 
 def _check_spectrum(name: str, spectrum: Tensor) -> None:
     if spectrum.ndim < 4 or spectrum.shape[-3] != 2 or not spectrum.is_complex():
-        raise ValueError(
-            f"{name}: the spectral volume must be complex, (..., K, 2, H, W), got {tuple(spectrum.shape)}, {spectrum.dtype}"
-        )
+        found = f"{tuple(spectrum.shape)}, {spectrum.dtype}"
+        raise ValueError(f"{name}: the spectral volume must be complex, (..., K, 2, H, W), got {found}")
 
 
 def _check_slices(name: str, slices: int, frames: int) -> int:
-    if not 1 <= slices <= frames // 2 + 1:
+    if frames < 1 or not 1 <= slices <= frames // 2 + 1:
         raise ValueError(f"{name}: {frames} frames have 1 to {frames // 2 + 1} slices, not {slices}")
     return slices

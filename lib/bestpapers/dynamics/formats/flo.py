@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...lab.files import FormatError, atomic_write, read_file
+from ...lab.files import FormatError, read_file, write_file
 
 MAGIC = struct.pack("<f", 202021.25)  # reads "PIEH"
 MAX_SIDE = 16_384  # px
@@ -29,9 +29,7 @@ def read_flo(path: str | Path) -> Tensor:
     path = Path(path)
     data = read_file(path, MAX_BYTES)
     if data[:4] != MAGIC:
-        raise FormatError(
-            path, "magic number", "202021.25, as a .flo file begins", repr(data[:4]), "is it another format?"
-        )
+        raise FormatError(path, "magic number", "202021.25, as a .flo file begins", repr(data[:4]))
     if len(data) < 12:
         raise FormatError(path, "size", "width and height", "the end of the file")
     width, height = struct.unpack_from("<ii", data, 4)
@@ -44,19 +42,17 @@ def read_flo(path: str | Path) -> Tensor:
     if np.isnan(field).any():
         raise FormatError(path, "flow", f"numbers, above {UNKNOWN_FROM:g} where not known", "NaN")
     field[(np.abs(field) > UNKNOWN_FROM).any(-1)] = np.nan
-    return torch.from_numpy(field.transpose(2, 0, 1).copy())
+    return torch.from_numpy(field).permute(2, 0, 1).contiguous()
 
 
 def write_flo(path: str | Path, flow: Tensor) -> None:
     """Write a field (2, H, W) px; pixels with a NaN are marked as not known. ValueError for a component above 1e9."""
-    if flow.ndim != 3 or flow.shape[0] != 2 or flow.is_complex() or not 0 < max(flow.shape[1:]) <= MAX_SIDE:
-        raise ValueError(
-            f"write_flo: flow must be (2, H, W) with at most {MAX_SIDE} pixels a side, got {tuple(flow.shape)}"
-        )
+    if flow.ndim != 3 or len(flow) != 2 or flow.is_complex() or not 0 < min(flow.shape) <= max(flow.shape) <= MAX_SIDE:
+        expected = f"(2, H, W) with 1 to {MAX_SIDE} pixels a side"
+        raise ValueError(f"write_flo: flow must be {expected}, got {tuple(flow.shape)}")
     field = flow.detach().cpu().numpy().transpose(1, 2, 0).astype("<f4")
     unknown = np.isnan(field).any(-1)
-    if not field.size or (np.abs(field[~unknown]) > UNKNOWN_FROM).any():
-        raise ValueError(f"write_flo: components must be {UNKNOWN_FROM:g} px or less, or NaN, and there must be some")
+    if (np.abs(field[~unknown]) > UNKNOWN_FROM).any():
+        raise ValueError(f"write_flo: components must be {UNKNOWN_FROM:g} px or less, or NaN where not known")
     field[unknown] = UNKNOWN
-    with atomic_write(Path(path)) as part:
-        part.write_bytes(MAGIC + struct.pack("<ii", field.shape[1], field.shape[0]) + field.tobytes())
+    write_file(Path(path), MAGIC + struct.pack("<ii", field.shape[1], field.shape[0]) + field.tobytes())

@@ -1,8 +1,8 @@
 """Spectral volumes in files: safetensors, with what the numbers mean in the header.
 
 The tensor `spectrum` holds the real channels (K, 4, H, W) float32: Re x, Im x, Re y, Im y. The header's metadata says T, rate,
-K, how the numbers are normalised (then the tensors `scale` and `code` of the `Normalizer` are there as well) and what holds
-for frame 0. Without these, a volume of 149 samples at 25 per second looks like any other, and plays at the wrong speed.
+K, how the numbers are normalised (then the tensor `scale` of the `Normalizer` is there as well) and what holds for frame 0.
+Without these, a volume of 149 samples at 25 per second looks like any other, and plays at the wrong speed.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+import torch
 from torch import Tensor
 
-from ...lab.files import FormatError, atomic_write, show
+from ...lab.files import FormatError, atomic_write, parse_json, read_file, show
 from ..spectral import FRAMES, RATE, Normalizer, from_channels, motion, to_channels
 
 FORMAT = "bestpapers spectral volume 1"
@@ -23,7 +23,6 @@ MAX_FRAMES = 100_000
 MAX_RATE = 10_000.0  # frames per second
 RULES = ("free", "zero")
 FIRST_FRAME = 1e-2  # px: so near must a volume's frame 0 be to the picture, to be called "zero"
-SCALE, CODE, SPECTRUM = "scale", "code", "spectrum"
 
 
 @dataclass(frozen=True)
@@ -37,21 +36,17 @@ class SpectralFile:
     spectrum: Tensor = field(repr=False)
     frames: int = FRAMES
     rate: float = RATE
-    first_frame: Literal["free", "zero"] = "free"
+    first_frame: str = "free"
     normalizer: Normalizer | None = None
 
 
 def write_spectrum(path: str | Path, volume: SpectralFile) -> None:
-    """Write a volume. ValueError where it is not what it says."""
+    """Write a volume. FormatError where it is not what it says."""
     from safetensors.torch import save_file
 
-    if fault := _fault(volume):
-        raise ValueError(f"write_spectrum: {fault[0]}: expected {fault[1]}, found {fault[2]}")
-    normalizer, spectrum = volume.normalizer, volume.spectrum.detach().cpu()
-    channels = normalizer.forward(spectrum) if normalizer else to_channels(spectrum)
-    tensors = {SPECTRUM: channels.contiguous()}
-    if normalizer:
-        tensors |= {key: tensor.detach().cpu().contiguous() for key, tensor in normalizer.state().items()}
+    _check(Path(path), volume)
+    normalizer, spectrum = volume.normalizer, volume.spectrum.detach().cpu().to(torch.complex64)
+    tensors = {"spectrum": normalizer.forward(spectrum) if normalizer else to_channels(spectrum)}
     header = {
         "format": FORMAT,
         "frames": str(volume.frames),
@@ -60,114 +55,70 @@ def write_spectrum(path: str | Path, volume: SpectralFile) -> None:
         "first_frame": volume.first_frame,
         "normalisation": f"{normalizer.kind}, {normalizer.reading}" if normalizer else "none",
     }
+    if normalizer:
+        tensors["scale"] = normalizer.scale.detach().cpu().float()
     with atomic_write(Path(path)) as part:
-        save_file(tensors, part, header)
+        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, part, header)
 
 
 def read_spectrum(path: str | Path) -> SpectralFile:
     """Read a volume that `write_spectrum` wrote. Raises FormatError unless header and tensors are whole and agree."""
-    import torch
-    from safetensors import safe_open
+    from safetensors.torch import load
 
     path = Path(path)
+    data = read_file(path, MAX_BYTES)
     try:
-        if not path.is_file():
-            raise FormatError(path, "file", "a file", "a folder" if path.is_dir() else "nothing of that name")
-        if (size := path.stat().st_size) > MAX_BYTES:
-            raise FormatError(path, "file", f"at most {MAX_BYTES} bytes", f"{size} bytes")
-        with safe_open(path, "pt") as file:
-            header = dict(file.metadata() or {})
-            shapes = {}
-            for key in file.keys():  # noqa: SIM118
-                view = file.get_slice(key)
-                shapes[key] = str(view.get_dtype()), tuple(view.get_shape())
-            frames, rate, slices, normalised = _header(path, header)
-            _shapes(path, shapes, slices, normalised is not None)
-            tensors = {key: file.get_tensor(key).clone() for key in shapes}
-    except FormatError:
-        raise
-    except Exception as error:  # safetensors' own, OSError, a header that is no JSON
+        tensors = load(data)
+    except Exception as error:  # safetensors' own, and what it passes on
         raise FormatError(path, "file", "a whole safetensors file", str(error)[:200]) from error
-    for key, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise FormatError(path, key, "finite numbers", "NaN or infinity")
-    normalizer = None
-    if normalised is not None:
+    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], path).get("__metadata__") or {}
+    if header.get("format") != FORMAT:
+        raise FormatError(path, "format", FORMAT, show(header.get("format")), "was it written by write_spectrum?")
+    try:
+        frames, slices, rate = int(header["frames"]), int(header["slices"]), float(header["rate"])
+        first_frame, normalised = header["first_frame"], header["normalisation"]
+    except (KeyError, ValueError) as error:
+        expected = "whole numbers frames and slices, a number rate, first_frame and normalisation"
+        raise FormatError(path, "header", expected, show(error)) from error
+    size = tensors.get("spectrum", torch.zeros(0)).shape[-2:]
+    wanted = {"spectrum": (torch.float32, (slices, 4, *size)), "scale": (torch.float32, (slices, 2))}
+    if normalised == "none":
+        del wanted["scale"]
+    found = {key: (tensor.dtype, tuple(tensor.shape)) for key, tensor in tensors.items()}
+    if found != wanted:
+        raise FormatError(path, "tensors", str(wanted), f"{found!s:.400}")
+    normalizer, spectrum = None, tensors["spectrum"]
+    if normalised != "none":
+        kind, _, reading = normalised.partition(", ")
         try:
-            normalizer = Normalizer.from_state(tensors)
+            normalizer = Normalizer(tensors["scale"], kind, reading)  # type: ignore[arg-type]
         except ValueError as error:
-            raise FormatError(path, "scale and code", "a normalisation", str(error)[:200]) from error
-        if f"{normalizer.kind}, {normalizer.reading}" != normalised:
-            found = f"{normalizer.kind}, {normalizer.reading} in the tensor code"
-            raise FormatError(path, "normalisation", normalised, found)
-    channels = tensors[SPECTRUM]
-    spectrum = normalizer.inverse(channels) if normalizer else from_channels(channels)
-    rule: Literal["free", "zero"] = "zero" if header["first_frame"] == "zero" else "free"
-    volume = SpectralFile(spectrum.to(torch.complex64), frames, rate, rule, normalizer)
-    if fault := _fault(volume):
-        raise FormatError(path, *fault)
+            raise FormatError(path, "normalisation", "its kind, reading and scale", str(error)[:200]) from error
+    spectrum = normalizer.inverse(spectrum) if normalizer else from_channels(spectrum)
+    volume = SpectralFile(spectrum, frames, rate, first_frame, normalizer)
+    _check(path, volume)
     return volume
 
 
-def _header(path: Path, header: dict[str, str]) -> tuple[int, float, int, str | None]:
-    if header.get("format") != FORMAT:
-        raise FormatError(path, "format", FORMAT, show(header.get("format")), "was it written by write_spectrum?")
+def _check(path: Path, volume: SpectralFile) -> None:
+    """FormatError where a volume is none, or not what it says."""
+    spectrum, frames, rate = volume.spectrum, volume.frames, volume.rate
 
-    def number(key: str, most: float, whole: bool) -> float:
-        expected = f"a {'whole ' if whole else ''}number above 0, at most {most:g}"
-        try:
-            text = header[key]
-            value = float(int(text) if whole and len(text) < 20 else text)
-        except (KeyError, ValueError) as error:
-            raise FormatError(path, key, expected, show(header.get(key))) from error
-        if not 0 < value <= most or (whole and value != int(value)):
-            raise FormatError(path, key, expected, show(text))
-        return value
+    def check(fits: bool, part: str, expected: str, found: str) -> None:
+        if not fits:
+            raise FormatError(path, part, expected, found)
 
-    frames, slices = int(number("frames", MAX_FRAMES, True)), int(number("slices", MAX_FRAMES, True))
-    rate = number("rate", MAX_RATE, False)
-    if header.get("first_frame") not in RULES:
-        raise FormatError(path, "first_frame", " or ".join(RULES), show(header.get("first_frame")))
-    normalised = header.get("normalisation")
-    if not normalised:
-        raise FormatError(path, "normalisation", "none, or its kind and reading", show(normalised))
-    return frames, rate, slices, None if normalised == "none" else normalised
-
-
-def _shapes(path: Path, shapes: dict[str, tuple[str, tuple[int, ...]]], slices: int, normalised: bool) -> None:
-    wanted = {SPECTRUM, SCALE, CODE} if normalised else {SPECTRUM}
-    if set(shapes) != wanted:
-        raise FormatError(path, "tensors", ", ".join(sorted(wanted)), show(", ".join(sorted(shapes))))
-    kind, shape = shapes[SPECTRUM]
-    if kind != "F32" or len(shape) != 4 or shape[:2] != (slices, 4) or not all(shape):
-        raise FormatError(path, SPECTRUM, f"F32, ({slices}, 4, height, width)", f"{kind}, {shape!s:.80}")
-    for key, expected in ((SCALE, ("F32", (slices, 2))), (CODE, ("I64", (2,)))) if normalised else ():
-        if shapes[key] != expected:
-            raise FormatError(path, key, f"{expected[0]}, {expected[1]}", f"{shapes[key][0]}, {shapes[key][1]!s:.80}")
-
-
-def _fault(volume: SpectralFile) -> tuple[str, str, str] | None:
-    """What is wrong with a volume, as field, expected, found."""
-    spectrum, frames = volume.spectrum, volume.frames
-    if spectrum.ndim != 4 or spectrum.shape[1] != 2 or not spectrum.is_complex() or not spectrum.numel():
-        return SPECTRUM, "complex, (K, 2, height, width)", f"{spectrum.dtype}, {tuple(spectrum.shape)}"
-    if not (isinstance(frames, int) and 0 < frames <= MAX_FRAMES and len(spectrum) <= frames // 2 + 1):
-        return "slices", f"at most {frames // 2 + 1}, which {frames} frames have", f"{len(spectrum)}"
-    if not (math.isfinite(volume.rate) and 0 < volume.rate <= MAX_RATE):
-        return "rate", "frames per second above 0", f"{volume.rate}"
-    if volume.first_frame not in RULES:
-        return "first_frame", " or ".join(RULES), f"{volume.first_frame}"
-    if not spectrum.isfinite().all():
-        return SPECTRUM, "finite numbers", "NaN or infinity"
+    whole = spectrum.ndim == 4 and spectrum.shape[1] == 2 and spectrum.is_complex() and spectrum.numel() > 0
+    check(whole, "spectrum", "complex, (K, 2, height, width)", f"{spectrum.dtype}, {tuple(spectrum.shape)}")
+    check(isinstance(frames, int) and 0 < frames <= MAX_FRAMES, "frames", f"1 to {MAX_FRAMES}", show(frames))
+    most = frames // 2 + 1
+    check(len(spectrum) <= most, "slices", f"at most {most}, which {frames} frames have", f"{len(spectrum)}")
+    check(0 < rate <= MAX_RATE, "rate", f"frames per second above 0, at most {MAX_RATE:g}", f"{rate}")
+    check(volume.first_frame in RULES, "first_frame", " or ".join(RULES), show(volume.first_frame))
     size = float(spectrum.abs().max())
-    if float(spectrum[0].imag.abs().max()) > 1e-4 * max(size, 1.0):
-        return SPECTRUM, "a slice 0 without imaginary part, as that of real motion", "another"
-    if volume.first_frame == "zero":
-        start = float(motion(spectrum, frames, [0.0]).abs().max())
-        if not start <= FIRST_FRAME + 1e-5 * size / frames * len(spectrum):
-            return (
-                "first_frame",
-                "a motion that starts at the picture (zero)",
-                f"one that starts {start:.3g} px from it",
-            )
-    return None
+    check(math.isfinite(size), "spectrum", "finite numbers", "NaN or infinity")
+    odd = float(spectrum[0].imag.abs().max()) > 1e-4 * max(size, 1.0)
+    check(not odd, "spectrum", "a slice 0 without imaginary part, as that of real motion", "another")
+    start = float(motion(spectrum, frames, [0.0]).abs().max())
+    near = volume.first_frame != "zero" or start <= FIRST_FRAME + 1e-5 * size / frames * len(spectrum)
+    check(near, "first_frame", "a motion that starts at the picture (zero)", f"one that starts {start:.3g} px from it")

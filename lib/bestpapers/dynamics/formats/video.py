@@ -6,37 +6,34 @@ telephone slows down in the dark. What makes a spectrum wrong while everything l
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from itertools import count, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...course.progress import progress
-from ...lab.files import BoundedFile, FormatError, inside, opened_image
+from ...lab.files import BoundedFile, FormatError, opened_image
 from .. import flow as flows
+from ..flow import MAX_SIDE, MIN_SIDE, Picture
 from ..spectral import FRAMES, RATE
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Picture = NDArray[np.uint8]
-    Frames = Iterator[tuple[float, Picture]]  # time in seconds, (H, W, 3) RGB
+Frames = Generator[tuple[float, Picture], None, None]  # time in seconds, (H, W, 3) RGB
 
 SIZE = (160, 256)  # height and width of the clip, px
-MAX_SIDE = 8192  # px, of a video
 MAX_ANIMATION = 1 << 23  # px, of a GIF's or WebP's frame: these are held several times while they are decoded
 MAX_BYTES = 1 << 29  # of the clip's frames together
-MAX_TAKEN = (
-    20_000  # frames of the file for one clip: 150 of 5 seconds come from 5,000 at most, at 1,000 frames per second
-)
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 # How a file begins, so that FFmpeg never sees a playlist, which could name other files and addresses
@@ -45,25 +42,41 @@ CONTAINERS = re.compile(
     rb"|\x00\x00\x01\xba|G.{187}G",
     re.DOTALL,
 )
-MEND = "copy it again, or convert what is whole"
-NO_FRAME = ("AV01", "av01")  # codecs that OpenCV's wheels open, count, and give no frame of
+MEND = "play it to see whether it is whole, and copy it again or convert it"
 
 DUPLICATE = 0.1  # times the largest of the four steps before, and of the four after: less is no step
 DUPLICATES = 0.10  # share of such steps that is reported
-CUT_LEVELS, CUT_TIMES, CUT_LIKENESS = (
-    6.0,
-    6.0,
-    0.85,
-)  # grey levels; times the median step; correlation of two small pictures
+CUT_LEVELS, CUT_TIMES = 6.0, 6.0  # grey levels, and times the median step, by which the picture changes at a cut
+CUT_LIKENESS = 0.85  # correlation of two small pictures, below which they show different things
 UNEVEN = 0.2  # share by which a step differs from the middle one
 SHIFT = 0.3  # px that even the quietest tenth of the picture moves, on average over time: less is flow's own error
 STILL = 0.3  # px that the liveliest hundredth of pixels move: flow finds half of it in noise
 CHANGE = 6.0  # grey levels by which these change, blurred so that noise is less than 2
 
+FINDINGS = {
+    "gap": "No frame for {longest:.1f} s after second {after:.1f}: the file is damaged there, or the camera paused. "
+    "Take a part without it (start=).",
+    "variable rate": "The steps between frames are {least:.0f} to {most:.0f} ms long. Frames were chosen by their times, "
+    "each within half a step, and Clip.even takes the rest out of the flow. Better film at a fixed rate.",
+    "wrong header": "The header says {header:.4g} frames per second, the frames' times say {true:.4g}. The times are "
+    "believed, so there is nothing to do.",
+    "low rate": "The file has {true:.3g} frames per second and {rate:g} are asked for, so {repeated} of {frames} frames "
+    "repeat the one before. Put the flow through Clip.even, or film with a higher rate.",
+    "times": "{backward} frames whose time is not after that of the one before were left out.",
+    "cut": "The picture changes from one frame to the next at second {at}: a cut, or a knock against the camera. Motion "
+    "across it means nothing. The longest stretch without one has {length:.1f} s: start={since:.2f}.",
+    "camera": "Even the quietest tenth of the picture moves by {least:.1f} px on average: the camera moves, or a plant "
+    "fills the frame. Without the shift common to all ({common:.1f} px), {left:.1f} px are left: {advice}.",
+    "still": "Nothing moves{but}: even the liveliest hundredth of the picture moves by {largest:.2f} px only. Film "
+    "something that sways, from nearer.",
+    "duplicates": "{double} of {steps} steps show nearly the same frame again: the clip was made from one with fewer "
+    "frames per second, or pressed so hard that frames repeat, and its spectrum is wrong. Take the original.",
+}
+
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that the reader should know. kind: one word or two, for programs; text: what was found and what to do."""
+    """Something that the reader should know. kind: a key of FINDINGS; text: what was found and what to do."""
 
     kind: str
     text: str
@@ -98,7 +111,7 @@ class Clip:
     """frames: uint8 (T, H, W, 3) RGB, `rate` per second. times: (T,) float64 seconds, when each was really shown, counted from
     the first: within half a step of n / rate, and equal for two n where the file had no newer frame."""
 
-    frames: NDArray[np.uint8] = field(repr=False)
+    frames: Picture = field(repr=False)
     times: NDArray[np.float64] = field(repr=False)
     rate: float
     report: Report
@@ -108,25 +121,30 @@ class Clip:
         file at 24 or at changing frames per second this takes out the judder that choosing frames has put in."""
         times, first = np.unique(self.times, return_index=True)
         at = np.arange(len(self.times)) / self.rate
-        high = np.clip(np.searchsorted(times, at), 1, max(1, len(times) - 1))
-        if len(times) < 2:
-            return flow.clone()
-        part = np.clip((at - times[high - 1]) / (times[high] - times[high - 1]), 0, 1)
-        weight = torch.from_numpy(part).to(flow)[:, None, None, None]
-        low, up = (torch.from_numpy(first[i]).to(flow.device) for i in (high - 1, high))
-        return flow[low] * (1 - weight) + flow[up] * weight
+        weights = np.stack([np.interp(at, times, one) for one in np.eye(len(times))], 1)  # (T, different frames)
+        different = flow[torch.from_numpy(first).to(flow.device)]
+        return torch.einsum("tn,n...->t...", torch.from_numpy(weights).to(flow), different)
 
 
 @dataclass
 class _Source:
+    """A file, and what is found out about it while its frames come."""
+
     path: Path
-    codec: str
-    frames: Frames
-    promised: int = 0  # frames, by the header
+    start: float  # seconds after its first frame at which the clip begins
+    codec: str = ""
+    promised: float = 0.0  # frames, by the header
     header_rate: float = 0.0  # frames per second
-    last: float = 0.0  # seconds that the last frame lasts, where the file says so
+    lasts: float = 0.0  # seconds that the last frame is shown, where the file says so
     fault: str = ""  # why decoding stopped, where it did not end
     unit: float = 0.0015  # seconds: steps differ by so much because the file rounds times
+    seen: int = 0  # frames
+    backward: int = 0  # of them, whose time is not after that of the one before
+
+    def check_size(self, width: int, height: int, most: int = MAX_SIDE**2) -> None:
+        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= most):
+            expected = f"at most {MAX_SIDE} pixels a side and {most / 1e6:.3g} million in all"
+            raise FormatError(self.path, "size", expected, f"{width} x {height}", "shrink it first")
 
 
 def read_video(
@@ -148,387 +166,238 @@ def read_video(
     folder_rate  frames per second of a folder's pictures, which are taken in the order of the numbers in their names
     reader       "opencv"; "av" is PyAV, if you have it (`pip install av`); "auto" asks PyAV where OpenCV gives no frame
 
-    For each n the frame whose time is nearest to n / rate is taken. Clip.report says what to know: `variable rate`, `low rate`,
-    `wrong header`, `gap`, `times`, `duplicates`, `cut`, `camera`, `still`.
-
-    Raises:
-        FormatError: no clip of these can be made: not there, no video, too short, damaged, too large, a codec that is not read.
+    For each n the frame whose time is nearest to n / rate is taken. Clip.report says what to know: see FINDINGS.
+    Raises FormatError where no clip can be made: nothing there, no video, too short, damaged, too large, a codec not read.
     """
-    path = Path(path)
-    if frames < 2 or not rate > 0 or not start >= 0 or not folder_rate > 0 or (size and min(size) < flows.MIN_SIDE):
+    if frames < 2 or not rate > 0 or not start >= 0 or not folder_rate > 0 or (size and min(size) < MIN_SIDE):
         raise ValueError("read_video: frames must be 2 or more, rates above 0, start 0 or later, size 16 or more")
     if reader not in ("auto", "opencv", "av"):
         raise ValueError(f'read_video: reader must be "auto", "opencv" or "av", got {reader!r}')
-    with _source(path, folder_rate, reader) as source:
-        return _taken(source, frames, rate, start, size, desc)
+    if reader == "av" and find_spec("av") is None:
+        raise ValueError('read_video: reader="av" needs PyAV: pip install av')
+    source = _Source(Path(path), start)
+    with closing(_decoded(source, folder_rate, reader)) as decoded:
+        return _taken(source, progress(decoded, desc, unit="frame", disable=desc is None), frames, rate, size)
 
 
-# --------------------------------------------------------------------------------------------------------------- sources
-
-
-def _source(path: Path, folder_rate: float, reader: str) -> AbstractContextManager[_Source]:
-    if path.is_dir():
-        return nullcontext(_folder(path, folder_rate))
-    head = _head(path)
-    if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return _animation(path)
-    if not CONTAINERS.match(head):
-        expected = "a video (MP4, MOV, WebM, MKV, AVI, ...), an animated GIF or WebP"
-        raise FormatError(path, "file", expected, "another kind of file" if head else "an empty file")
-    return _by_av(path) if reader == "av" or (reader == "auto" and _silent(path)) else _by_opencv(path)
-
-
-def _head(path: Path) -> bytes:
+def _decoded(source: _Source, folder_rate: float, reader: str) -> Frames:
+    path = source.path
     try:
+        if path.is_dir():
+            return _folder(source, list(path.iterdir()), folder_rate)
         if not path.is_file():
             raise FormatError(path, "file", "a video or a folder of frames", "nothing of that name")
         with path.open("rb") as file:
-            return file.read(400)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(path, "file", "a file that can be read", str(error)) from error
+            head = file.read(400)
+    except OSError as error:
+        raise FormatError(path, "file", "one that can be read", str(error)) from error
+    if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return _animation(source)
+    if not CONTAINERS.match(head):
+        expected = "a video (MP4, MOV, WebM, MKV, AVI, ...), an animated GIF or WebP"
+        raise FormatError(path, "file", expected, "another kind of file" if head else "an empty file")
+    silent = reader == "auto" and find_spec("av") is not None and not _capture(path).grab()
+    return _by_av(source) if silent or reader == "av" else _by_opencv(source)
 
 
-def _size(path: Path, width: int, height: int, most: int = MAX_SIDE**2) -> None:
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= most):
-        expected = f"at most {MAX_SIDE} pixels a side and {most / 1e6:.3g} million in all"
-        raise FormatError(path, "size", expected, f"{width} x {height}", "shrink it first")
-
-
-def _opened(path: Path) -> Any:
-    # FFmpeg, where OpenCV has it: the other readers take some names for patterns of pictures' names
-    ffmpeg = cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()
-    with suppress(cv2.error):
-        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG if ffmpeg else cv2.CAP_ANY)
-        if capture.isOpened():
-            return capture
-    return None
+def _capture(path: Path) -> Any:
+    # by FFmpeg: OpenCV's other readers take some names for patterns of pictures' names
+    return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
 
 
 def _unopened(path: Path) -> FormatError:
-    advice = "play it to see whether it is whole, and copy or convert it again"
-    return FormatError(path, "file", "a video that can be opened", "damage, or a kind that is not known", advice)
+    return FormatError(path, "file", "a video that can be opened", "damage, or a kind that is not known", MEND)
 
 
-def _codec(capture: Any) -> str:
-    name = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
-    return "".join(chr(c) for c in name if 32 < c < 127) or "unknown codec"
-
-
-def _silent(path: Path) -> bool:
-    """Whether OpenCV gives no frame of a file, and PyAV is here to be asked."""
-    from importlib.util import find_spec
-
-    if find_spec("av") is None:
-        return False
-    capture = _opened(path)
-    if capture is None:
-        return True
+def _by_opencv(source: _Source) -> Frames:
+    capture = _capture(source.path)
+    if not capture.isOpened():
+        raise _unopened(source.path)
     try:
-        return not capture.grab()
-    finally:
-        capture.release()
-
-
-@contextmanager
-def _by_opencv(path: Path) -> Iterator[_Source]:
-    capture = _opened(path)
-    if capture is None:
-        raise _unopened(path)
-    try:
-        codec = _codec(capture)
+        name = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+        source.codec = "".join(chr(c) for c in name if 32 < c < 127) or "unknown codec"
+        source.promised, source.header_rate = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         if width or height:
-            _size(path, width, height)
-
-        def frames() -> Frames:
-            got = False
-            try:
-                while True:
-                    ok, picture = capture.read()
-                    if not ok:
-                        break
-                    got = True
-                    colours = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
-                    yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, colours
-            except cv2.error as error:
-                raise FormatError(path, "frames", "pictures that can be decoded", str(error)[:200]) from error
-            if not got:
-                raise _no_frame(path, codec)
-
-        total = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        rate = capture.get(cv2.CAP_PROP_FPS)
-        yield _Source(path, codec, frames(), int(total) if 0 < total < 1e9 else 0, rate if 0 < rate < 1e6 else 0.0)
+            source.check_size(width, height)
+        while (picture := capture.read()[1]) is not None:
+            yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, picture[..., ::-1]
+    except cv2.error as error:
+        raise FormatError(source.path, "frames", "pictures that can be decoded", str(error)[:200]) from error
     finally:
         capture.release()
 
 
-def _no_frame(path: Path, codec: str) -> FormatError:
-    if codec in NO_FRAME:
-        found = f"none: it is AV1 ({codec}), which this OpenCV opens and cannot decode"
-        return FormatError(path, "codec", "frames", found, "pip install av, or convert the video to H.264 or VP9")
-    found = f"none ({codec}): the file is damaged, or OpenCV cannot decode {codec}"
-    return FormatError(
-        path, "codec", "frames", found, "if it plays elsewhere, pip install av, or convert it to H.264 or VP9"
-    )
+def _by_av(source: _Source) -> Frames:
+    import av
 
-
-@contextmanager
-def _by_av(path: Path) -> Iterator[_Source]:
     try:
-        import av
-    except ImportError as error:
-        raise ValueError('read_video: reader="av" needs PyAV: pip install av') from error
-    try:
-        container = av.open(str(path.absolute()))
+        container = av.open(str(source.path.absolute()))
     except Exception as error:  # FFmpeg's errors are many
-        raise _unopened(path) from error
+        raise _unopened(source.path) from error
     with container:
-        if not container.streams.video:
-            raise FormatError(path, "file", "a video", "no picture in it")
-        stream = container.streams.video[0]
-        if stream.codec_context is None:
-            raise _unopened(path)
-        _size(path, stream.codec_context.width, stream.codec_context.height)
+        stream = next(iter(container.streams.video), None)
+        if stream is None or stream.codec_context is None:
+            raise _unopened(source.path)
+        source.codec = stream.codec_context.name
+        source.promised, source.header_rate = stream.frames, float(stream.average_rate or 0)
+        try:
+            for frame in container.decode(stream):
+                source.check_size(frame.width, frame.height)
+                turns = round(getattr(frame, "rotation", 0) / 90)  # anticlockwise, as the camera noted
+                when = math.nan if frame.time is None else float(frame.time)
+                yield when, np.rot90(frame.to_ndarray(format="rgb24"), turns)
+        except FormatError:
+            raise
+        except Exception as error:
+            source.fault = str(error)[:200]  # what comes before it may be enough
 
-        def frames() -> Frames:
-            got = False
+
+def _opened(file: BoundedFile, path: Path) -> Image.Image:
+    try:
+        return Image.open(file, formats=("GIF", "WEBP"))
+    except Image.DecompressionBombError as error:
+        raise FormatError(path, "size", f"at most {MAX_ANIMATION:,} pixels", "far more") from error
+    except Exception as error:  # damaged files make Pillow raise nearly anything
+        raise FormatError(path, "image", "a whole image (GIF, WEBP)", f"damage ({str(error)[:200]})") from error
+
+
+def _animation(source: _Source) -> Frames:
+    with BoundedFile(source.path) as file, _opened(file, source.path) as image:
+        width, height = image.size
+        source.check_size(width, height, MAX_ANIMATION)
+        source.codec, source.unit = image.format, 0.0105 if image.format == "GIF" else 0.0015
+        now = 0  # milliseconds, whole ones: their sum is exact
+        for n in count():
             try:
-                for frame in container.decode(stream):
-                    _size(path, frame.width, frame.height)
-                    turns = round(getattr(frame, "rotation", 0) / 90)  # anticlockwise, as the camera noted
-                    got = True
-                    picture = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns), np.uint8)
-                    yield -1.0 if frame.time is None else float(frame.time), picture
-            except FormatError:
-                raise
+                image.seek(n)
+                picture = np.asarray(image.convert("RGB"))
+            except EOFError:
+                return
             except Exception as error:
                 source.fault = str(error)[:200]  # what comes before it may be enough
-            if not got:
-                raise FormatError(path, "codec", "frames", f"none ({stream.codec_context.name})", "the file is damaged")
-
-        source = _Source(path, stream.codec_context.name, iter(()), stream.frames, float(stream.average_rate or 0))
-        source.frames = frames()
-        yield source
-
-
-@contextmanager
-def _animation(path: Path) -> Iterator[_Source]:
-    from PIL import Image
-
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(BoundedFile(path))
-            image = stack.enter_context(Image.open(file, formats=("GIF", "WEBP")))
-        except Image.DecompressionBombError as error:
-            expected = f"at most {MAX_ANIMATION / 1e6:.3g} million pixels"
-            raise FormatError(path, "size", expected, "far more", "shrink it first") from error
-        except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
-            raise FormatError(path, "file", "a whole GIF or WebP", f"damage ({str(error)[:200]})") from error
-        _size(path, *image.size, MAX_ANIMATION)
-        source = _Source(path, str(image.format), iter(()), unit=0.0105 if image.format == "GIF" else 0.0015)
-
-        def frames() -> Frames:
-            now = 0  # milliseconds, whole ones: their sum is exact
-            for n in count():
-                try:
-                    image.seek(n)
-                    picture = np.asarray(image.convert("RGB"))
-                except EOFError:
-                    return
-                except Exception as error:
-                    source.fault = str(error)[:200]  # what comes before it may be enough
-                    return
-                yield now / 1000, picture
-                lasts = image.info.get("duration", 0)
-                # as browsers do, which show what asks for 10 ms or less for 100
-                lasts = round(lasts) if isinstance(lasts, int | float) and 10 < lasts < 1e9 else 100
-                source.last, now = lasts / 1000, now + lasts
-
-        source.frames = frames()
-        yield source
+                return
+            yield now / 1000, picture
+            lasts = image.info.get("duration", 0)
+            # as browsers do, which show what asks for 10 ms or less for 100
+            lasts = round(lasts) if isinstance(lasts, int | float) and 10 < lasts < 1e9 else 100
+            source.lasts, now = lasts / 1000, now + lasts
 
 
-def _folder(path: Path, rate: float) -> _Source:
-    def key(name: str) -> list[tuple[int, int, str]]:  # frame 10 after frame 9
-        parts = re.split(r"(\d{1,18})", name.lower())
-        return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
+def _folder(source: _Source, inside: list[Path], rate: float) -> Frames:
+    def key(file: Path) -> list[str | int]:  # frame 10 after frame 9
+        return [int(part) if n % 2 else part for n, part in enumerate(re.split(r"(\d+)", file.name.lower()))]
 
-    try:
-        names = [p.name for p in path.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
-    except OSError as error:
-        raise FormatError(path, "folder", "a folder that can be read", str(error)) from error
-    if not names:
-        raise FormatError(path, "folder", f"pictures ({', '.join(SUFFIXES)})", "none")
-    names.sort(key=key)
-
-    def frames() -> Frames:
-        from PIL import ImageOps
-
-        first = None
-        for n, name in enumerate(names):
-            file = inside(path, name, path, name[:80])
-            with opened_image(file) as image:
-                picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-            if first not in (None, picture.shape):
-                expected = f"{first[1]} x {first[0]} px as {names[0]}" if first else ""
-                raise FormatError(file, "size", expected, f"{picture.shape[1]} x {picture.shape[0]}")
-            first = picture.shape
-            yield n / rate, picture
-
-    return _Source(path, "a folder of pictures", frames(), len(names), rate, 1 / rate)
+    folder, first = source.path, None
+    files = sorted((f for f in inside if f.suffix.lower() in SUFFIXES and f.name[0] != "."), key=key)
+    if not files:
+        raise FormatError(folder, "folder", f"pictures ({', '.join(SUFFIXES)})", "none")
+    source.codec, source.lasts = "a folder of pictures", 1 / rate
+    for n, file in enumerate(files):
+        with opened_image(file) as image:
+            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        first = picture.shape if first is None else first
+        if picture.shape != first:
+            expected = f"{first[1]} x {first[0]} px as {files[0].name}"
+            raise FormatError(file, "size", expected, f"{picture.shape[1]} x {picture.shape[0]}")
+        yield n / rate, picture
 
 
-# ---------------------------------------------------------------------------------------------------------------- taking
-
-
-def _taken(
-    source: _Source, frames: int, rate: float, start: float, size: tuple[int, int] | None, desc: str | None
-) -> Clip:
+def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tuple[int, int] | None) -> Clip:
     """The clip: for every n the frame nearest in time, and the report."""
-    path = source.path
-    grid = np.arange(frames) / rate
-    clip: Any = None
-    picked, times = list[float](), list[float]()  # seconds since the clip's first frame: of the chosen frames, of all
-    steps, likeness = list[float](), list[float]()
-    origin = ended = 0.0
-    width = height = seen = backward = 0
-    last: Any = None
-    with progress(total=frames, desc=desc, unit="frame", disable=desc is None) as bar:
+    path, grid = source.path, np.arange(frames) / rate
+    chosen, picked = list[Any](), list[float]()  # frames of the clip, and when each is shown
+    times, steps, likeness = list[float](), list[float](), list[float]()  # of all frames that were looked at
+    origin, ended, begin, last, shape = 0.0, -math.inf, 0.0, np.zeros(0, np.uint8), (0, 0, 0)
 
-        def keep(until: float) -> None:
-            while len(picked) < frames and grid[len(picked)] <= until:
-                clip[len(picked)] = last
-                picked.append(times[-1])
-                bar.update()
+    def keep(until: float) -> None:
+        while len(chosen) < frames and grid[len(chosen)] <= until:
+            chosen.append(last)
+            picked.append(times[-1])
 
-        for when, picture in source.frames:
-            seen += 1
-            if seen == 1:
-                origin = ended = when
-            elif not when > ended:
-                backward += 1
-                continue
-            ended = when
-            if when - origin < start - 1e-6:
-                continue
-            if not times:
-                height, width = picture.shape[:2]
-                _size(path, width, height)
-                clip_start = when
-            fitted = _fitted(picture, size)
-            if clip is None:
-                if frames * fitted.nbytes > MAX_BYTES:
-                    found = f"{frames} of {fitted.shape[1]} x {fitted.shape[0]}"
-                    expected = f"at most {MAX_BYTES >> 20} MB of frames"
-                    raise FormatError(path, "size", expected, found, "give a smaller size=")
-                clip = np.empty((frames, *fitted.shape), np.uint8)
-            if len(times) == MAX_TAKEN:
-                expected = f"at most {MAX_TAKEN} for {grid[-1]:.1f} s"
-                found = f"{len(times) / times[-1]:.0f} per second"
-                raise FormatError(path, "frames", expected, found, "convert it first")
-            now = when - clip_start
-            if last is not None:
-                if last.shape != fitted.shape:
-                    raise FormatError(path, f"frame {seen - 1}", "the size of the frames before it", "another size")
-                keep((times[-1] + now) / 2)
-                steps.append(_difference(last, fitted))
-                likeness.append(_likeness(last, fitted))
-            times.append(now)
-            last = fitted
-            if len(picked) == frames:
-                break
-        if times:
-            lasts = source.last or (float(np.median(np.diff(times))) if len(times) > 1 else 0.0)
-            keep(times[-1] + lasts + 1e-6)
-    if backward > seen / 2:
-        found = f"{backward} of {seen} that do not"
+    for when, picture in decoded:
+        source.seen += 1
+        if not when > ended:  # nor is NaN
+            source.backward += 1
+            continue
+        origin = when if ended == -math.inf else origin
+        ended = when
+        if when - origin < source.start - 1e-6:
+            continue
+        fitted = _fitted(picture, size)
+        if not times:
+            begin, shape = when, picture.shape
+            if frames * fitted.nbytes > MAX_BYTES:
+                expected, found = f"at most {MAX_BYTES >> 20} MB", f"{frames} of {fitted.shape[1]} x {fitted.shape[0]}"
+                raise FormatError(path, "frames", expected, found, "give a smaller size=")
+        elif last.shape != fitted.shape:
+            raise FormatError(path, f"frame {source.seen - 1}", "the size of the frames before it", "another size")
+        else:
+            keep((times[-1] + when - begin) / 2)
+            steps.append(float(cv2.norm(last, fitted, cv2.NORM_L1)) / last.size)  # grey levels, on average
+            likeness.append(_likeness(last, fitted))
+        times.append(when - begin)
+        last = fitted
+        if len(chosen) == frames:
+            break
+    if not source.seen and not source.fault:
+        codec = f"AV1 ({source.codec})" if source.codec.upper() == "AV01" else source.codec
+        found = f"none: {codec} is opened and cannot be decoded here, or the file is damaged"
+        raise FormatError(path, "codec", "frames", found, "pip install av, or convert the video to H.264 or VP9")
+    if source.backward > source.seen / 2:
+        found = f"{source.backward} of {source.seen} that do not"
         raise FormatError(path, "times", "frames with times that rise", found, "convert it first")
-    if len(picked) < frames:
-        raise _short(source, ended - origin, times[-1] + lasts if times else 0.0, frames, rate, start)
-    findings = [
-        *_of_times(source, times, picked, rate, start, backward),
-        *_of_pictures(clip, times, steps, likeness, start),
-    ]
-    taken = (len(times) - 1) / times[-1] if len(times) > 1 else rate
-    report = Report(path, source.codec, width, height, len(times), times[-1] + lasts, taken, tuple(findings))
+    there = 0.0  # seconds that the frames fill; a single one fills none
+    if len(times) > 1:
+        there = times[-1] + (source.lasts or float(np.median(np.diff(times))))
+        keep(there - 1e-6)
+    if len(chosen) < frames:
+        raise _short(source, max(0.0, ended - origin), there, frames, rate)
+    clip = np.stack(chosen)
+    findings = *_of_times(source, times, picked, rate), *_of_pictures(source, clip, times, np.array(steps), likeness)
+    report = Report(path, source.codec, shape[1], shape[0], len(times), there, (len(times) - 1) / times[-1], findings)
     return Clip(clip, np.array(picked), rate, report)
 
 
 def _fitted(picture: Picture, size: tuple[int, int] | None) -> Picture:
     """Shrunk or enlarged to cover the size, and cut at the sides."""
     if size is None:
-        return picture
-    height, width = picture.shape[:2]
-    tall, wide = size if (height <= width) == (size[0] <= size[1]) else size[::-1]
-    scale = max(tall / height, wide / width)
-    between = max(wide, round(width * scale)), max(tall, round(height * scale))
-    if between != (width, height):
-        picture = cv2.resize(picture, between, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)  # type: ignore[assignment]
-    top, left = (between[1] - tall) // 2, (between[0] - wide) // 2
-    return np.ascontiguousarray(picture[top : top + tall, left : left + wide])
+        return np.ascontiguousarray(picture)
+    tall, wide = size if (picture.shape[0] <= picture.shape[1]) == (size[0] <= size[1]) else size[::-1]
+    return np.asarray(ImageOps.fit(Image.fromarray(picture), (wide, tall), Image.Resampling.BICUBIC))
 
 
-def _short(source: _Source, ended: float, there: float, frames: int, rate: float, start: float) -> FormatError:
+def _short(source: _Source, ended: float, there: float, frames: int, rate: float) -> FormatError:
     """Why there are too few frames: decoding has stopped before the time that the header promises, or there is no more."""
-    if source.fault:
-        found = f"damage after {ended:.1f} s ({source.fault})"
-        return FormatError(source.path, "frames", f"{frames / rate:.1f} s of them", found, MEND)
-    promised = source.promised / source.header_rate if source.header_rate > 0 else 0.0
-    if promised > 0 and ended < 0.9 * promised - 0.2:
-        expected = f"{promised:.1f} s of them, as its header says"
-        return FormatError(source.path, "frames", expected, f"{ended:.1f} s, then damage or the file's end", MEND)
-    possible = int(there * rate + 1e-6)
+    promised = max(0.0, source.promised / source.header_rate) if source.header_rate > 0 else 0.0
+    if source.fault or ended < 0.9 * promised - 0.2:
+        expected = f"{promised or frames / rate:.1f} s of them" + (", as its header says" if promised else "")
+        found = f"{ended:.1f} s, then damage or the file's end {source.fault}".strip()
+        return FormatError(source.path, "frames", expected, found, MEND)
+    possible = math.ceil((there - 1e-6) * rate)
     advice = "film for longer" + (f", or ask for frames={possible} or less" if possible > 1 else "")
-    after = f" from second {start:g} on" if start else ""
+    after = f" from second {source.start:g} on" if source.start else ""
     return FormatError(source.path, "length", f"{frames / rate:.1f} s{after}", f"{there:.1f} s: too short", advice)
 
 
-# -------------------------------------------------------------------------------------------------------------- findings
+def _finding(kind: str, **numbers: Any) -> Finding:
+    return Finding(kind, FINDINGS[kind].format(**numbers))
 
 
-def _of_times(
-    source: _Source, times: list[float], picked: list[float], rate: float, start: float, backward: int
-) -> Iterator[Finding]:
+def _of_times(source: _Source, times: list[float], picked: list[float], rate: float) -> Iterator[Finding]:
     steps = np.diff(times)
-    if not len(steps):
-        return
-    middle, true = float(np.median(steps)), 1 / float(steps.mean())
-    uneven = np.abs(steps - middle) > UNEVEN * middle + source.unit
-    gap = int(steps.argmax())
+    middle, true, gap = float(np.median(steps)), 1 / float(steps.mean()), int(steps.argmax())
     if steps[gap] > max(0.2, 4 * middle):
-        yield Finding(
-            "gap",
-            f"No frame for {steps[gap]:.1f} s after second {start + times[gap]:.1f}: the file is damaged there, or the camera "
-            "paused. Take a part without it (start=).",
-        )
-    if uneven.mean() > 0.05:
-        yield Finding(
-            "variable rate",
-            f"The steps between frames are {1000 * steps.min():.0f} to {1000 * steps.max():.0f} ms long. Frames were chosen by "
-            "their times, each within half a step, and Clip.even takes the rest out of the flow. Better film at a fixed rate.",
-        )
+        yield _finding("gap", longest=steps[gap], after=source.start + times[gap])
+    if (np.abs(steps - middle) > UNEVEN * middle + source.unit).mean() > 0.05:
+        yield _finding("variable rate", least=1000 * steps.min(), most=1000 * steps.max())
     if source.header_rate > 0 and abs(source.header_rate / true - 1) > 0.05:
-        yield Finding(
-            "wrong header",
-            f"The header says {source.header_rate:.4g} frames per second, the frames' times say {true:.4g}. The times are "
-            "believed, so there is nothing to do.",
-        )
+        yield _finding("wrong header", header=source.header_rate, true=true)
     repeated = len(picked) - len(set(picked))
     if repeated > 0.02 * len(picked):
-        yield Finding(
-            "low rate",
-            f"The file has {true:.3g} frames per second and {rate:g} are asked for, so {repeated} of {len(picked)} frames "
-            "repeat the one before. Put the flow through Clip.even, or film with a higher rate.",
-        )
-    if backward:
-        yield Finding("times", f"{backward} frames whose time is not after that of the one before were left out.")
-
-
-def _difference(one: Picture, other: Picture) -> float:
-    """Mean difference of two frames, grey levels."""
-    return float(cv2.norm(one, other, cv2.NORM_L1)) / one.size
+        yield _finding("low rate", true=true, rate=rate, repeated=repeated, frames=len(picked))
+    if source.backward:
+        yield _finding("times", backward=source.backward)
 
 
 def _likeness(one: Picture, other: Picture) -> float:
@@ -539,63 +408,43 @@ def _likeness(one: Picture, other: Picture) -> float:
 
 
 def _of_pictures(
-    clip: NDArray[np.uint8], times: list[float], steps: list[float], likeness: list[float], start: float
+    source: _Source, clip: Picture, times: list[float], step: NDArray[np.float64], likeness: list[float]
 ) -> Iterator[Finding]:
-    step, alike = np.array(steps), np.array(likeness)
-    if not len(step):
-        return
-    cuts = np.flatnonzero((alike < CUT_LIKENESS) & (step > max(CUT_LEVELS, CUT_TIMES * float(np.median(step)))))
+    sudden = step > max(CUT_LEVELS, CUT_TIMES * float(np.median(step)))
+    cuts = np.flatnonzero(sudden & (np.array(likeness) < CUT_LIKENESS))
     if len(cuts):
-        at = ", ".join(f"{start + times[i + 1]:.2f}" for i in cuts[:5]) + (" ..." if len(cuts) > 5 else "")
         edges = [0.0, *(times[i + 1] for i in cuts), times[-1]]
         length, since = max((b - a, a) for a, b in pairwise(edges))
-        yield Finding(
-            "cut",
-            f"The picture changes from one frame to the next at second {at}: a cut, or a knock against the camera. Motion "
-            f"across it means nothing. The longest stretch without one has {length:.1f} s: start={start + since:.2f}.",
-        )
+        at = ", ".join(f"{source.start + edge:.2f}" for edge in edges[1:-1][:5]) + (" ..." if len(cuts) > 5 else "")
+        yield _finding("cut", at=at, length=length, since=source.start + since)
     else:  # flow across a cut says nothing about a camera
-        camera = list(_of_motion(clip))
-        yield from camera
-        if any(finding.kind == "still" for finding in camera):
+        seen = list(_of_motion(clip))
+        yield from seen
+        if any(finding.kind == "still" for finding in seen):
             return
     # between steps that are no small ones: near a turning point the steps before or after are small as well
     sides = [min(step[max(0, i - 4) : i].max(initial=0), step[i + 1 : i + 5].max(initial=0)) for i in range(len(step))]
     double, lively = step < DUPLICATE * np.array(sides), np.array(sides) > 0.5 * np.percentile(step, 90)
     if (double & lively).mean() > DUPLICATES:
-        yield Finding(
-            "duplicates",
-            f"{int(double.sum())} of {len(step)} steps show nearly the same frame again: the clip was made from one with fewer "
-            "frames per second, or pressed so hard that frames repeat, and its spectrum is wrong. Take the original.",
-        )
+        yield _finding("duplicates", double=int(double.sum()), steps=len(step))
 
 
-def _of_motion(clip: NDArray[np.uint8]) -> Iterator[Finding]:
+def _of_motion(clip: Picture) -> Iterator[Finding]:
     """Camera motion and stillness, from the flow to a dozen frames."""
-    chosen = clip[np.unique(np.linspace(0, len(clip) - 1, 13).astype(int))]
-    if min(clip.shape[1:3]) < flows.MIN_SIDE:
+    if min(clip.shape[1:3]) < MIN_SIDE:
         return
+    chosen = clip[np.unique(np.linspace(0, len(clip) - 1, 13).astype(int))]
     fields = flows.estimate(chosen, "dis", desc=None)[1:]
     steady, shift = flows.remove_shift(fields)
-    whole, rest = flows.how_much(fields), flows.how_much(steady)
-    camera = whole.least > SHIFT
+    # of the mean over time of how far pixels move: that of the quietest tenth, and of the liveliest hundredth
+    (least, _), (left, largest) = (np.percentile(f.norm(dim=1).mean(0).numpy(), [10, 99]) for f in (fields, steady))
+    camera = least > SHIFT
     if camera:
-        common = float(shift.norm(dim=1).mean())
         turns = "it turns or zooms too, so use a tripod"
-        advice = turns if rest.least > SHIFT else "flow.remove_shift takes it; better, use a tripod"
-        yield Finding(
-            "camera",
-            f"Even the quietest tenth of the picture moves by {whole.least:.1f} px on average: the camera moves, or a plant "
-            f"fills the frame. Without the shift common to all ({common:.1f} px), {rest.least:.1f} px are left: "
-            f"{advice}.",
-        )
+        advice = turns if left > SHIFT else "flow.remove_shift takes it; better, use a tripod"
+        yield _finding("camera", least=least, common=float(shift.norm(dim=1).mean()), left=left, advice=advice)
     blurred = np.stack([cv2.blur(frame, (5, 5)) for frame in chosen]).astype(np.float32).mean(-1)
     # what moves and flow does not see: a flame, a bar on plain ground
     change = float(np.percentile(blurred.std(0), 99))
-    if rest.largest < STILL and (camera or change < CHANGE):
-        yield Finding(
-            "still",
-            f"Nothing moves: even the liveliest hundredth of the picture moves by {rest.largest:.2f} px only"
-            + (", the camera's motion apart" if camera else "")
-            + ". Film something that sways, from nearer.",
-        )
+    if largest < STILL and (camera or change < CHANGE):
+        yield _finding("still", but=", the camera's motion apart" if camera else "", largest=largest)

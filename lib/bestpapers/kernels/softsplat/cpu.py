@@ -28,6 +28,7 @@ F = np.float32
 U = np.uint64  # an index that cannot be negative needs no check for "from the end"
 SMALL = F(reference.SMALL)
 BAND = 16  # target rows of a band
+ROWS = 4  # source rows of a program of the backward pass
 CHUNKS = 16  # pieces of an image that threads share out when they sort
 MODE = dict(summation=0, average=1, linear=2, softmax=3)
 
@@ -54,12 +55,14 @@ def backward(
     wants_rest: bool,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Gradients of input, flow and weight; None for what is not wanted."""
-    B, _, H, W = input.shape
-    none = flow.new_empty(0, 0, 0, 0)
-    g_input = torch.empty_like(input) if wants_input else none
-    g_flow, g_weight = (flow.new_empty(B, n, H, W) if wants_rest else none for n in (2, 1))
+    # what is not wanted is not written: any tensor of the shape will do
+    g_input = torch.empty_like(input) if wants_input else grad
+    g_flow, g_weight = (
+        (torch.empty_like(flow), flow.new_empty(len(flow), 1, *flow.shape[2:])) if wants_rest else (flow, flow)
+    )
     tensors = (input.flatten(2), flow, weight, output.flatten(2), top.flatten(1), total.flatten(1), grad.flatten(2))
-    _pull_rows(*arrays(*tensors), MODE[mode], *arrays(g_input, g_flow, g_weight))
+    results = *arrays(g_input.flatten(2)), wants_input, *arrays(g_flow, g_weight), wants_rest
+    _pull_rows(*arrays(*tensors), MODE[mode], *results)
     return g_input if wants_input else None, *((g_flow, g_weight) if wants_rest else (None, None))
 
 
@@ -266,67 +269,105 @@ def _splat_bands(input, flow, weight, mode, order, cell, first, output, top, tot
 
 
 @njit(**SERIAL)
-def _pull(at, share, grad, out):
-    """The gradient of a row of a channel: what its four targets have, by share."""
-    for i in range(len(out)):
-        total = F(0)
+def _aim(flow_x, flow_y, weight, top, total, mode, y0, W, H, at, strength, inverse, share):
+    """The four targets of the sources in whole rows from y0 on, and what each says: all [n, 4].
+
+    at: their numbers; strength: e, 1 where there is no weight; inverse: 1 over the denominator, 0 for a target that is
+    outside or a hole; share: b e / denominator
+    """
+    for i in range(len(at)):
+        s = y0 * W + i
+        column, row, inside = _lands(flow_x[s], flow_y[s], i % W, y0 + i // W, W, H)
         for k in range(4):
-            total += share[i, k] * grad[U(at[i, k])]
-        out[i] = total
+            x, y = column + k % 2, row + k // 2
+            there = inside and 0 <= x < W and 0 <= y < H
+            p = y * W + x if there else 0
+            at[i, k] = p
+            inverse[i, k] = F(1) if there else F(0)
+            strength[i, k] = _strength(weight[s], top[p], mode) if mode == 2 else F(1)
+            share[i, k] = top[p] - weight[s] if mode == 3 else F(0)
+    if mode == 3:
+        _times_exp_neg(strength.reshape(-1), share.reshape(-1))
+    if mode > 0:
+        for i in range(len(at)):
+            for k in range(4):
+                share[i, k] = total[at[i, k]]
+        _divide(inverse.reshape(-1), share.reshape(-1))
+    for i in range(len(at)):
+        for k in range(4):
+            b = _bilinear(flow_x[y0 * W + i], flow_y[y0 * W + i], k)
+            share[i, k] = b * strength[i, k] * inverse[i, k] if inverse[i, k] > F(0) else F(0)
 
 
 @njit(**SERIAL)
-def _worth(at, x, output, grad, minus, worth):
-    """Add to worth [W, 4] what a channel says: grad (X - output), what more of this source is worth to each of its
-    targets."""
-    for i in range(len(x)):
+def _pull(c, first, at, share, minus, x, output, grad, g_input, wants_input, worth, wants_worth):
+    """Four channels from c on of the sources from `first` on: their gradient, and what they add to `worth`.
+
+    The gradient is what the four targets have, by share. worth [n, 4] is grad (X - output): what more of this source
+    would be worth to each of its targets. Past the last channel, the last one is done once more, with a gradient of 0.
+    """
+    last = len(x) - 1
+    c1, c2, c3 = min(c + 1, last), min(c + 2, last), min(c + 3, last)
+    live1, live2, live3 = F(c + 1 <= last), F(c + 2 <= last), F(c + 3 <= last)
+    for i in range(len(at)):
+        q = U(first + i)
+        pull0, pull1, pull2, pull3 = F(0), F(0), F(0), F(0)
         for k in range(4):
-            p = U(at[i, k])
-            worth[i, k] += grad[p] * (x[i] - minus * output[p])
+            p, w = U(at[i, k]), share[i, k]
+            g0, g1, g2, g3 = grad[c, p], live1 * grad[c1, p], live2 * grad[c2, p], live3 * grad[c3, p]
+            pull0, pull1, pull2, pull3 = pull0 + w * g0, pull1 + w * g1, pull2 + w * g2, pull3 + w * g3
+            if wants_worth:
+                first_pair = g0 * (x[c, q] - minus * output[c, p]) + g1 * (x[c1, q] - minus * output[c1, p])
+                other_pair = g2 * (x[c2, q] - minus * output[c2, p]) + g3 * (x[c3, q] - minus * output[c3, p])
+                worth[i, k] += first_pair + other_pair
+        if wants_input:
+            g_input[c3, q], g_input[c2, q], g_input[c1, q], g_input[c, q] = pull3, pull2, pull1, pull0
+
+
+@njit(**SERIAL)
+def _finish(flow_x, flow_y, top, mode, at, strength, inverse, worth, g_x, g_y, g_z):
+    """Gradients of flow and weight of some sources, from what they are worth to their targets."""
+    for i in range(len(at)):
+        fx, fy = flow_x[i], flow_y[i]
+        right, down = fx - np.floor(fx), fy - np.floor(fy)
+        left, up = np.floor(fx) + F(1) - fx, np.floor(fy) + F(1) - fy
+        x, y, z = F(0), F(0), F(0)
+        for k in range(4):
+            if inverse[i, k] > F(0):  # a source without targets has no gradient, even if its input is no number
+                own = worth[i, k] * inverse[i, k]
+                along_x, along_y = right if k % 2 else left, down if k >= 2 else up
+                x += own * strength[i, k] * along_y * (F(1) if k % 2 else F(-1))
+                y += own * strength[i, k] * along_x * (F(1) if k >= 2 else F(-1))
+                z += own * along_x * along_y * (strength[i, k] if mode == 3 else F(1) / top[at[i, k]])
+        g_x[i], g_y[i], g_z[i] = x, y, z if mode >= 2 else F(0)
 
 
 @njit(**PARALLEL)
-def _pull_rows(input, flow, weight, output, top, total, grad, mode, g_input, g_flow, g_weight):
-    """A program per row of sources; the channels one by one; the row as the vector."""
+def _pull_rows(
+    input, flow, weight, output, top, total, grad, mode, g_input, wants_input, g_flow, g_weight, wants_rest
+):  # fmt: skip
+    """A program per four rows of sources; four channels at a time."""
     B, C, _ = input.shape
     _, _, H, W = flow.shape
-    for task in prange(B * H):
-        b, y = task // H, task % H
-        at, share = np.empty((W, 4), np.int32), np.empty((W, 4), np.float32)
-        strength, inverse = np.empty((W, 4), np.float32), np.empty((W, 4), np.float32)  # e, and 1 over the denominator
-        fx, fy, z = flow[b, 0, y], flow[b, 1, y], weight[b, 0, y]
-        for x in range(W):
-            column, row, inside = _lands(fx[x], fy[x], x, y, W, H)
-            for k in range(4):
-                i, j = column + k % 2, row + k // 2
-                there = inside and 0 <= i < W and 0 <= j < H
-                p = j * W + i if there else 0
-                everything = total[b, p] if mode > 0 else F(1)
-                there = there and everything > SMALL
-                at[x, k] = p
-                strength[x, k] = _strength(z[x], top[b, p], mode)
-                inverse[x, k] = F(1) / everything if there else F(0)
-                share[x, k] = _bilinear(fx[x], fy[x], k) * strength[x, k] * inverse[x, k] if there else F(0)
-        if g_input.size:
-            for c in range(C):
-                _pull(at, share, grad[b, c], g_input[b, c, y])
-        if g_flow.size:
-            worth = np.zeros((W, 4), np.float32)
-            for c in range(C):
-                _worth(at, input[b, c, y * W : (y + 1) * W], output[b, c], grad[b, c], F(mode > 0), worth)
-            for x in range(W):
-                right, down = fx[x] - np.floor(fx[x]), fy[x] - np.floor(fy[x])
-                left, up = np.floor(fx[x]) + F(1) - fx[x], np.floor(fy[x]) + F(1) - fy[x]
-                g_x, g_y, g_z = F(0), F(0), F(0)
-                for k in range(4):
-                    if inverse[x, k] > F(0):  # a source without targets has no gradient, even if its input is no number
-                        own = worth[x, k] * inverse[x, k]
-                        along_x, along_y = right if k % 2 else left, down if k >= 2 else up
-                        g_x += own * strength[x, k] * along_y * (F(1) if k % 2 else F(-1))
-                        g_y += own * strength[x, k] * along_x * (F(1) if k >= 2 else F(-1))
-                        g_z += own * along_x * along_y * (strength[x, k] if mode == 3 else F(1) / top[b, at[x, k]])
-                g_flow[b, 0, y, x], g_flow[b, 1, y, x] = g_x, g_y
-                g_weight[b, 0, y, x] = g_z if mode >= 2 else F(0)
+    blocks = (H + ROWS - 1) // ROWS
+    for task in prange(B * blocks):
+        b, y0 = task // blocks, task % blocks * ROWS
+        first, end = y0 * W, min(H, y0 + ROWS) * W
+        flow_x, flow_y, z = flow[b, 0].reshape(-1), flow[b, 1].reshape(-1), weight[b, 0].reshape(-1)
+        at, worth = np.empty((end - first, 4), np.int32), np.zeros((end - first, 4), np.float32)
+        strength, inverse, share = np.empty_like(worth), np.empty_like(worth), np.empty_like(worth)
+        _aim(flow_x, flow_y, z, top[b], total[b], mode, y0, W, H, at, strength, inverse, share)
+        minus = F(mode > 0)  # a sum is no mean: there, more of a source takes nothing from the others
+        for c in range(0, C, 4):
+            _pull(
+                c, first, at, share, minus, input[b], output[b], grad[b], g_input[b], wants_input, worth, wants_rest
+            )  # fmt: skip
+        if wants_rest:
+            g_x, g_y, g_z = g_flow[b, 0].reshape(-1), g_flow[b, 1].reshape(-1), g_weight[b, 0].reshape(-1)
+            _finish(
+                flow_x[first:end], flow_y[first:end], top[b], mode, at, strength, inverse, worth,
+                g_x[first:end], g_y[first:end], g_z[first:end],
+            )  # fmt: skip
 
 
 renew(__name__, reference)
