@@ -194,7 +194,7 @@ def test_the_point_goes_where_it_is_pulled_and_swings_back(made):
     assert 0.1 < less <= 1
 
 
-def test_pixels_are_those_of_the_file(made, tmp_path):
+def test_pixels_are_those_of_the_file(made, tmp_path, capsys):
     picture = Image.open(made / "rose.png")
     picture.resize((256, 384)).save(tmp_path / "picture.png")
     words = ("--at", "196,148", "--pull", "-8,4", "--size", 96, "--seconds", 0.5, "--render", "backward")
@@ -205,6 +205,8 @@ def test_pixels_are_those_of_the_file(made, tmp_path):
     small = moving._replace(scale=(1.0, 1.0))
     torch.testing.assert_close(own.pulled(moving, (196, 148), (-8, 4))[0], own.pulled(small, (49, 37), (-2, 1))[0])
     assert frames_of(tmp_path / "a.webp").shape == (30, 96, 64, 3)
+    reach = own.pulled(moving, (196, 148), (-8, 4))[0].norm(dim=1).max()
+    assert f"the point goes 100% of the way; what moves most moves by {reach:.1f} px" in capsys.readouterr().out
 
 
 def test_pluck_writes_a_page(made, tmp_path):
