@@ -266,7 +266,7 @@ def _animation(source: _Source) -> Frames:
     with BoundedFile(source.path) as file, _opened(file, source.path) as image:
         width, height = image.size
         source.check_size(width, height, MAX_ANIMATION)
-        source.codec, source.unit = image.format, 0.0105 if image.format == "GIF" else 0.0015
+        source.codec, source.unit = str(image.format), 0.0105 if image.format == "GIF" else 0.0015
         now = 0  # milliseconds, whole ones: their sum is exact
         for n in count():
             try:
