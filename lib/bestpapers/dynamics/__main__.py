@@ -162,15 +162,15 @@ def _outputs(args: argparse.Namespace, source: Path, word: str) -> Path | None:
     """Where the clip goes; None if only a page is wanted. What would be refused at the end is refused here."""
     from importlib.util import find_spec
 
-    from .formats.export import SUFFIXES
+    from .formats.export import FASTEST
 
     _check_page(args)
     if args.out is None and args.html is not None:
         return None
     stem = source.resolve().parent.name if source.name == VOLUME else source.stem
     out: Path = args.out or source.with_name(f"{stem}_{word}.webm")
-    if out.suffix.lower() not in SUFFIXES:
-        raise Refused(f"--out {out}: name a file that ends in {', '.join(SUFFIXES)}")
+    if out.suffix.lower() not in FASTEST:
+        raise Refused(f"--out {out}: name a file that ends in {', '.join(FASTEST)}")
     if out.suffix.lower() == ".mp4" and find_spec("av") is None:
         raise Refused(f"--out {out}: .mp4 needs PyAV (pip install av); .webm does without")
     if out.resolve() == source.resolve():

@@ -171,7 +171,8 @@ def slowed(flow: Tensor, slow: float) -> Tensor:
     """A loop that takes `slow` times as long, by straight lines between its frames."""
     if slow == 1:
         return flow
-    return between(flow, torch.arange(max(3, round(len(flow) * slow)), dtype=torch.float64) / slow, periodic=True)
+    times = torch.arange(max(1, round(len(flow) * slow)), dtype=torch.float64) / slow
+    return between(torch.cat([flow, flow[:1]]), times)  # after the last frame comes frame 0
 
 
 def pulled(
