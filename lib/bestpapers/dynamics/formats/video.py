@@ -59,6 +59,7 @@ UNEVEN = 0.2  # share by which a step differs from the middle one
 SHIFT = 0.3  # px that even the quietest tenth of the picture moves, on average over time: less is flow's own error
 STILL = 0.3  # px that the liveliest hundredth of pixels move: flow finds half of it in noise
 CHANGE = 6.0  # grey levels by which these change, blurred so that noise is less than 2
+NOISE = 1.0  # grey levels: if no more changes, it is noise, whatever flow finds in an even sky
 
 
 @dataclass(frozen=True)
@@ -592,10 +593,11 @@ def _of_motion(clip: NDArray[np.uint8]) -> Iterator[Finding]:
     blurred = np.stack([cv2.blur(frame, (5, 5)) for frame in chosen]).astype(np.float32).mean(-1)
     # what moves and flow does not see: a flame, a bar on plain ground
     change = float(np.percentile(blurred.std(0), 99))
-    if rest.largest < STILL and (camera or change < CHANGE):
+    if change < NOISE or (rest.largest < STILL and (camera or change < CHANGE)):
+        by = f"changes by {change:.1f} grey levels" if change < NOISE else f"moves by {rest.largest:.2f} px"
         yield Finding(
             "still",
-            f"Nothing moves: even the liveliest hundredth of the picture moves by {rest.largest:.2f} px only"
+            f"Nothing moves: even the liveliest hundredth of the picture {by} only"
             + (", the camera's motion apart" if camera else "")
             + ". Film something that sways, from nearer.",
         )
