@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -85,10 +86,28 @@ def _even(picture: Picture) -> Picture:
     return np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
 
 
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what OpenCV prints past Python: opening a WebM it says that a tag is not supported, and takes the right one."""
+    try:
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # nothing is printed where there is no place for it
+        yield
+        return
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
 def _webm(path: Path, frames: Iterator[Picture], rate: float) -> None:
     first = _even(next(frames))
     code = cv2.VideoWriter.fourcc(*"VP90")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, rate, (first.shape[1], first.shape[0]))
+    with _hushed():
+        writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, rate, (first.shape[1], first.shape[0]))
     try:
         if not writer.isOpened():
             raise ValueError("write_clip: this OpenCV cannot write VP9; write .webp or .gif")
