@@ -68,15 +68,11 @@ class Config:
     def __post_init__(self) -> None:
         if self.down not in (8, 16):
             raise ValueError(f"Config: down must be 8 or 16, got {self.down}")
-        for name in ("height", "width"):
-            if getattr(self, name) < self.down or getattr(self, name) % self.down:
-                raise ValueError(f"Config: {name} must be a multiple of down = {self.down}, got {getattr(self, name)}")
-        for name in ("codec", "base"):
-            if getattr(self, name) < GROUPS or getattr(self, name) % GROUPS:
-                raise ValueError(f"Config: {name} must be a multiple of {GROUPS}, got {getattr(self, name)}")
-        for name in ("slices", "layers", "times", "condition", "heads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Config: {name} must be at least 1, got {getattr(self, name)}")
+        units = dict(height=self.down, width=self.down, codec=GROUPS, base=GROUPS)
+        for name in (*units, "slices", "layers", "times", "condition", "heads"):
+            value, unit = getattr(self, name), units.get(name, 1)
+            if value < unit or value % unit:
+                raise ValueError(f"Config: {name} must be {unit} or a multiple of it, got {value}")
 
     @property
     def latent(self) -> tuple[int, int, int]:
@@ -90,6 +86,11 @@ GPU = Config(down=8, codec=96, base=128, times=4)  # nearer to the paper's: late
 
 def _conv(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, size, stride, size // 2)
+
+
+def _last(x: Tensor) -> Tensor:
+    """Channels last in memory: on CPUs convolutions are several times as quick."""
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 class Residual(nn.Module):
@@ -120,11 +121,11 @@ class Guide(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = config.codec
-        self.layers = config.layers
         self.fine, self.middle = _conv(3, 16), _conv(16, 24, stride=2)
-        self.cells = nn.ModuleList([nn.Sequential(_conv(24, c, stride=2), Residual(c, c))])
-        while CELL * 2 ** len(self.cells) <= config.down:
-            self.cells.append(nn.Sequential(_conv(c, c, stride=2), Residual(c, c)))
+        levels = config.down.bit_length() - CELL.bit_length() + 1  # from cells of 4 pixels to those of the latent
+        self.cells = nn.ModuleList(
+            [nn.Sequential(_conv(c if i else 24, c, stride=2), Residual(c, c)) for i in range(levels)]
+        )
         self.weights = _conv(16 + 24 + 16, 9 * config.layers + 1)
         self.from_cells = nn.Conv2d(c, 16, 1)
 
@@ -132,25 +133,23 @@ class Guide(nn.Module):
         """picture (B, 3, H, W) in 0..1 -> features, coarsest first, and weights (B, h w, 9 layers, 16) of cells of 4x4
         pixels: how much of what each of the nine cells around says, in each of its layers, goes into each of 16 pixels. What
         is missing to 1 stays still."""
-        fine = F.silu(self.fine((2 * picture - 1).contiguous(memory_format=torch.channels_last)))
+        fine = F.silu(self.fine(_last(2 * picture - 1)))
         half = F.silu(self.middle(fine))
-        found, x = [], half
+        found = [half]
         for cells in self.cells:
-            x = cells(x)
-            found.append(x)
+            found.append(cells(found[-1]))
         size = picture.shape[-2:]
-        spread = [F.interpolate(part, size=size, mode="bilinear") for part in (half, self.from_cells(found[0]))]
-        logits = F.pixel_unshuffle(self.weights(torch.cat([fine, *spread], 1)), CELL)
-        B, _, h, w = logits.shape
-        shares = logits.view(B, -1, CELL * CELL, h * w).float().softmax(1)[:, 1:]
-        return found[::-1], shares.permute(0, 3, 1, 2)
+        spread = [F.interpolate(part, size=size, mode="bilinear") for part in (half, self.from_cells(found[1]))]
+        logits = F.pixel_unshuffle(self.weights(torch.cat([fine, *spread], 1)), CELL).flatten(2)
+        shares = logits.unflatten(1, (-1, CELL * CELL)).float().softmax(1)[:, 1:]
+        return found[:0:-1], shares.permute(0, 3, 1, 2)
 
 
 class Codec(nn.Module):
     """Slices (B, K, 4, H, W), normalised, <-> latents (B, K, 4, h, w), whitened. Each slice by itself.
 
-    Before any training a latent is the mean over its cell, and the first layer says just that (ours): most pixels are still,
-    and from a start that knows nothing the codec first learns to say "still" everywhere, and then hardly anything.
+    It begins as the mean over each cell, and says just that (ours): most pixels are still, and from a start that knows
+    nothing the codec first learns to say "still" everywhere, and then hardly anything.
     """
 
     mean: Tensor  # (4,) of raw latents
@@ -171,11 +170,10 @@ class Codec(nn.Module):
         )  # fmt: skip
         levels = config.down.bit_length() - CELL.bit_length() + 1  # from latents up to cells
         self.guide = Guide(config) if config.guided else None
-        self.enter = nn.ModuleList([_conv(CHANNELS if i == 0 else c, c) for i in range(levels)])
+        self.enter = nn.ModuleList([_conv(c if i else CHANNELS, c) for i in range(levels)])
         self.seen = nn.ModuleList([nn.Conv2d(c, c, 1) for _ in range(levels)] if config.guided else [])
         self.blocks = nn.ModuleList([Residual(c, c) for _ in range(levels)])
-        said = CHANNELS * config.layers if config.guided else CHANNELS * CELL * CELL
-        last = _conv(c, said)
+        last = _conv(c, CHANNELS * (config.layers if config.guided else CELL * CELL))
         self.leave = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), last)
         nn.init.zeros_(last.weight)
         nn.init.constant_(last.bias, 0.0)  # type: ignore[arg-type]
@@ -185,15 +183,17 @@ class Codec(nn.Module):
 
     def moments(self, slices: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of the raw latents, each (B, K, 4, h, w)."""
-        B, K = slices.shape[:2]
-        flat = slices.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        mean, log_variance = self.encoder(flat).float().unflatten(0, (B, K)).chunk(2, 2)
-        cells = F.avg_pool2d(slices.flatten(0, 1).float(), self.config.down).unflatten(0, (B, K))
-        return mean + cells, log_variance.clamp(-20, 10)
+        flat, size = slices.flatten(0, 1), slices.shape[:2]
+        mean, log_variance = self.encoder(_last(flat)).float().unflatten(0, size).chunk(2, 2)
+        return mean + F.avg_pool2d(flat.float(), self.config.down).unflatten(0, size), log_variance.clamp(-20, 10)
+
+    def whitened(self, raw: Tensor) -> Tensor:
+        """Means (..., 4, h, w) of `moments` -> latents."""
+        return torch.einsum("ij,...jhw->...ihw", self.whiten.to(raw), raw - self.mean.to(raw)[:, None, None])
 
     def encode(self, slices: Tensor) -> Tensor:
         """Slices -> the means of their latents, whitened."""
-        return torch.einsum("ij,bkjhw->bkihw", self.whiten, self.moments(slices)[0] - self.mean[:, None, None])
+        return self.whitened(self.moments(slices)[0])
 
     def decode(self, latents: Tensor, picture: Tensor) -> Tensor:
         """Whitened latents (B, K, 4, h, w) and pictures (B, 3, H, W) in 0..1 -> slices."""
@@ -203,24 +203,25 @@ class Codec(nn.Module):
     def paint(self, raw: Tensor, picture: Tensor) -> Tensor:
         """The same from latents that are not whitened."""
         B, K = raw.shape[:2]
-        features, shares = self.guide(picture) if self.guide is not None else ([], None)
-        x = raw.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        features, shares = ([], None) if self.guide is None else self.guide(picture)
+        x = _last(raw.flatten(0, 1))
         for level, (enter, block) in enumerate(zip(self.enter, self.blocks)):
-            x = enter(x if level == 0 else F.interpolate(x, scale_factor=2.0))
+            x = enter(F.interpolate(x, scale_factor=2.0) if level else x)
             if features:  # the same for all slices of a picture
                 x = x + self.seen[level](features[level]).repeat_interleave(K, 0)
             x = block(x)
         said = self.leave(x).float()
-        coarse = F.interpolate(raw.flatten(0, 1).float(), size=said.shape[-2:])
+        h, w = said.shape[-2:]
+        coarse = F.interpolate(raw.flatten(0, 1).float(), size=(h, w))
         if shares is None:
             coarse = F.interpolate(coarse, scale_factor=float(CELL))
             return (F.pixel_shuffle(said, CELL) + coarse).unflatten(0, (B, K))
-        layers = said.view(B * K, CHANNELS, -1, *said.shape[-2:])
+        layers = said.unflatten(1, (CHANNELS, -1))
         said = torch.cat([layers[:, :, :1] + coarse[:, :, None], layers[:, :, 1:]], 2).flatten(1, 2)
         around = F.unfold(F.pad(said, (1, 1, 1, 1), mode="replicate"), 3)  # (B K, 4 layers 9, h w)
-        around = around.view(B, K * CHANNELS, -1, around.shape[-1]).permute(0, 3, 1, 2)
+        around = around.view(B, K * CHANNELS, -1, h * w).permute(0, 3, 1, 2)
         pixels = (around @ shares).permute(0, 2, 3, 1)  # (B, K 4, 16, h w)
-        return F.pixel_shuffle(pixels.reshape(B, -1, *said.shape[-2:]), CELL).unflatten(1, (K, CHANNELS))
+        return F.pixel_shuffle(pixels.reshape(B, -1, h, w), CELL).unflatten(1, (K, CHANNELS))
 
     @torch.no_grad()
     def set_whitening(self, raw: Tensor) -> None:
@@ -249,8 +250,7 @@ def gradient_loss(a: Tensor, b: Tensor, scales: int = 4) -> Tensor:
     apart = (a - b).flatten(0, -4)
     total = apart.new_zeros(())
     for scale in range(scales):
-        if scale:
-            apart = F.avg_pool2d(apart, 2)
+        apart = F.avg_pool2d(apart, 2) if scale else apart
         if min(apart.shape[-2:]) < 2:
             break
         total = total + apart.diff(dim=-1).abs().mean() + apart.diff(dim=-2).abs().mean()
@@ -274,8 +274,7 @@ class Eye(nn.Module):
         self.out = nn.Conv2d(c, config.condition, 1)
 
     def forward(self, picture: Tensor) -> Tensor:
-        x = (2 * picture - 1).contiguous(memory_format=torch.channels_last)
-        result: Tensor = self.out(self.parts(x))
+        result: Tensor = self.out(self.parts(_last(2 * picture - 1)))
         return result
 
 
@@ -321,14 +320,26 @@ class SliceAttention(nn.Module):
 class Stage(nn.Module):
     """A residual block, attention over places, and in a coordinated network attention across slices."""
 
-    def __init__(self, inputs: int, outputs: int, embedded: int, heads: int, slices: int) -> None:
+    def __init__(self, inputs: int, outputs: int, config: Config, across: bool) -> None:
         super().__init__()
-        self.residual, self.places = Residual(inputs, outputs, embedded), PlaceAttention(outputs, heads)
-        self.across = SliceAttention(outputs, slices, heads) if slices else None
+        self.residual = Residual(inputs, outputs, 2 * config.base)
+        self.places = PlaceAttention(outputs, config.heads)
+        self.across = SliceAttention(outputs, config.slices, config.heads) if across else None
 
     def forward(self, x: Tensor, embedded: Tensor) -> Tensor:
         x = self.places(self.residual(x, embedded))
         return x if self.across is None else self.across(x)
+
+
+def embedded(net: Any, width: int, step: Tensor, slices: int, which: Tensor | None) -> Tensor:
+    """What `net.time` makes of the step (B,) or (B, K) and `net.frequency` of the slices `which` (K,) or (B, K), by default
+    all in their order: (B, K, C); (B, C) for a volume network, which has no slices."""
+    time: Tensor = net.time(sinusoids(step.float(), width))
+    if net.arm == "volume":
+        return time
+    which = torch.arange(slices, device=step.device) if which is None else which
+    time = time if step.ndim == 2 else time[:, None]
+    return (time + net.frequency(sinusoids(which.float(), width, 100.0))).expand(len(step), slices, -1)
 
 
 class Denoiser(nn.Module):
@@ -341,10 +352,9 @@ class Denoiser(nn.Module):
         self.config, self.arm = config, arm
         c, d, e = config.base, config.base * config.times, 2 * config.base
         wide = CHANNELS * (config.slices if arm == "volume" else 1)
-        across = config.slices if arm == "coordinated" else 0
 
         def stage(inputs: int, outputs: int) -> Stage:
-            return Stage(inputs, outputs, e, config.heads, across)
+            return Stage(inputs, outputs, config, arm == "coordinated")
 
         self.time = nn.Sequential(nn.Linear(c, e), nn.SiLU(), nn.Linear(e, e))
         self.frequency = None if arm == "volume" else nn.Sequential(nn.Linear(c, e), nn.SiLU(), nn.Linear(e, e))
@@ -361,48 +371,43 @@ class Denoiser(nn.Module):
 
         which  (K,) or (B, K) int: the slices that z holds, if not all in their order; only for an independent network
         """
-        B, K = z.shape[:2]
+        K = z.shape[1]
         if self.arm != "independent" and (which is not None or self.config.slices != K or step.ndim != 1):
             raise ValueError(f"Denoiser: {self.arm} takes all {self.config.slices} slices at one step of diffusion")
-        embedded = self.time(sinusoids(step.float(), self.config.base))
-        if self.frequency is None:
+        e = embedded(self, self.config.base, step, K, which)
+        if self.arm == "volume":
             x = torch.cat([z.flatten(1, 2), condition], 1)
         else:
-            which = torch.arange(K, device=z.device) if which is None else which
-            embedded = embedded if step.ndim == 2 else embedded[:, None]
-            embedded = (embedded + self.frequency(sinusoids(which.float(), self.config.base, 100.0))).expand(B, K, -1)
-            embedded = embedded.flatten(0, 1)
-            x = torch.cat([z.flatten(0, 1), condition.repeat_interleave(K, 0)], 1)
-        x = x.contiguous(memory_format=torch.channels_last)  # on CPUs several times as quick
-        one = self.enter(x)
-        two = self.down[0](one, embedded)
-        x = three = self.down[1](two, embedded)
-        x = low = self.shrink(x)
-        for stage in self.middle[:2]:
-            x = stage(x, embedded)
-        x = self.middle[2](torch.cat([x, low], 1), embedded)
+            x, e = torch.cat([z.flatten(0, 1), condition.repeat_interleave(K, 0)], 1), e.flatten(0, 1)
+        one = self.enter(_last(x))
+        two = self.down[0](one, e)
+        three = self.down[1](two, e)
+        low = self.shrink(three)
+        x = self.middle[1](self.middle[0](low, e), e)
+        x = self.middle[2](torch.cat([x, low], 1), e)
         x = self.grow(F.interpolate(x, size=z.shape[-2:]))
-        x = self.up[0](torch.cat([x, three], 1), embedded)
-        x = self.up[1](torch.cat([x, two], 1), embedded)
+        x = self.up[0](torch.cat([x, three], 1), e)
+        x = self.up[1](torch.cat([x, two], 1), e)
         return self.leave(x).float().view_as(z)
 
 
-def coordinated(independent: Denoiser, seed: int = 0) -> Denoiser:
-    """Stage 2: a coordinated network that holds a copy of a trained independent one, with only the new attention to learn."""
+def coordinated(independent: Any, seed: int = 0) -> Any:
+    """Stage 2: a coordinated network (of the same class) that holds a copy of a trained independent one, with only the new
+    attention to learn."""
     if independent.arm != "independent":
         raise ValueError(f"coordinated: needs an independent network, got {independent.arm!r}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = Denoiser(independent.config, "coordinated")
+        net = type(independent)(independent.config, "coordinated")
     net.load_state_dict(net.state_dict() | independent.state_dict())
     freeze(net)
     return net.to(next(independent.parameters()).device)
 
 
-def freeze(net: Denoiser, frozen: bool = True) -> None:
+def freeze(net: nn.Module, frozen: bool = True) -> None:
     """Let only attention across slices learn; frozen=False: all."""
     for name, parameter in net.named_parameters():
-        parameter.requires_grad_(not frozen or ".across." in name)
+        parameter.requires_grad_(not frozen or "across." in name)
 
 
 # -------------------------------------------------------------------------------------------------- picture to motion
@@ -416,31 +421,21 @@ class Animator(nn.Module):
 
     def __init__(self, config: Config, arm: str = "coordinated", objective: str = "noise") -> None:
         super().__init__()
-        if objective not in ("noise", "velocity"):
+        if objective not in diffusion.OBJECTIVES:
             raise ValueError(f"Animator: objective must be noise or velocity, got {objective!r}")
         self.config, self.objective = config, objective
         self.codec, self.eye, self.net = Codec(config), Eye(config), Denoiser(config, arm)
         self.normalizer = Normalizer(torch.ones(config.slices, 2))
 
-    def predict(self, picture: Tensor, guidance: float = 0.0) -> diffusion.Predict:
-        """The denoiser with its condition, for the samplers of `diffusion`."""
-        return diffusion.guided(self.net, self.eye(picture), guidance)
-
     def spectrum(self, latents: Tensor, picture: Tensor) -> Tensor:
         """Latents (B, K, 4, h, w) of pictures (B, 3, H, W) -> spectral volumes (B, K, 2, H, W). Differentiable."""
         return self.normalizer.inverse(self.codec.decode(latents, picture))
 
+    @torch.no_grad()
     def draw(
-        self,
-        picture: Tensor | np.ndarray,
-        seeds: Iterable[int] = (0,),
-        calls: int = 50,
-        *,
-        guidance: float = 0.0,
-        energy: diffusion.Energy | None = None,
-        first: bool = True,
-        **kw: Any,
-    ) -> Tensor:
+        self, picture: Tensor | np.ndarray, seeds: Iterable[int] = (0,), calls: int = 50, *, guidance: float = 0.0,
+        energy: diffusion.Energy | None = None, first: bool = True, **kw: Any,
+    ) -> Tensor:  # fmt: skip
         """Motions for one picture, one to a seed: spectral volumes (N, K, 2, H, W) complex64, px summed over frames.
 
         picture  uint8 (H, W, 3), or float (3, H, W) in 0..1, of the config's size
@@ -457,18 +452,10 @@ class Animator(nn.Module):
         pictures = picture.float().to(device).expand(len(seeds), *size)
         shape = (self.config.slices, *self.config.latent)
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(s)) for s in seeds]).to(device)
-        with torch.no_grad():
-            predict = self.predict(pictures, guidance)
-        if self.objective == "velocity":
-            if energy is not None or kw:
-                raise ValueError("Animator: guidance by an energy goes with a network that says noise")
-            latents = diffusion.euler(predict, noise, calls)
-        else:
-            of_latents = None if energy is None else lambda z: energy(self.spectrum(z, pictures))
-            with torch.set_grad_enabled(energy is not None):
-                latents = diffusion.ddim(predict, noise, calls, energy=of_latents, **kw)
-        with torch.no_grad():
-            found = self.spectrum(latents, pictures)
+        if energy is not None:
+            kw["energy"] = lambda z: energy(self.spectrum(z, pictures))
+        predict = diffusion.guided(self.net, self.eye(pictures), guidance)
+        found = self.spectrum(diffusion.sample(self.objective, predict, noise, calls, **kw), pictures)
         return first_frame(found) if first else found
 
     def save(self, path: str | Path, **about: Any) -> None:
