@@ -21,22 +21,15 @@ import torch
 from torch import Tensor
 
 STEPS = 1000
-BETAS = (0.0015, 0.0195)  # first and last; the paper names the form only, these are latent diffusion's
 DROPOUT = 0.1  # of the condition in training: the network also has to know the case without; not in the paper (ours)
 ENERGY_WEIGHT = 200.0  # u of paper Eq. 5
 OBJECTIVES = ("noise", "velocity")  # what a network may learn to say
+# sqrt(beta) grows linearly (the supplement's "square linear"); the paper does not give its ends, these are latent diffusion's
+BETAS = torch.linspace(0.0015**0.5, 0.0195**0.5, STEPS, dtype=torch.float64) ** 2
+KEPT = (1 - BETAS).cumprod(0).float()  # a_n after each step, (1000,)
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 Energy = Callable[[Tensor], Tensor]
-
-
-def square_linear() -> Tensor:
-    """a_n after each step, (1000,) float32: sqrt(beta) grows linearly (the supplement's "square linear")."""
-    betas = torch.linspace(BETAS[0] ** 0.5, BETAS[1] ** 0.5, STEPS, dtype=torch.float64) ** 2
-    return (1 - betas).cumprod(0).float()
-
-
-KEPT = square_linear()
 
 
 def _like(values: Tensor, z: Tensor) -> Tensor:
@@ -45,10 +38,8 @@ def _like(values: Tensor, z: Tensor) -> Tensor:
 
 
 def noise_loss(predict: Predict, z: Tensor, step: Tensor, noise: Tensor) -> Tensor:
-    """Mean square between the noise and what the network says of it.
-
-    z, noise (B, ...); step (B,) or, where the parts of z are noisy by themselves, (B, K), int, 0 to 999
-    """
+    """Mean square between the noise and what the network says of it: z, noise (B, ...), step (B,) or, where the parts of z are
+    noisy by themselves, (B, K), int, 0 to 999."""
     a = _like(KEPT[step.cpu()], z)
     return (predict(a.sqrt() * z + (1 - a).sqrt() * noise, step) - noise).square().mean()
 
@@ -67,10 +58,8 @@ def loss(objective: str, predict: Predict, z: Tensor, time: Tensor, noise: Tenso
 
 
 def guided(net: Callable[..., Tensor], condition: Tensor, w: float = 0.0) -> Predict:
-    """Classifier-free guidance: (1 + w) net(z, step, condition) - w net(z, step, none), where none is zeros.
-
-    w = 0 is the plain conditional network; the paper's loops have 1.75. Code that writes u + s (c - u) has s = 1 + w.
-    """
+    """Classifier-free guidance: (1 + w) net(z, step, condition) - w net(z, step, none), where none is zeros. w = 0 is the plain
+    conditional network; the paper's loops have 1.75. Code that writes u + s (c - u) has s = 1 + w."""
     if w == 0:
         return lambda z, step: net(z, step, condition)
 
@@ -124,22 +113,18 @@ def ddim(
     return z
 
 
-def euler(predict: Predict, noise: Tensor, calls: int = 50) -> Tensor:
-    """Draw data by flow matching: from noise (B, ...) along the velocity, in `calls` equal steps."""
-    if calls < 1:
-        raise ValueError(f"euler: calls must be at least 1, got {calls}")
-    z = noise
-    with torch.no_grad():
-        for number in range(calls):
-            step = torch.full((len(z),), STEPS * (1 - number / calls), device=z.device)
-            z = z + predict(z, step) / calls
-    return z
-
-
+@torch.no_grad()
 def sample(objective: str, predict: Predict, noise: Tensor, calls: int = 50, **kw: Any) -> Tensor:
-    """Draw data with a network of one of the `OBJECTIVES`; kw goes to `ddim`, and only there."""
+    """Draw data from noise (B, ...) with a network of one of the `OBJECTIVES`: by `ddim`, where kw goes, or along the velocity
+    in equal steps (Euler's method)."""
     if objective != "velocity":
         return ddim(predict, noise, calls, **kw)
-    if kw:
-        raise ValueError(f"sample: {', '.join(kw)} goes with a network that says noise")
-    return euler(predict, noise, calls)
+    if kw or calls < 1:
+        raise ValueError(
+            f"sample: a network that says velocity takes at least 1 call, and no guidance; got {calls}, {kw}"
+        )
+    z = noise
+    for number in range(calls):
+        step = torch.full((len(z),), STEPS * (1 - number / calls), device=z.device)
+        z = z + predict(z, step) / calls
+    return z

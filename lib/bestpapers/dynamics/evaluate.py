@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..lab.images import random_features
+from ..lab.stats import frechet
 from .spectral import FRAMES, energy, motion, volume
 
 STILL = 1e-3  # px: the height of a vibration that counts as none, so that the still has a logarithm of energy too
@@ -42,21 +44,6 @@ def amplitudes(spectra: Tensor, mask: Tensor | None = None) -> Tensor:
     """Root mean square height in px that each slice gives the motion: (N, K) float64. Slices that are not there are 0, so that
     models of different K can be compared, which logarithms cannot."""
     return (2 * _over(energy(spectra).sum(2), mask) / FRAMES).sqrt()
-
-
-def frechet(a: Tensor, b: Tensor) -> float:
-    """Frechet distance of the Gaussians of two sets of features (N, D) and (M, D):
-    |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)). It is a square: in the features' unit, squared. At least two rows each."""
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
-        shapes = f"{tuple(a.shape)}, {tuple(b.shape)}"
-        raise ValueError(f"frechet: needs (N, D) and (M, D) of two rows at least, got {shapes}")
-    a, b = a.double(), b.double()
-    first, second = (torch.cov(x.T).reshape(x.shape[1], -1) for x in (a, b))
-    values, vectors = torch.linalg.eigh(first)
-    root = vectors @ torch.diag(values.clamp_min(0).sqrt()) @ vectors.T
-    # the trace of (C1 C2)^(1/2) is that of (C1^(1/2) C2 C1^(1/2))^(1/2), which is symmetric
-    mixed = torch.linalg.eigvalsh(root @ second @ root).clamp_min(0).sqrt().sum()
-    return max(0.0, float((a.mean(0) - b.mean(0)).square().sum() + first.trace() + second.trace() - 2 * mixed))
 
 
 def slice_correlation(spectra: Tensor, mask: Tensor | None = None) -> float:
@@ -84,8 +71,6 @@ def leak(spectra: Tensor, mask: Tensor) -> float:
 
 def diversity(spectra: Tensor, mask: Tensor | None = None) -> float:
     """M14: root mean square distance in px between the motions of two samples of one picture. 0: all the same."""
-    if len(spectra) < 2:
-        raise ValueError("diversity: needs two samples at least")
     power = _over(energy(spectra - spectra.mean(0)).sum((1, 2)), mask) / FRAMES
     return float((2 * power.sum() / (len(spectra) - 1)).sqrt())
 
@@ -106,34 +91,33 @@ def scores(pictures: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> dict[str
     diversity              M14 over that of the truth, the mean
     leak                   M8, the mean, where there are masks that leave something out
     """
-    pooled: list[list[Tensor]] = [[], [], [], []]
-    each: dict[str, list[float]] = dict(correlation=[], first=[], diversity=[], leak=[])
+    rows, each = [], dict[str, list[float]](correlation=[], first=[], diversity=[], leak=[])
     for spectra, truth, mask in pictures:
         K, L = spectra.shape[1], truth.shape[1]
         if K > L:
             raise ValueError(f"scores: samples of {K} slices, truth of {L}")
-        known = truth[:, :K]
-        heights = F.pad(amplitudes(spectra, mask), (0, L - K)), amplitudes(truth, mask)
-        for rows, new in zip(pooled, (log_energies(spectra, mask), log_energies(known, mask), *heights)):
-            rows.append(new)
+        known, heights = truth[:, :K], F.pad(amplitudes(spectra, mask), (0, L - K))
+        rows.append((log_energies(spectra, mask), log_energies(known, mask), heights, amplitudes(truth, mask)))
         each["correlation"].append(slice_correlation(spectra, mask))
         each["first"].append(first_frame_error(spectra, mask))
         each["diversity"].append(diversity(spectra, mask) / max(STILL, diversity(known, mask)))
         if mask is not None and not mask.all():
             each["leak"].append(leak(spectra, mask))
-    ours, theirs, high, there = (torch.cat(rows) for rows in pooled)
+    ours, theirs, high, there = (torch.cat(some) for some in zip(*rows))
     low, up = (ours.mean(0) - theirs.mean(0)).tensor_split([(ours.shape[1] + 1) // 2])
     found = dict(distance=frechet(ours, theirs), amplitude=frechet(high, there))
     found |= dict(bias_low=float(low.mean()), bias_high=float(up.mean()))
     return found | {name: sum(values) / len(values) for name, values in each.items() if values}
 
 
-def bounds(truths: Sequence[tuple[Tensor, Tensor | None]]) -> dict[str, dict[str, float]]:
+def bounds(
+    truths: Sequence[tuple[Tensor, Tensor | None]], **more: Callable[[Tensor], Tensor]
+) -> dict[str, dict[str, float]]:
     """`scores` of one half of the truth (M, L, 2, H, W) against the other ("floor": of half as many, so a little too high),
-    and of stills ("ceiling"), for the pictures of some (truth, mask)."""
-    halves = [(truth[len(truth) // 2 :], truth[: len(truth) // 2], mask) for truth, mask in truths]
-    stills = [(torch.zeros_like(other), truth, mask) for other, truth, mask in halves]
-    return dict(floor=scores(halves), ceiling=scores(stills))
+    and of stills ("ceiling"), for the pictures of some (truth, mask). more: what else is to be done to the one half."""
+    halves = [(truth[: len(truth) // 2], truth[len(truth) // 2 :], mask) for truth, mask in truths]
+    made: dict[str, Callable[[Tensor], Tensor]] = dict(floor=lambda v: v, ceiling=torch.zeros_like, **more)
+    return {name: scores([(make(b), a, mask) for a, b, mask in halves]) for name, make in made.items()}
 
 
 def rigidity(flow: Tensor, parts: Tensor) -> float:
@@ -158,7 +142,9 @@ def rigidity(flow: Tensor, parts: Tensor) -> float:
     return (left / total) ** 0.5
 
 
-def sliding(clips: Tensor, truth: Tensor, measure: Measure, window: int = 30, step: int | None = None) -> dict[int, float]:
+def sliding(
+    clips: Tensor, truth: Tensor, measure: Measure, window: int = 30, step: int | None = None
+) -> dict[int, float]:
     """M12: a measure of windows of clips (N, T, ...) against all windows of the truth's: {first frame: measure}. What decays
     shows as a curve that rises."""
     if not 1 <= window <= min(clips.shape[1], truth.shape[1]):
@@ -168,21 +154,10 @@ def sliding(clips: Tensor, truth: Tensor, measure: Measure, window: int = 30, st
     return {n: measure(clips[:, n : n + window], there) for n in range(0, clips.shape[1] - window + 1, step)}
 
 
-def frame_features(frames: Tensor | Frames, seed: int = 0, width: int = 32) -> Tensor:
-    """Features of frames, uint8 (N, H, W, 3) -> (N, 2 width): means and deviations over the picture of what a fixed random
-    network of three layers sees. What it knows of pictures is nothing but locality (ours, in the place of Inception)."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.as_tensor(frames).movedim(-1, 1).float() / 127.5 - 1
-    for inputs, outputs in ((3, width // 2), (width // 2, width), (width, width)):
-        weight = torch.randn(outputs, inputs, 3, 3, generator=generator) * (2 / (9 * inputs)) ** 0.5
-        x = F.relu(F.conv2d(x, weight, stride=2, padding=1))
-    return torch.cat([x.mean((2, 3)), x.std((2, 3))], 1)
-
-
 def frame_distance(a: Tensor | Frames, b: Tensor | Frames, seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> list[float]:
-    """M5: Frechet distance of `frame_features`, for several random networks: their scales differ, only ranks mean something.
-    Frames are taken one by one, as FID does: their order in time plays no part."""
-    return [frechet(frame_features(a, seed), frame_features(b, seed)) for seed in seeds]
+    """M5: Frechet distance of `lab.images.random_features`, for several networks: their scales differ, only ranks mean
+    something. Frames are taken one by one, as FID does: their order in time plays no part."""
+    return [frechet(random_features(a, seed), random_features(b, seed)) for seed in seeds]
 
 
 def repeat_still(frames: Frames, seed: int = 0) -> Frames:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from torch import Tensor, nn
 from ..course import presets
 from ..course.progress import progress
 from ..lab import cli
-from ..lab.averaging import AveragingTraining, precision
-from ..lab.files import atomic_write
+from ..lab.averaging import AveragingConfig, AveragingTraining
+from ..lab.files import FormatError
 from ..lab.runs import fingerprint
+from ..lab.tensors import read_tensors, write_tensors
 from ..lab.training import processes
 from . import diffusion, worlds
 from .data import SOURCE
@@ -38,55 +40,28 @@ JITTER = 0.15  # of the brightness of each colour, in the condition only: motion
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of one run.
+class TrainConfig(AveragingConfig):
+    """Settings of one run; `batch` counts pictures. The paper says nothing of an average of the weights (ours)."""
 
-    batch      pictures per step, of all processes together
-    slices     of each picture, drawn at random; a coordinated or volume network takes all
-    objective  "noise" or "velocity" (flow matching)
-    frozen     of a coordinated network: only attention across slices learns (paper); else all does
-    precision  "bfloat16" or "float32" of the convolutions: on processors with units for bfloat16 half the time
-    average    of the weights, which is what comes out: how much of it stays from step to step (ours; the paper is silent)
-    """
-
-    steps: int = 1000
-    batch: int = 16
-    slices: int = 4
-    objective: str = "noise"
-    frozen: bool = True
-    seed: int = 0
-    lr: float = 1e-3
-    warmup: int = 100
-    precision: str = "float32"
-    average: float = 0.999
-    checkpoint_every: int = 100
+    slices: int = 4  # of each picture, drawn at random; a coordinated or volume network takes all
+    objective: str = "noise"  # or "velocity" (flow matching)
+    frozen: bool = True  # of a coordinated network: only attention across slices learns (paper); else all does
 
     def __post_init__(self) -> None:
-        for name, known in (("objective", diffusion.OBJECTIVES), ("precision", ("float32", "bfloat16"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"TrainConfig: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if min(self.steps, self.batch, self.slices, self.checkpoint_every) < 1:
-            raise ValueError("TrainConfig: steps, batch, slices and checkpoint_every must be at least 1")
-        if self.lr <= 0 or self.warmup < 0 or not 0 <= self.average < 1:
-            raise ValueError("TrainConfig: lr must be above 0, warmup at least 0, average 0 to below 1")
+        super().__post_init__()
+        if self.objective not in diffusion.OBJECTIVES or self.slices < 1:
+            raise ValueError("TrainConfig: objective must be one of noise, velocity, and slices at least 1")
 
 
 @dataclass(frozen=True)
 class Plants:
-    """Plants to learn from, each with some winds. Motion is linear in the modes, so that no volume need be kept.
+    """P plants to learn from, each with some winds. Motion is linear in the modes, so that no volume need be kept."""
 
-    pictures  (P, 3, H, W) uint8
-    pixels    P of (n,) int64: those that move, as numbers in a row-by-row picture
-    modes     P of (m, n) int16: the m modes that move each pixel most; of many flowers, only one's own
-    shapes    P of (m, 2, n) float16: px of motion per unit of these modes, which is 1 px where it moves most
-    winds     P of (N, K, J) complex64: the spectrum of all modes under N winds
-    """
-
-    pictures: Tensor
-    pixels: tuple[Tensor, ...]
-    modes: tuple[Tensor, ...]
-    shapes: tuple[Tensor, ...]
-    winds: tuple[Tensor, ...]
+    pictures: Tensor  # (P, 3, H, W) uint8
+    pixels: tuple[Tensor, ...]  # (n,) int64: those that move, as numbers in a row-by-row picture
+    modes: tuple[Tensor, ...]  # (m, n) int16: the m modes that move each pixel most; of many flowers, only one's own
+    shapes: tuple[Tensor, ...]  # (m, 2, n) float16: px of motion per unit of these modes: 1 px where it moves most
+    winds: tuple[Tensor, ...]  # (N, K, J) complex64: the spectrum of all modes under N winds
 
     def moving(self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None)) -> Tensor:
         """Volumes at the pixels that move alone: (N, K, 2, n) complex64 of these winds and slices."""
@@ -150,11 +125,10 @@ def fit_normalizer(plants: Plants, pixels: int = 64) -> Normalizer:
 
 @dataclass(frozen=True)
 class Latents:
-    """What denoisers learn from: pictures (P, 3, H, W) uint8, if any, and the latents of their volumes (P, 2, N, K, 4, h, w)
-    float16, [:, 0] straight and [:, 1] of the plants seen in a mirror; (P, 1, ...) if no mirror is wanted."""
+    """What denoisers learn from."""
 
-    pictures: Tensor | None
-    values: Tensor
+    pictures: Tensor | None  # (P, 3, H, W) uint8
+    values: Tensor  # latents of their volumes (P, 2, N, K, 4, h, w) float16: [:, 1] of plants in a mirror; (P, 1, ...): none
 
     def digest(self) -> str:
         return fingerprint(*(t for t in (self.pictures, self.values) if t is not None))
@@ -171,7 +145,7 @@ def encode(codec: Codec, normalizer: Normalizer, plants: Plants, config: TrainCo
     device, raw = codec.mean.device, []
     for plant in progress(range(len(plants.winds)), desc="latents", disable=quiet):
         both = torch.cat([plants.volumes(plant), mirror(plants.volumes(plant))])
-        with precision(config.precision, device):
+        with config.autocast(device):
             parts = [codec.moments(normalizer(part.to(device)))[0].cpu() for part in both.split(4)]
         raw.append(torch.cat(parts).unflatten(0, (2, -1)))
     values = torch.stack(raw)
@@ -231,19 +205,15 @@ class DenoiserTraining(AveragingTraining):
             z = z[torch.arange(B)[:, None], which]
         time = torch.rand((B,) if which is None else which.shape, generator=generator)  # slices of a volume share one
         noise = torch.randn(z.shape, generator=generator)
-        given: list[Tensor] = []
+        given: list[Tensor | None] = []
         if self.eye is not None and self.latents.pictures is not None:
             light = 1 + JITTER * torch.randn(B, 3, 1, 1, generator=generator)
             keep = torch.rand(B, generator=generator) >= diffusion.DROPOUT
             pictures = (_pictures(self.latents.pictures, plant, flip) * light).clamp(0, 1)
             given.append(self.eye(self.own(pictures)) * self.own(keep)[:, None, None, None])
-        slices = None if which is None else self.own(which)
-
-        def predict(z: Tensor, step: Tensor) -> Tensor:
-            found: Tensor = self.net(z, step, *given, slices)
-            return found
-
-        return diffusion.loss(config.objective, predict, self.own(z), self.own(time), self.own(noise))
+        given.append(None if which is None else self.own(which))
+        noisy = self.own(z), self.own(time), self.own(noise)
+        return diffusion.loss(config.objective, lambda z, step: self.net(z, step, *given), *noisy)
 
 
 def _draw(batch: int, winds: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -260,22 +230,22 @@ def _pictures(pictures: Tensor, plant: Tensor, flip: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A trained arm: the model, losses of all its steps, seconds."""
+class Material:
+    """Data of an experiment."""
 
-    model: nn.ModuleDict
-    losses: list[float]
-    seconds: float
+    latents: Latents  # to learn from
+    forward: Callable[[Tensor], Tensor]  # volumes (N, K, 2, h, w) -> latents (N, K, ...)
+    back: Callable[[Tensor], Tensor]
+    # pictures (3, H, W) uint8, if any, with volumes (M, L, 2, h, w) of fresh winds, and masks (h, w) if not all moves
+    tests: tuple[tuple[Tensor | None, Tensor, Tensor | None], ...]
 
 
 def train_arm(
     arm: str, network: Callable[[str], nn.ModuleDict], latents: Latents, config: TrainConfig, quiet: bool = True
-) -> Run:
-    """Train one of `model.ARMS` on latents (P, M, N, K, ...), or "unfrozen", whose second stage lets all weights learn, at a
-    third of the rate. All arms take 2 `config.steps`, with as many slices in each: what draws whole volumes, draws fewer.
-
-    network  makes an untrained model of an arm, see `DenoiserTraining`
-    """
+) -> tuple[nn.ModuleDict, list[float], float]:
+    """Train one of `model.ARMS`, or "unfrozen", whose second stage lets all weights learn, at a third of the rate. All take
+    2 `config.steps`, with as many slices in each: what draws whole volumes, draws fewer. `network` makes an untrained arm.
+    Returns the model, the losses of all its steps, and seconds."""
     share = max(1, config.batch * config.slices // latents.values.shape[3])
     stages = [replace(config, steps=2 * config.steps, batch=share if arm == "volume" else config.batch)]
     if arm in ("coordinated", "unfrozen"):
@@ -291,19 +261,17 @@ def train_arm(
         trainer = DenoiserTraining(model, latents, stage)
         trainer.run(desc=f"{arm} {config.seed}", quiet=quiet)
         model, losses, seconds = trainer.averaged, losses + trainer.losses, seconds + trainer.seconds
-    return Run(model, losses, seconds)
+    return model, losses, seconds
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the shipped weights are made: plants of each kind, winds of each, and the stages one after the other.
-
-    finish: after the paper's second stage, with all weights learning (ours): at our scale attention alone learns too little.
-    """
+    """How the shipped weights are made: the data, and the stages one after the other. `finish` comes after the paper's second
+    stage, with all weights learning (ours): at our scale attention alone learns too little."""
 
     model: Config = LAPTOP
-    plants: int = 128
-    winds: int = 8
+    plants: int = 128  # of each kind
+    winds: int = 8  # of each plant
     seed: int = 0
     codec: TrainConfig = TrainConfig(steps=3000, batch=4, slices=8, lr=2e-3, precision="bfloat16", average=0.995)
     single: TrainConfig = TrainConfig(steps=8000, batch=16, slices=4, precision="bfloat16")
@@ -339,7 +307,15 @@ def make(
         animator = Animator(recipe.model, "independent", recipe.single.objective).to(presets.device())
 
     def kept(name: str, mark: str, made: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        return _kept(folder / f"{name}.safetensors", mark, first, made)
+        path = folder / f"{name}.safetensors"
+        with suppress(FormatError):  # not made yet, or damaged
+            tensors, about = read_tensors(path)
+            if about.get("mark") == mark:
+                return tensors
+        tensors = made()
+        if first:
+            write_tensors(path, tensors, mark=mark)
+        return tensors
 
     def stage(name: str, trainer: Callable[..., AveragingTraining], *on: Any) -> Any:
         run = trainer(*on, getattr(recipe, name), folder / f"{name}.safetensors", group)
@@ -375,27 +351,10 @@ def make(
     return animator
 
 
-def _kept(path: Path, mark: str, write: bool, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors that take long to make, found in a file if it bears the same mark."""
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save_file
-
-    try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("mark") == mark:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (OSError, SafetensorError):
-        pass  # not made yet, or damaged
-    tensors = make()
-    if write:
-        with atomic_write(path) as part:
-            save_file({name: t.contiguous() for name, t in tensors.items()}, part, metadata=dict(mark=mark))
-    return tensors
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
-    words = "where checkpoints and weights go; go on from those there"
-    parser.add_argument("--folder", type=Path, required=True, help=words)
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="of checkpoints and weights; goes on from those there"
+    )
     parser.add_argument("--kinds", nargs="+", choices=worlds.KINDS, default=worlds.KINDS, help="of plants")
     parser.add_argument("--plants", type=cli.positive_int, help="of each kind")
     parser.add_argument("--steps", type=cli.positive_int, help="of every stage, to try it out")
@@ -410,3 +369,9 @@ def run(options: argparse.Namespace) -> int:
     with processes() as group:
         make(replace(recipe, **changes), options.folder, options.kinds, group)
     return 0
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=run.__doc__)
+    arguments(parser)
+    raise SystemExit(run(parser.parse_args()))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,47 @@ from .training import ROW_EVERY, Training
 STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
 
 
-class AveragingTraining(Training):
-    """A run that also keeps an average of what learns; `losses` are those of all steps.
+@dataclass(frozen=True)
+class AveragingConfig:
+    """Settings of one run.
 
-    config  settings with `steps`, `batch`, `seed`, `lr`, `warmup`, `precision` ("bfloat16" or "float32", of convolutions and
-            products) and `average` (how much of the average stays from step to step)
+    batch      per step, of all processes together
+    warmup     steps in which the rate rises to `lr`; then it falls to 0
+    precision  "bfloat16" or "float32" of convolutions and products: on processors with units for bfloat16 half the time
+    average    of the weights, which is what comes out: how much of it stays from step to step
     """
+
+    steps: int = 1000
+    batch: int = 16
+    seed: int = 0
+    lr: float = 1e-3
+    warmup: int = 100
+    precision: str = "float32"
+    average: float = 0.999
+    checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"TrainConfig: {name} must be at least 1, got {getattr(self, name)}")
+        if self.precision not in ("float32", "bfloat16"):
+            raise ValueError(f"TrainConfig: precision must be one of float32, bfloat16, got {self.precision!r}")
+        if self.lr <= 0 or self.warmup < 0 or not 0 <= self.average < 1:
+            raise ValueError("TrainConfig: lr must be above 0, warmup at least 0, average 0 to below 1")
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """Within it, convolutions and products have the precision."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def rate(self, number: int) -> float:
+        """The learning rate of step `number` (from 0 on): linear warm-up, then a cosine down to 0."""
+        if number < self.warmup:
+            return self.lr * (number + 1) / self.warmup
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (number - self.warmup) / max(1, self.steps - self.warmup)))
+
+
+class AveragingTraining(Training):
+    """A run that also keeps an average of what learns; `losses` are those of all steps. config: an `AveragingConfig`."""
 
     def __init__(self, model: nn.Module, config: Any, checkpoint: str | Path | None = None, group: Any = None) -> None:
         super().__init__(model, config, config.steps, checkpoint, group)
@@ -47,9 +83,9 @@ class AveragingTraining(Training):
 
     def step(self) -> float:
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.iteration)
+            group["lr"] = self.config.rate(self.iteration)
         generator = torch.Generator().manual_seed(self.config.seed * STRIDE + self.iteration)
-        with precision(self.config.precision, self.device):
+        with self.config.autocast(self.device):
             loss = self.loss(generator)
         self.optimizer.zero_grad()
         loss.backward()
@@ -83,15 +119,3 @@ class AveragingTraining(Training):
         for name, tensor in self.smooth.items():
             tensor.copy_(tensors[name])
         self.losses = state["losses"]
-
-
-def learning_rate(config: Any, number: int) -> float:
-    """Of step `number` (from 0 on): linear warm-up, then a cosine down to 0."""
-    if number < config.warmup:
-        return float(config.lr * (number + 1) / config.warmup)
-    return float(config.lr * 0.5 * (1 + math.cos(math.pi * (number - config.warmup) / max(1, config.steps - config.warmup))))
-
-
-def precision(name: str, device: torch.device) -> torch.autocast:
-    """Within it, convolutions and products have the precision "bfloat16" or "float32"."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=name == "bfloat16")
