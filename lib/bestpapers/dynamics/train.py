@@ -154,10 +154,12 @@ def encode(codec: Codec, normalizer: Normalizer, plants: Plants, config: TrainCo
 
 
 class CodecTraining(AveragingTraining):
-    """The codec on random slices of random plants and winds, half of them in a mirror."""
+    """The codec on random slices of random plants and winds, half of them in a mirror. run, kw: checkpoint, group."""
 
-    def __init__(self, codec: Codec, plants: Plants, normalizer: Normalizer, config: TrainConfig, *run: Any) -> None:
-        super().__init__(codec, config, *run)
+    def __init__(
+        self, codec: Codec, plants: Plants, normalizer: Normalizer, config: TrainConfig, *run: Any, **kw: Any
+    ) -> None:
+        super().__init__(codec, config, *run, **kw)
         self.codec, self.plants, self.normalizer = codec, plants, normalizer
         self.resume()
 
@@ -180,15 +182,15 @@ class CodecTraining(AveragingTraining):
 
 class DenoiserTraining(AveragingTraining):
     """A denoiser and, unless it is frozen, its eye, on latents. model: ModuleDict of `net` and, for latents with pictures,
-    `eye`. An independent network learns from single slices, each as noisy as it will, the others from whole volumes."""
+    `eye`; run, kw: checkpoint, group. An independent network learns from single slices, the others from whole volumes."""
 
-    def __init__(self, model: nn.ModuleDict, latents: Latents, config: TrainConfig, *run: Any) -> None:
+    def __init__(self, model: nn.ModuleDict, latents: Latents, config: TrainConfig, *run: Any, **kw: Any) -> None:
         self.net: Any = model["net"]
         self.eye = model["eye"] if latents.pictures is not None else None
         frozen = self.net.arm == "coordinated" and config.frozen
         model.requires_grad_(not frozen)
         freeze(self.net, frozen)
-        super().__init__(model, config, *run)
+        super().__init__(model, config, *run, **kw)
         self.latents = latents
         self.resume()
 
