@@ -28,6 +28,7 @@ STILL = 1e-3  # px: the height of a vibration that counts as none, so that the s
 
 Frames = NDArray[np.uint8]
 Measure = Callable[[Tensor, Tensor], float]
+Change = Callable[[Tensor], Tensor]
 
 
 def _over(pixels: Tensor, mask: Tensor | None) -> Tensor:
@@ -110,13 +111,11 @@ def scores(pictures: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> dict[str
     return found | {name: sum(values) / len(values) for name, values in each.items() if values}
 
 
-def bounds(
-    truths: Sequence[tuple[Tensor, Tensor | None]], **more: Callable[[Tensor], Tensor]
-) -> dict[str, dict[str, float]]:
+def bounds(truths: Sequence[tuple[Tensor, Tensor | None]], **more: Change) -> dict[str, dict[str, float]]:
     """`scores` of one half of the truth (M, L, 2, H, W) against the other ("floor": of half as many, so a little too high),
     and of stills ("ceiling"), for the pictures of some (truth, mask). more: what else is to be done to the one half."""
     halves = [(truth[: len(truth) // 2], truth[len(truth) // 2 :], mask) for truth, mask in truths]
-    made: dict[str, Callable[[Tensor], Tensor]] = dict(floor=lambda v: v, ceiling=torch.zeros_like, **more)
+    made: dict[str, Change] = dict(floor=lambda v: v, ceiling=torch.zeros_like, **more)
     return {name: scores([(make(b), a, mask) for a, b, mask in halves]) for name, make in made.items()}
 
 

@@ -54,8 +54,7 @@ class Spatial:
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500))  # a stage; arms of one stage take two
     normalize: Kind = "adaptive"
     calls: int = 50
-
-    objective = "noise"
+    objective: str = "noise"
 
     def network(self, arm: str) -> nn.ModuleDict:
         return nn.ModuleDict(dict(eye=Eye(self.model), net=Denoiser(self.model, arm)))
