@@ -1,8 +1,8 @@
 """Scores of motion that need no download and no network of others. Pure functions.
 
-The paper compares videos by Inception and I3D features (FID, FVD, DTFVD); neither fits in a course, and both look at frames
-more than at motion. Here the truth is known, so motion itself is compared. `spectra` are volumes (N, K, 2, H, W) complex, px
-summed over 150 frames, `mask` bool (H, W): the pixels that count.
+The paper compares videos by Inception and I3D features (FID, FVD, DTFVD), which look at frames more than at motion. Here the
+truth is known, so motion itself is compared. `spectra` are volumes (N, K, 2, H, W) complex, px summed over 150 frames, `mask`
+bool (H, W): the pixels that count.
 
 M2 residual            M3, M4 scores      M5 frame_distance     M6 slice_correlation    M7 first_frame_error
 M8 leak                M11 rigidity       M12 sliding           M14 diversity

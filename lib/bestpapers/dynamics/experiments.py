@@ -60,7 +60,7 @@ class Spatial:
         return nn.ModuleDict(dict(eye=Eye(self.model), net=Denoiser(self.model, arm)))
 
     def training(self, arm: str, seed: int) -> TrainConfig:
-        return replace(self.train, seed=seed)
+        return replace(self.train, seed=seed, objective=self.objective)
 
     def material(self, seed: int) -> Material:
         """Plants as coarse pictures."""
@@ -149,9 +149,8 @@ def bounds(setting: Setting, seed: int) -> dict[str, dict[str, float]]:
     """Scores of truth against other truth ("floor"), of stills ("ceiling"), and of what latents keep of the truth ("latents"),
     which no arm can pass."""
     data = setting.material(seed)
-    K = data.latents.values.shape[3]
-    truths = [(truth, mask) for _, truth, mask in data.tests]
-    found = evaluate.bounds(truths, latents=lambda volumes: data.back(data.forward(volumes[:, :K])))
+    truths, slices = [(truth, mask) for _, truth, mask in data.tests], data.latents.values.shape[3]
+    found = evaluate.bounds(truths, latents=lambda volumes: data.back(data.forward(volumes[:, :slices])))
     return {name: {what: round(value, 5) for what, value in row.items()} for name, row in found.items()}
 
 
