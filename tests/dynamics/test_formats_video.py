@@ -197,6 +197,13 @@ def test_nothing_moves(tmp_path, plant):
         found = read(write(tmp_path / "a.avi", frames))
         assert found.report.kinds == ("still",)
         assert found.report.findings[0].text.startswith("Nothing moves")
+    # an even sky, in which flow makes motion out of grain
+    sky = np.full((150, 48, 64, 3), 180.0) + np.linspace(0, 20, 48)[:, None, None]
+    sky[:, 30:] = plant[0][:1, 30:]
+    sky += np.random.default_rng(0).integers(-2, 3, (150, 48, 64, 1))
+    found = read(write(tmp_path / "a.avi", np.clip(sky, 0, 255).astype(np.uint8)))
+    assert found.report.kinds == ("still",)
+    assert "grey levels only" in found.report.findings[0].text
     flame = plant[0][:1] * (0.6 + 0.3 * np.sin(np.arange(150) / 5)[:, None, None, None])  # light moves, no thing does
     assert "still" not in read(write(tmp_path / "a.avi", flame.astype(np.uint8))).report.kinds
 

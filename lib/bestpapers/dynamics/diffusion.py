@@ -21,26 +21,15 @@ import torch
 from torch import Tensor
 
 STEPS = 1000
-BETAS = (0.0015, 0.0195)  # first and last; the paper names the form only, these are latent diffusion's
-DROPOUT = (
-    0.1  # of the condition in training, so that the network also knows the case without; unstated in the paper (ours)
-)
-GUIDANCE = 1.75  # w of the looping formula (paper, section 6)
-ENERGY_WEIGHT = 200.0  # u of the same
+DROPOUT = 0.1  # of the condition in training: the network also has to know the case without; not in the paper (ours)
+ENERGY_WEIGHT = 200.0  # u of paper Eq. 5
+OBJECTIVES = ("noise", "velocity")  # what a network may learn to say
+# sqrt(beta) grows linearly (the supplement's "square linear"); the paper does not give its ends, these are latent diffusion's
+BETAS = torch.linspace(0.0015**0.5, 0.0195**0.5, STEPS, dtype=torch.float64) ** 2
+KEPT = (1 - BETAS).cumprod(0).float()  # a_n after each step, (1000,)
 
 Predict = Callable[[Tensor, Tensor], Tensor]
 Energy = Callable[[Tensor], Tensor]
-
-
-def square_linear(steps: int = STEPS, first: float = BETAS[0], last: float = BETAS[1]) -> Tensor:
-    """a_n after each step, (steps,) float32: sqrt(beta) grows linearly (the supplement's "square linear")."""
-    if steps < 1 or not 0 < first <= last < 1:
-        raise ValueError(f"square_linear: needs steps >= 1 and 0 < first <= last < 1, got {steps}, {first}, {last}")
-    betas = torch.linspace(first**0.5, last**0.5, steps, dtype=torch.float64) ** 2
-    return (1 - betas).cumprod(0).float()
-
-
-KEPT = square_linear()
 
 
 def _like(values: Tensor, z: Tensor) -> Tensor:
@@ -48,12 +37,10 @@ def _like(values: Tensor, z: Tensor) -> Tensor:
     return values.to(z).reshape(*values.shape, *[1] * (z.ndim - values.ndim))
 
 
-def noise_loss(predict: Predict, z: Tensor, step: Tensor, noise: Tensor, kept: Tensor = KEPT) -> Tensor:
-    """Mean square between the noise and what the network says of it.
-
-    z, noise (B, ...); step (B,) or, where the parts of z are noisy by themselves, (B, K), int, 0 to 999
-    """
-    a = _like(kept[step.cpu()], z)
+def noise_loss(predict: Predict, z: Tensor, step: Tensor, noise: Tensor) -> Tensor:
+    """Mean square between the noise and what the network says of it: z, noise (B, ...), step (B,) or, where the parts of z are
+    noisy by themselves, (B, K), int, 0 to 999."""
+    a = _like(KEPT[step.cpu()], z)
     return (predict(a.sqrt() * z + (1 - a).sqrt() * noise, step) - noise).square().mean()
 
 
@@ -63,11 +50,16 @@ def matching_loss(predict: Predict, z: Tensor, time: Tensor, noise: Tensor) -> T
     return (predict((1 - t) * noise + t * z, STEPS * (1 - time)) - (z - noise)).square().mean()
 
 
-def guided(net: Callable[..., Tensor], condition: Tensor, w: float = 0.0) -> Predict:
-    """Classifier-free guidance: (1 + w) net(z, step, condition) - w net(z, step, none), where none is zeros.
+def loss(objective: str, predict: Predict, z: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+    """That of one of the `OBJECTIVES` at times drawn from 0 to below 1, (B,) or (B, K)."""
+    if objective == "velocity":
+        return matching_loss(predict, z, time, noise)
+    return noise_loss(predict, z, (time * STEPS).long(), noise)
 
-    w = 0 is the plain conditional network. Code that writes u + s (c - u) has s = 1 + w.
-    """
+
+def guided(net: Callable[..., Tensor], condition: Tensor, w: float = 0.0) -> Predict:
+    """Classifier-free guidance: (1 + w) net(z, step, condition) - w net(z, step, none), where none is zeros. w = 0 is the plain
+    conditional network; the paper's loops have 1.75. Code that writes u + s (c - u) has s = 1 + w."""
     if w == 0:
         return lambda z, step: net(z, step, condition)
 
@@ -80,72 +72,59 @@ def guided(net: Callable[..., Tensor], condition: Tensor, w: float = 0.0) -> Pre
 
 
 def ddim(
-    predict: Predict,
-    noise: Tensor,
-    calls: int = 50,
-    *,
-    eta: float = 0.0,
-    energy: Energy | None = None,
-    weight: float = ENERGY_WEIGHT,
-    recurrences: int = 2,
-    generator: torch.Generator | None = None,
-    kept: Tensor = KEPT,
-    after: Callable[[int, Tensor], Any] | None = None,
-) -> Tensor:
-    """Draw data from noise (B, ...) by DDIM with `calls` steps; eta = 0 adds no noise on the way, 1 as much as DDPM does.
+    predict: Predict, noise: Tensor, calls: int = 50, *, energy: Energy | None = None, weight: float = ENERGY_WEIGHT,
+    recurrences: int = 2, generator: torch.Generator | None = None, after: Callable[[int, Tensor], Any] | None = None,
+) -> Tensor:  # fmt: skip
+    """Draw data from noise (B, ...) by DDIM with `calls` steps, without noise on the way (eta = 0).
 
     energy       of the clean data that a step expects (B, ...) -> (B,). The noise is then bent along its gradient, which goes
                  through the network: noise + weight sqrt(1 - a) grad energy (paper Eq. 5)
     recurrences  how often each step is made, with the noise of one step put back in between, so that what guidance did can
                  settle (the procedure of universal guidance, Bansal et al. 2023); without an energy once
-    generator    of the noise on the way, on the device of `noise`; wanted for eta > 0 and for recurrences
+    generator    of the noise that recurrences put back, on the device of `noise`
     after        called with the number of each step and the clean data expected
     """
-    steps = len(kept)
-    if not 1 <= calls <= steps or not 0 <= eta <= 1 or recurrences < 1:
-        raise ValueError(
-            f"ddim: calls must be 1 to {steps}, eta 0 to 1, recurrences at least 1, got {calls}, {eta}, {recurrences}"
-        )
-    repeats = recurrences if energy is not None else 1
-    if generator is None and (eta > 0 or repeats > 1):
-        raise ValueError("ddim: eta above 0, and recurrences, draw noise: give a generator")
-    times = torch.linspace(steps - 1, -1, calls + 1).round().long().tolist()
+    if not 1 <= calls <= STEPS or recurrences < 1:
+        raise ValueError(f"ddim: calls must be 1 to {STEPS}, recurrences at least 1, got {calls}, {recurrences}")
+    repeats = 1 if energy is None else recurrences
+    if generator is None and repeats > 1:
+        raise ValueError("ddim: recurrences draw noise: give a generator")
+    times = torch.linspace(STEPS - 1, -1, calls + 1).round().long().tolist()
     z = noise
     for number, (now, then) in enumerate(pairwise(times)):
-        a, b = float(kept[now]), float(kept[then]) if then >= 0 else 1.0
+        a, b = float(KEPT[now]), float(KEPT[then]) if then >= 0 else 1.0
         step = torch.full((len(z),), now, device=z.device)
         for repeat in range(repeats):
             with torch.set_grad_enabled(energy is not None):
                 z = z.detach().requires_grad_(energy is not None)
                 said = predict(z, step)
-                clean = (z - (1 - a) ** 0.5 * said) / a**0.5
                 if energy is not None:
+                    clean = (z - (1 - a) ** 0.5 * said) / a**0.5
                     (pull,) = torch.autograd.grad(energy(clean).sum(), z)
                     said = said + weight * (1 - a) ** 0.5 * pull
-                    clean = (z - (1 - a) ** 0.5 * said) / a**0.5
-            z, said, clean = z.detach(), said.detach(), clean.detach()
-            spread = eta * ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
-            z = b**0.5 * clean + max(0.0, 1 - b - spread**2) ** 0.5 * said
-            if spread:
-                z = z + spread * _normal(z, generator)
+            z, said = z.detach(), said.detach()
+            clean = (z - (1 - a) ** 0.5 * said) / a**0.5
+            z = b**0.5 * clean + (1 - b) ** 0.5 * said
             if repeat < repeats - 1:
-                z = (a / b) ** 0.5 * z + (1 - a / b) ** 0.5 * _normal(z, generator)
+                fresh = torch.randn(z.shape, generator=generator, device=z.device, dtype=z.dtype)
+                z = (a / b) ** 0.5 * z + (1 - a / b) ** 0.5 * fresh
         if after is not None:
             after(number, clean)
     return z
 
 
-def euler(predict: Predict, noise: Tensor, calls: int = 50) -> Tensor:
-    """Draw data by flow matching: from noise (B, ...) along the velocity, in `calls` equal steps."""
-    if calls < 1:
-        raise ValueError(f"euler: calls must be at least 1, got {calls}")
+@torch.no_grad()
+def sample(objective: str, predict: Predict, noise: Tensor, calls: int = 50, **kw: Any) -> Tensor:
+    """Draw data from noise (B, ...) with a network of one of the `OBJECTIVES`: by `ddim`, where kw goes, or along the velocity
+    in equal steps (Euler's method)."""
+    if objective != "velocity":
+        return ddim(predict, noise, calls, **kw)
+    if kw or calls < 1:
+        raise ValueError(
+            f"sample: a network that says velocity takes at least 1 call, and no guidance; got {calls}, {kw}"
+        )
     z = noise
-    with torch.no_grad():
-        for number in range(calls):
-            step = torch.full((len(z),), STEPS * (1 - number / calls), device=z.device)
-            z = z + predict(z, step) / calls
+    for number in range(calls):
+        step = torch.full((len(z),), STEPS * (1 - number / calls), device=z.device)
+        z = z + predict(z, step) / calls
     return z
-
-
-def _normal(like: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -58,14 +59,34 @@ def _even(frames: Iterator[Picture]) -> Iterator[Picture]:
         yield np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
 
 
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Without what OpenCV prints past Python: opening a WebM it says that a tag is not supported, and takes the right one."""
+    try:
+        kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    except OSError:  # nothing is printed where there is no place for it
+        yield
+        return
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(null)
+
+
 def _webm(path: Path, frames: Iterator[Picture], rate: float) -> None:
     writer, code = cv2.VideoWriter(), cv2.VideoWriter.fourcc(*"VP90")
     unable = ValueError("write_clip: this OpenCV cannot write VP9; write .webp or .gif")
     try:
         for frame in _even(frames):
             size = frame.shape[1], frame.shape[0]
-            if not (writer.isOpened() or writer.open(str(path), cv2.CAP_FFMPEG, code, rate, size)):
-                raise unable
+            if not writer.isOpened():
+                with _hushed():
+                    opened = writer.open(str(path), cv2.CAP_FFMPEG, code, rate, size)
+                if not opened:
+                    raise unable
             writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
     finally:
         writer.release()

@@ -52,6 +52,7 @@ UNEVEN = 0.2  # share by which a step differs from the middle one
 SHIFT = 0.3  # px that even the quietest tenth of the picture moves, on average over time: less is flow's own error
 STILL = 0.3  # px that the liveliest hundredth of pixels move: flow finds half of it in noise
 CHANGE = 6.0  # grey levels by which these change, blurred so that noise is less than 2
+NOISE = 1.0  # grey levels: if no more changes, it is noise, whatever flow finds in an even sky
 
 FINDINGS = {
     "gap": "No frame for {longest:.1f} s after second {after:.1f}: the file is damaged there, or the camera paused. "
@@ -67,8 +68,8 @@ FINDINGS = {
     "across it means nothing. The longest stretch without one has {length:.1f} s: start={since:.2f}.",
     "camera": "Even the quietest tenth of the picture moves by {least:.1f} px on average: the camera moves, or a plant "
     "fills the frame. Without the shift common to all ({common:.1f} px), {left:.1f} px are left: {advice}.",
-    "still": "Nothing moves{but}: even the liveliest hundredth of the picture moves by {largest:.2f} px only. Film "
-    "something that sways, from nearer.",
+    "still": "Nothing moves: even the liveliest hundredth of the picture {by} only{but}. Film something that sways, from "
+    "nearer.",
     "duplicates": "{double} of {steps} steps show nearly the same frame again: the clip was made from one with fewer "
     "frames per second, or pressed so hard that frames repeat, and its spectrum is wrong. Take the original.",
 }
@@ -446,5 +447,6 @@ def _of_motion(clip: Picture) -> Iterator[Finding]:
     blurred = np.stack([cv2.blur(frame, (5, 5)) for frame in chosen]).astype(np.float32).mean(-1)
     # what moves and flow does not see: a flame, a bar on plain ground
     change = float(np.percentile(blurred.std(0), 99))
-    if largest < STILL and (camera or change < CHANGE):
-        yield _finding("still", but=", the camera's motion apart" if camera else "", largest=largest)
+    if change < NOISE or (largest < STILL and (camera or change < CHANGE)):
+        by = f"changes by {change:.1f} grey levels" if change < NOISE else f"moves by {largest:.2f} px"
+        yield _finding("still", by=by, but=", the camera's motion apart" if camera else "")

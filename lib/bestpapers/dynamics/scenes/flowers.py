@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..worlds import Array, Body, Branching, Material, Part, Scene
-from .backgrounds import Background, draw_background
-from .canvas import Colour, ellipse, foliage, leaf, mix, noise, smooth, step, tapered, tones, turned
+from .backgrounds import Background, draw_background, mix, step
+from .canvas import Colour, ellipse, foliage, leaf, noise, smooth, tapered, tones, turned
 
 Frame = tuple[float, float, float]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..worlds import Array, Branching, Part, Scene
-from .backgrounds import Background, draw_background
-from .canvas import Colour, fbm, foliage, leaf, mix, noise, smooth, step, tapered, tones
+from .backgrounds import Background, draw_background, mix, step
+from .canvas import Colour, fbm, foliage, leaf, noise, smooth, tapered, tones
 
 UP = -0.5 * math.pi
 MODES = 12  # at most
