@@ -202,6 +202,10 @@ def bounds(setting: Trained, seed: int) -> dict[str, dict[str, float]]:
     data = setting.material(seed)
     truths, slices = [(truth, mask) for _, truth, mask in data.tests], data.latents.values.shape[3]
     found = evaluate.bounds(truths, latents=lambda volumes: data.back(data.forward(volumes[:, :slices])))
+    if isinstance(setting, toy.Setting):
+        known, other = motion(first_frame(data.tests[0][1])).chunk(2)
+        found["floor"] |= over_time(other, known)
+        found["ceiling"] |= over_time(torch.zeros_like(other), known)
     return {name: {what: round(value, 5) for what, value in row.items()} for name, row in found.items()}
 
 
