@@ -1,40 +1,42 @@
-"""What `1_idea` and `3_reproduce` need measured on held-out plants, a row a plant: the recorded settings `plants` and `shipped`.
+"""What `1_idea` and `3_reproduce` need measured on held-out plants, a row a plant: recorded settings `plants` and `shipped`.
 
     python -m bestpapers.dynamics experiments --record plants shipped
 
-The arm of a row is the kind, its seed n the number of the held-out plant, as in "plants/tree/3": clip number 0 of it, 150 frames
-of 160 x 256. A score with a claim's name is what that claim's rule asks for; all others stand beside it. PSNR is of every fifth
-frame, its squared errors averaged over the pixels asked for in all of them. What a plant does not have (modes that stand apart,
-thin parts) is left out of its row. Whatever the rules leave open is settled here, before the runs.
+The arm of a row is the kind, its seed n the number of the held-out plant, as in "plants/tree/3": clip number 0 of it, 150
+frames of 160 x 256. A score with a claim's name is what that claim's rule asks for; all others stand beside it. PSNR is of
+every fifth frame, its squared errors averaged over the pixels asked for in all of them. What a plant does not have (modes
+that stand apart, thin parts) is left out of its row. What the rules leave open was settled here, before the runs.
 
 `plants` needs no weights. The measured flow is dis2x, from frame 0 to each frame, as everywhere in this wing.
 
-    epe.<what>.<where>       M1 in px, mean over all pixels, hidden ones too, and all frames but the first. what: zero, dis, dis2x,
-                             farneback, and dis2x at half the size: direct, chained, best, still (zero). where: plant, background,
-                             edges (2 px around places where neighbours move differently by 0.5 px, root mean square over time)
-    C14.choice               frames.<better> - frames.<other>, dB, of dis2x or dis, and farneback: `settle`. Splatted by softmax;
-                             `moving` pixels. frames.exact: with exact flow
-    kept.<K>, exact.<K>      share of energy without the constant, K = 4, 8, 16, 24, of measured and exact flow. C1.kept: kept.16
-    C2.low, C2.wide          r2.<range>.exponential - r2.<range>.power, over pixels that move by 0.2 px as measured, x and y together
-    C7.weight                splat.softmax - splat.average, dB, exact flow, at moving edges; splat.backward
-    loop.<way>.<what>        loops of the measured motion's 16 slices. way: naive, detrended, cross-faded, projected. what: wrap and
-                             near (largest within five frames of it) of the motion, grey: of frames, as C10.seamless has it,
-                             closure: E, kept: energy
-    C11.first, C11.others    MAC, see `modes`: a field of flowers is many plants, each with a first mode. close: all others below
-                             3 Hz. first.exact, ...: from exact flow. first.scene: the slowest mode of all, over all that moves
+    epe.<what>.<where>       M1 in px, mean over all pixels, hidden ones too, and all frames but the first. what: zero, dis,
+                             dis2x, farneback; and of dis2x at half the size, every second frame: direct, chained, best, still
+                             (zero). where: plant, background, edges (2 px around places where neighbours move differently by
+                             0.5 px, root mean square over time)
+    C14.choice               frames.<better> - frames.<other>, dB, of dis2x or dis, and farneback: `settle`. Splatted by
+                             softmax; `moving` pixels. frames.exact: with exact flow
+    kept.<K>, exact.<K>      share of energy without the constant, K = 4, 8, 16, 24, of measured and exact flow; C1.kept: 16
+    C2.low, C2.wide          r2.<range>.exponential - r2.<range>.power, over pixels that move by 0.2 px as measured
+    C7.weight                splat.softmax - splat.average, dB, exact flow, at moving edges; also splat.backward
+    loop.<way>.<what>        loops of the measured motion's 16 slices. way: naive, detrended, cross-faded, projected. what:
+                             wrap and near (largest within five frames of it) of the motion, grey: wrap of frames splatted by
+                             softmax, as C10.seamless has it, closure: E, kept: energy
+    C11.first, C11.others    MAC, see `modes`: a field of flowers is many plants, each with a first mode. close: all others
+                             below 3 Hz. first.exact, ...: from exact flow. first.scene: the slowest of all, over all that
+                             moves
     C11.shape, C11.timing    see `pulled`; shape.own: over pixels of the pulled body only
-    C16.fast                 share of energy, constant aside, that 16 slices keep of the exact motion of `stiff`, in the same wind
-    C16.thin                 thin - wide, px, error of the measured flow, see `widths`; thin.zero, wide.zero: how far these move
+    C16.fast                 share of energy, constant aside, that 16 slices keep of the exact motion of `stiff`, same wind
+    C16.thin                 thin - wide, px, error of the measured flow, see `widths`; thin.zero, wide.zero: of zero flow
 
 `shipped` has the shipped animator and renderer, and exact flow wherever frames are scored.
 
-    C10.closure.fall, .kept  1/2 less the share of E that guidance leaves, of two draws from the same noise; kept energy less 0.8
+    C10.closure.fall, .kept  1/2 less the share of E that guidance leaves, from the same noise; kept energy less 0.8
     C10.seamless             wrap ratio of grey frames of the guided loop, painted by the renderer; seamless.naive: not guided
-    C11.still                as C11.shape, mean over eight draws; still.timing, still.own
+    C11.still                as C11.shape, mean over eight draws; also still.timing, still.own
     paint.<method>.<where>   PSNR. method: backward, average, softmax, network. where: all, edges, holes, rest
     C15.frames               `flicker` of the renderer; flicker.softmax
     C16.large                large.1 - large.4, PSNR of `moving` pixels at these gains
-    C16.unseen               shown - paint.network.holes, where shown is all but holes; shown.moving: of `moving` pixels only
+    C16.unseen               shown - paint.network.holes, where shown is all but holes; shown.moving: of `moving` ones only
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import cv2
 import numpy as np
@@ -146,7 +148,7 @@ def choice(found: Scores) -> tuple[str, str]:
 
 
 def moving(mask: Bools, flow: Tensor) -> Tensor:
-    """Moving pixels of frames, bool (N, H, W): where the plant was in the picture, or is in the frame. mask: the plant (H, W)."""
+    """Moving pixels of frames, bool (N, H, W): where the plant, mask (H, W), was in the picture, or is in the frame."""
     plant = torch.from_numpy(mask)
     return torch.stack([plant | (render.splat(plant[None, None].float(), f[None])[0][0, 0] > 0) for f in flow])
 
@@ -168,11 +170,10 @@ def flicker(made: Iterable[render.Frame], truth: render.Frame) -> float:
     return float(((after - before).square().mean() / size.clamp(min=1e-12)).sqrt())
 
 
-def grey_wrap(picture: render.Frame, motion: Tensor, **how: Any) -> float:
-    """`loop.wrap_ratio` of grey frames that a motion (T, 2, H, W) makes of a picture. how: for `render.frames`."""
-    return loop.wrap_ratio(
-        torch.stack([torch.from_numpy(f).float().mean(-1) for f in render.frames(picture, motion, **how)])
-    )
+def grey_wrap(picture: render.Frame, motion: Tensor, *how: Any, **more: Any) -> float:
+    """`loop.wrap_ratio` of grey frames that a motion (T, 2, H, W) makes of a picture, see `render.frames`."""
+    made = render.frames(picture, motion, *how, **more)
+    return loop.wrap_ratio(torch.stack([torch.from_numpy(frame).float().mean(-1) for frame in made]))
 
 
 def stiff(scene: Scene) -> Scene:
@@ -191,7 +192,7 @@ def stiff(scene: Scene) -> Scene:
 def widths(scene: Scene, height: int, width: int) -> Floats:
     """How wide the part at each pixel is, (H, W) px: the shorter side of the least rectangle around its outline, whatever hides
     of it. NaN where nothing moves."""
-    sides = [min(cv2.minAreaRect(np.float32(height * part.outline))[1]) for part in scene.parts]
+    sides = [min(cv2.minAreaRect(np.asarray(height * part.outline, np.float32))[1]) for part in scene.parts]
     found = np.array([math.nan, *sides], np.float32)[scene.ids(height, width)]
     return np.where(scene.mask(height, width), found, np.float32(math.nan))
 
@@ -202,8 +203,8 @@ def owners(scene: Scene, height: int, width: int) -> Any:
 
 
 def modes(scene: Scene, q: Any, exact: Tensor, found: Tensor) -> tuple[Scores, list[list[float]]]:
-    """MAC of true modes, from measured and exact volumes (K, 2, H, W) under a Hann window: best of the three nearest slices, over
-    the pixels of the mode's body, of which there are 12 at least. Means weigh a mode by these pixels.
+    """MAC of true modes, from exact and measured volumes (K, 2, H, W) under a Hann window: best of the three nearest slices,
+    over the pixels of the mode's body, of which there are 12 at least. Means weigh a mode by these pixels.
 
     first    the slowest mode of each body
     others   its others below 3 Hz that stand two bins or more from the body's next
@@ -223,7 +224,7 @@ def modes(scene: Scene, q: Any, exact: Tensor, found: Tensor) -> tuple[Scores, l
         gaps = (hertz[:, None] - hertz).abs().fill_diagonal_(RATE / 2).amin(1)
         heights = (own_shapes.square().sum(1).mean((1, 2)) * torch.from_numpy(q[:, start:end].var(0))).sqrt()
         pixels = here.sum().expand(len(hertz))
-        which = torch.full((len(hertz),), 2.0).where(gaps > APART * bin, 1.0).where(hertz < BELOW, 0.0)
+        which = torch.full((len(hertz),), 2.0).where(gaps >= APART * bin, 1.0).where(hertz < BELOW, 0.0)
         which[hertz.argmin()] = 3.0
         rows.append(torch.stack([hertz, gaps, heights, pixels, *macs, which], 1).double())
     table = torch.cat(rows)
@@ -242,8 +243,8 @@ def modes(scene: Scene, q: Any, exact: Tensor, found: Tensor) -> tuple[Scores, l
 
 
 def pulled(clip: Clip, volumes: Sequence[Tensor], points: int) -> Scores:
-    """The same points of a plant pulled and let go, by the simulator and by volumes (K, 2, H, W) of its motion; mean over points
-    and volumes. Points are drawn among the half of the plant's pixels that moves most, and pulled along their own motion.
+    """The same points of a plant pulled and let go, by the simulator and by volumes (K, 2, H, W) of its motion; means over
+    points and volumes. Points are drawn among the half of its pixels that moves most, and pulled along their own motion.
 
     shape     cosine of the displacements of the pull, over all that moves
     own       the same over the pixels of the pulled body
@@ -284,10 +285,14 @@ def row(kind: str, index: int, setting: Measured) -> dict[str, Any]:
     found = {method: flows.estimate(clip.video, method, desc=None) for method in flows.METHODS}
     flow, scores = found["dis2x"], Scores()
 
-    errors = {name: error(fields, exact) for name, fields in dict(zero=torch.zeros_like(exact), **found).items()}
-    ladders = {name: flows.stream(small.video, "dis2x", name, desc=None) for name in flows.LADDERS}
-    truth = torch.from_numpy(small.flow)
-    coarse = {name: error(fields, truth) for name, fields in dict(still=torch.zeros_like(truth), **ladders).items()}
+    errors = {
+        name: error(fields, exact) for name, fields in dict(zero=torch.zeros(()).expand_as(exact), **found).items()
+    }
+    ladders = {name: flows.stream(small.video[::2], "dis2x", name, desc=None) for name in get_args(flows.Ladder)}
+    truth = torch.from_numpy(small.flow[::2])
+    coarse = {
+        name: error(fields, truth) for name, fields in dict(still=torch.zeros(()).expand_as(truth), **ladders).items()
+    }
     for maps, spots in ((errors, places(clip)), (coarse, places(small))):
         scores |= {f"epe.{m}.{where}": float(e[spot].mean()) for m, e in maps.items() for where, spot in spots.items()}
     wide = widths(scene, clip.height, clip.width)
@@ -295,17 +300,18 @@ def row(kind: str, index: int, setting: Measured) -> dict[str, Any]:
         scores |= {name: float(errors["dis2x"][some].mean()), f"{name}.zero": float(errors["zero"][some].mean())}
     scores["C16.thin"] = scores["thin"] - scores["wide"]
 
-    video, where = clip.video[shown], moving(clip.mask, exact[shown])
-    for name, fields in [(name, found[name]) for name in setting.flows] + [("exact", exact)]:
-        made = render.frames(clip.picture, fields[shown], "softmax", W=render.nearness(fields))
+    video, where, W = clip.video[shown], moving(clip.mask, exact[shown]), render.nearness(exact)
+    for name in setting.flows:
+        made = render.frames(clip.picture, found[name][shown], W=render.nearness(found[name]))
         scores[f"frames.{name}"] = psnr(made, video, where)
     if setting.flows:
         scores["C14.choice"] = scores[f"frames.{setting.flows[0]}"] - scores[f"frames.{setting.flows[1]}"]
     found.clear()
     for method in ("backward", "average", "softmax"):
-        made = render.frames(clip.picture, exact[shown], method, W=render.nearness(exact))
-        scores[f"splat.{method}"] = render.score(made, video, exact[shown])["psnr_edges"]
+        frames = [*render.frames(clip.picture, exact[shown], method, W=W)]
+        scores[f"splat.{method}"] = render.score(frames, video, exact[shown])["psnr_edges"]
     scores["C7.weight"] = scores["splat.softmax"] - scores["splat.average"]
+    scores["frames.exact"] = psnr(frames, video, where)
 
     for name, fields in (("exact", exact), ("kept", flow)):
         whole = spectral.volume(fields, None)
@@ -322,15 +328,14 @@ def row(kind: str, index: int, setting: Measured) -> dict[str, Any]:
     scores["C16.fast"] = float(share[SLICES - 1])
 
     S = spectral.first_frame(spectral.volume(flow))
-    still = own.Moving(clip.picture, S, S, frames=T)
+    still, motion = own.Moving(clip.picture, S, S, frames=T), spectral.motion(S, T)
+    W = render.nearness(motion)
     for way in own.LOOPS:
-        looped = own.looped(still, way)
-        made_of = loop.score(looped, spectral.motion(S, T), closed=way in own.CLOSED)
-        scores |= {f"loop.{way}.{name}": getattr(made_of, name) for name in ("wrap", "near", "kept")}
-        scores[f"loop.{way}.closure"] = made_of.place + made_of.speed
-        scores[f"loop.{way}.grey"] = grey_wrap(
-            clip.picture, loop.played(looped) if way in own.CLOSED else looped, method="softmax"
-        )
+        looped, closed = own.looped(still, way), way in own.CLOSED
+        score = loop.score(looped, motion, closed=closed)
+        score_of = dict(wrap=score.wrap, near=score.near, kept=score.kept, closure=score.place + score.speed)
+        score_of["grey"] = grey_wrap(clip.picture, loop.played(looped) if closed else looped, W=W)
+        scores |= {f"loop.{way}.{name}": value for name, value in score_of.items()}
 
     mac, table = modes(scene, clip.q, *(spectral.volume(fields, window="hann") for fields in (exact, flow)))
     pull = pulled(clip, [S], setting.points)
@@ -371,7 +376,7 @@ def shipped_row(
     drawn = [animator.draw(coarse.picture, [n], setting.calls)[0].cpu() for n in range(setting.draws)]
     pull = pulled(coarse, drawn, setting.points)
     scores |= {"C11.still": pull["shape"], "still.timing": pull["timing"], "still.own": pull["own"]}
-    guide = dict(energy=loop.closure_energy, generator=torch.Generator().manual_seed(0))
+    guide: dict[str, Any] = dict(energy=loop.closure_energy, generator=torch.Generator().manual_seed(0))
     closed = animator.draw(coarse.picture, [0], setting.calls, **guide)[0].cpu()
     before, after = (float(loop.closure_energy(S, T)) for S in (drawn[0], closed))
     kept = loop.energy(spectral.motion(closed, T)) / loop.energy(spectral.motion(drawn[0], T))
@@ -379,7 +384,7 @@ def shipped_row(
     scores |= {"C10.closure.fall": 0.5 - after / before, "C10.closure.kept": kept - 0.8}
     for name, S, keep in (("seamless.naive", drawn[0], T), ("C10.seamless", closed, T - 1)):
         motion = spectral.motion(own.brought(S, clip.picture), T)[:keep]
-        scores[name] = grey_wrap(clip.picture, motion, method="network", renderer=renderer)
+        scores[name] = grey_wrap(clip.picture, motion, "network", renderer)
     return dict(scores=_finite(scores))
 
 
@@ -403,8 +408,8 @@ def _job(kind: str, index: int, setting: Measured) -> dict[str, Any]:
 
 
 def record(name: str, folder: Path, command: str, workers: int | None = 1) -> None:
-    """Measure all plants of one of the `SETTINGS` and note them in a file, as `experiments.record` does with arms and seeds. The
-    settings in the file hold what was found first: the better flow, or the hash of the weights."""
+    """Measure all plants of one of the `SETTINGS` and note them, as `experiments.record` does with arms and seeds. Settings
+    in the file hold what was found first: the better flow, or the hash of the weights."""
     setting, more = SETTINGS[name], dict[str, Any]()
     if isinstance(setting, Shipped):
         tensors = [t for model in _shipped() for t in model.state_dict().values()]
