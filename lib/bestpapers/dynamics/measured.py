@@ -44,7 +44,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -55,6 +55,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..lab import machine, runs
+from ..lab.files import FormatError
 from . import flow as flows
 from . import loop, modal, own, render, spectral, weights
 from .data import SOURCE, Bools, Clip, Floats
@@ -99,8 +100,9 @@ class Measured:
 class Shipped(Measured):
     """Setting `shipped`: the same plants with weights."""
 
-    calls: int = 50
-    draws: int = 8
+    calls: int = 50  # of the network for a loop, and for the motion that it is compared with
+    draws: int = 8  # motions that are pulled
+    few: int = 25  # calls for each of these, as for the card's scores
     weights: str = ""  # their hash, as `record` finds it
 
 
@@ -285,14 +287,11 @@ def row(kind: str, index: int, setting: Measured) -> dict[str, Any]:
     found = {method: flows.estimate(clip.video, method, desc=None) for method in flows.METHODS}
     flow, scores = found["dis2x"], Scores()
 
-    errors = {
-        name: error(fields, exact) for name, fields in dict(zero=torch.zeros(()).expand_as(exact), **found).items()
-    }
+    nothing, truth = torch.zeros(()).expand_as(exact), torch.from_numpy(small.flow[::2])
+    errors = {name: error(fields, exact) for name, fields in dict(zero=nothing, **found).items()}
     ladders = {name: flows.stream(small.video[::2], "dis2x", name, desc=None) for name in get_args(flows.Ladder)}
-    truth = torch.from_numpy(small.flow[::2])
-    coarse = {
-        name: error(fields, truth) for name, fields in dict(still=torch.zeros(()).expand_as(truth), **ladders).items()
-    }
+    nothing = torch.zeros(()).expand_as(truth)
+    coarse = {name: error(fields, truth) for name, fields in dict(still=nothing, **ladders).items()}
     for maps, spots in ((errors, places(clip)), (coarse, places(small))):
         scores |= {f"epe.{m}.{where}": float(e[spot].mean()) for m, e in maps.items() for where, spot in spots.items()}
     wide = widths(scene, clip.height, clip.width)
@@ -373,16 +372,16 @@ def shipped_row(
     scores["C16.large"] = scores["large.1"] - scores["large.4"]
 
     coarse = replace(clip, height=animator.config.height, width=animator.config.width)
-    drawn = [animator.draw(coarse.picture, [n], setting.calls)[0].cpu() for n in range(setting.draws)]
+    drawn = [animator.draw(coarse.picture, [n], setting.few)[0].cpu() for n in range(setting.draws)]
     pull = pulled(coarse, drawn, setting.points)
     scores |= {"C11.still": pull["shape"], "still.timing": pull["timing"], "still.own": pull["own"]}
-    guide: dict[str, Any] = dict(energy=loop.closure_energy, generator=torch.Generator().manual_seed(0))
-    closed = animator.draw(coarse.picture, [0], setting.calls, **guide)[0].cpu()
-    before, after = (float(loop.closure_energy(S, T)) for S in (drawn[0], closed))
-    kept = loop.energy(spectral.motion(closed, T)) / loop.energy(spectral.motion(drawn[0], T))
+    guide = dict[str, Any](energy=partial(loop.closure_energy, frames=T), generator=torch.Generator().manual_seed(0))
+    free, closed = (animator.draw(coarse.picture, [0], setting.calls, **how)[0].cpu() for how in ({}, guide))
+    before, after = (float(loop.closure_energy(S, T)) for S in (free, closed))
+    kept = loop.energy(spectral.motion(closed, T)) / loop.energy(spectral.motion(free, T))
     scores |= {"closure.before": before, "closure.after": after, "closure.kept": kept}
     scores |= {"C10.closure.fall": 0.5 - after / before, "C10.closure.kept": kept - 0.8}
-    for name, S, keep in (("seamless.naive", drawn[0], T), ("C10.seamless", closed, T - 1)):
+    for name, S, keep in (("seamless.naive", free, T), ("C10.seamless", closed, T - 1)):
         motion = spectral.motion(own.brought(S, clip.picture), T)[:keep]
         scores[name] = grey_wrap(clip.picture, motion, "network", renderer)
     return dict(scores=_finite(scores))
@@ -399,7 +398,10 @@ def _finite(scores: Scores) -> Scores:
 def _shipped() -> tuple[Animator, render.Renderer]:
     renderer = weights.load_renderer()
     if renderer is None:
-        raise FileNotFoundError(f"no renderer is shipped; train it: {weights.COMMAND}")
+        advice = f"train it: {weights.COMMAND}"
+        raise FormatError(
+            weights.HERE / weights.RENDERER, "file", "the trained renderer", "nothing of that name", advice
+        )
     return weights.load(), renderer
 
 
