@@ -405,6 +405,12 @@ def _shipped() -> tuple[Animator, render.Renderer]:
     return weights.load(), renderer
 
 
+def digest() -> str:
+    """A hash of the shipped weights."""
+    tensors = [t for model in _shipped() for t in model.state_dict().values()]
+    return runs.fingerprint(*tensors, _shipped()[0].normalizer.scale)
+
+
 def _job(kind: str, index: int, setting: Measured) -> dict[str, Any]:
     return shipped_row(kind, index, setting, *_shipped()) if isinstance(setting, Shipped) else row(kind, index, setting)
 
@@ -414,8 +420,7 @@ def record(name: str, folder: Path, command: str, workers: int | None = 1) -> No
     in the file hold what was found first: the better flow, or the hash of the weights."""
     setting, more = SETTINGS[name], dict[str, Any]()
     if isinstance(setting, Shipped):
-        tensors = [t for model in _shipped() for t in model.state_dict().values()]
-        setting = replace(setting, weights=runs.fingerprint(*tensors, _shipped()[0].normalizer.scale))
+        setting = replace(setting, weights=digest())
     else:
         more["settled"] = {method: round(value, 4) for method, value in settle(setting).items()}
         setting = replace(setting, flows=choice(more["settled"]))
