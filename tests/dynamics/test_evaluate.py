@@ -159,14 +159,23 @@ def test_rigidity():
         evaluate.rigidity(turning, torch.zeros(10, 10, dtype=torch.int64))
 
 
-def test_windows():
-    clips = torch.arange(40.0)[None].expand(3, -1)  # something that drifts
-    truth = torch.zeros(3, 40)
-    found = evaluate.sliding(clips, truth, lambda a, b: float(a.mean() - b.mean()), window=10)
-    assert found == {0: 4.5, 10: 14.5, 20: 24.5, 30: 34.5}
-    assert list(evaluate.sliding(clips, truth, lambda a, b: 0.0, window=10, step=15)) == [0, 15, 30]
-    with pytest.raises(ValueError, match="window of 50"):
-        evaluate.sliding(clips, truth, lambda a, b: 0.0, window=50)
+def test_windows_find_what_decays():
+    """Swinging of one kind throughout is as far from others in the last window as in the first; what drifts is farther."""
+    n = torch.arange(90.0)[:, None, None, None]
+
+    def clips(seed):
+        height, phase = (torch.rand(64, 1, 2, 1, 1, generator=torch.Generator().manual_seed(seed + i)) for i in (0, 9))
+        return (1 + height) * torch.sin(2 * torch.pi * (n / 30 + phase))
+
+    steady, truth = clips(1), clips(2)
+    found = evaluate.windows(steady, truth)
+    assert list(found) == [0, 30, 60]
+    assert found[60] == pytest.approx(found[0], rel=1e-3)
+    drifts = evaluate.windows(steady + 0.1 * (n - 30).clamp_min(0), truth)
+    assert drifts[0] == found[0]
+    assert drifts[60] > 10 * found[60]
+    with pytest.raises(ValueError, match="one of 50 frames"):
+        evaluate.windows(steady[:, :40], truth, 50)
 
 
 # ---------------------------------------------------------------------------------------------------------- of frames

@@ -8,9 +8,9 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
-from bestpapers.dynamics import experiments, toy, train, worlds
+from bestpapers.dynamics import experiments, render, toy, train, worlds
 from bestpapers.dynamics.data import SOURCE
-from bestpapers.dynamics.experiments import GRID, SETTINGS, Spatial, arm_of
+from bestpapers.dynamics.experiments import GRID, RIVALS, SETTINGS, Painted, Spatial, arm_of
 from bestpapers.dynamics.model import ARMS, Animator, Config
 from bestpapers.dynamics.train import TrainConfig
 from bestpapers.lab.files import FormatError
@@ -47,17 +47,45 @@ def test_arms():
     for arm, setting in (("K5", tokens), ("unfrozen", tokens), ("K8", spatial)):
         with pytest.raises(ValueError, match="expected one of independent"):
             arm_of(arm, setting)
-    assert all(arm_of(arm, SETTINGS[name]) for name in GRID for arm in GRID[name])
+    assert all(arm_of(arm, SETTINGS[name]) for name in ("long", "spatial") for arm in GRID[name])
+    assert all(arm_of(arm, tokens) for arm in TRAINED)
 
 
-@pytest.mark.parametrize("arm", GRID["tokens"])
+TRAINED = [arm for arm in GRID["tokens"] if arm not in RIVALS]
+
+
+@pytest.mark.parametrize("arm", TRAINED)
 def test_every_arm_of_the_toy(arm):
     model, scores, about = experiments.run_arm(arm, 3, TOKENS)
     assert model["net"].config.slices == {"K4": 4, "K8": 8, "K24": 24}.get(arm, 16)
     assert about.keys() == {"loss", "seconds", "data"}
     calls = {f"distance.{n}" for n in experiments.CALLS}
-    assert (calls <= set(scores)) is (arm in ("coordinated", "velocity"))
+    over_time = {f"window.{n}" for n in range(0, 150, 30)}
+    assert (calls | over_time <= set(scores)) is (arm in ("coordinated", "velocity"))
     assert all(math.isfinite(value) for value in scores.values())
+
+
+def test_what_goes_frame_by_frame():
+    """Of a linear world both rivals are nearly right at first; the one that adds steps up drifts, the other does not."""
+    setting = replace(TOKENS, winds=200, fresh=200)
+    rows = {arm: experiments._row(arm, 1, setting)["scores"] for arm in RIVALS}
+    assert set(rows["steps"]) >= {"distance", "correlation", "window.0", "window.120"}
+    assert rows["steps"]["window.120"] > 3 * rows["steps"]["window.0"]
+    assert rows["positions"]["window.120"] < rows["steps"]["window.120"] / 2
+    clips, truth = toy.frame_by_frame(setting, 1, add=True)
+    assert clips.shape == truth.shape == (200, 150, 2, 1, 16)
+    assert clips[:, 0].abs().max() < 1e-5
+    torch.testing.assert_close(toy.frame_by_frame(setting, 1, add=True)[0], clips)
+
+
+def test_renderers_are_scored_on_plants_they_have_not_seen(monkeypatch):
+    tried = []
+    monkeypatch.setattr(experiments.render, "score", lambda *a: tried.append(a) or dict(psnr=20.0 + len(tried)))
+    small = Painted(scenes=1, held_out=1, every=50, size=(48, 64), train=render.TrainConfig(steps=1, batch=1, crop=32))
+    for arm in GRID["renderers"]:
+        row = experiments._row(arm, 1, small)
+        assert row["data"]
+    assert row["scores"] == dict(psnr=26.5)  # the mean over one plant of each of the four kinds
 
 
 @pytest.mark.parametrize("normalize", ["adaptive", "resolution"])

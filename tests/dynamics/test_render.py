@@ -435,7 +435,8 @@ def test_weights_go_through_a_file(tmp_path, two):
 def test_regions_lie_where_they_should(two):
     _, flow = two
     found = render.regions(flow[1])
-    assert (sum(r.int() for r in found.values()) == 1).all()
+    assert (sum(found[name].int() for name in ("holes", "edges", "rest")) == 1).all()
+    assert (found["silhouettes"] == found["holes"] | found["edges"]).all()
     _, disc = layers((4.3, -1.2))
     y, x = np.mgrid[:H, :W]
     away = np.abs(np.hypot(x - 4.3 - W / 2, y + 1.2 - H / 2) - H / 4)

@@ -5,7 +5,7 @@ truth is known, so motion itself is compared. `spectra` are volumes (N, K, 2, H,
 bool (H, W): the pixels that count.
 
 M2 residual            M3, M4 scores      M5 frame_distance     M6 slice_correlation    M7 first_frame_error
-M8 leak                M11 rigidity       M12 sliding           M14 diversity
+M8 leak                M11 rigidity       M12 windows           M14 diversity
 M1 is in `flow`, M9 in `loop`, M10 in `modal`, M13 in `lab.images`. `bounds` gives each of `scores` a floor, truth against
 other truth, and a ceiling: the still, a volume of zeros.
 """
@@ -27,7 +27,6 @@ from .spectral import FRAMES, energy, motion, volume
 STILL = 1e-3  # px: the height of a vibration that counts as none, so that the still has a logarithm of energy too
 
 Frames = NDArray[np.uint8]
-Measure = Callable[[Tensor, Tensor], float]
 Change = Callable[[Tensor], Tensor]
 
 
@@ -141,16 +140,17 @@ def rigidity(flow: Tensor, parts: Tensor) -> float:
     return (left / total) ** 0.5
 
 
-def sliding(
-    clips: Tensor, truth: Tensor, measure: Measure, window: int = 30, step: int | None = None
-) -> dict[int, float]:
-    """M12: a measure of windows of clips (N, T, ...) against all windows of the truth's: {first frame: measure}. What decays
-    shows as a curve that rises."""
-    if not 1 <= window <= min(clips.shape[1], truth.shape[1]):
-        raise ValueError(f"sliding: a window of {window} frames does not fit into clips and truth")
-    step = step or window
-    there = torch.cat([truth[:, n : n + window] for n in range(0, truth.shape[1] - window + 1, step)])
-    return {n: measure(clips[:, n : n + window], there) for n in range(0, clips.shape[1] - window + 1, step)}
+def windows(clips: Tensor, truth: Tensor, window: int = 30, slices: int = 5) -> dict[int, float]:
+    """M12: M4 in windows of `window` frames, of the energies of `slices` slices of each window: {first frame: distance}. What
+    decays over time shows as a curve that rises. clips (N, T, 2, H, W), truth (M, T, 2, H, W) px; a window is compared with
+    the same one of the truth."""
+    if not 1 <= window <= clips.shape[1] <= truth.shape[1]:
+        raise ValueError(f"windows: one of {window} frames does not fit into {clips.shape[1]}, of {truth.shape[1]}")
+
+    def logs(some: Tensor, n: int) -> Tensor:
+        return log_energies(volume(some[:, n : n + window], slices))
+
+    return {n: frechet(logs(clips, n), logs(truth, n)) for n in range(0, clips.shape[1] - window + 1, window)}
 
 
 def frame_distance(a: Tensor | Frames, b: Tensor | Frames, seeds: Sequence[int] = (0, 1, 2, 3, 4)) -> list[float]:

@@ -4,8 +4,9 @@
     python -m bestpapers.dynamics experiments --record tokens             of this setting
 
 Two regimes, since each effect needs its own (ours): `tokens`, one plant as tokens of eight numbers, where coordination shows
-in a minute; `spatial`, many plants in coarse pictures without a codec, where normalisation shows. Both are scored against
-winds, and `spatial` against plants, that no arm has seen.
+in a minute (`long`: trained three times as long); `spatial`, many plants in coarse pictures without a codec, where
+normalisation shows. Both are scored against winds, and `spatial` against plants, that no arm has seen. `renderers` paint true
+motion of plants that they have not seen.
 
 `GRID` and `SEEDS` were fixed before the first run; seed 0 is not among them, since sizes and rates were chosen on it. A seed
 is the experiment made anew: winds, start, batches, noise of the samples. The `seconds` of a row are no benchmark.
@@ -28,10 +29,10 @@ from torch.nn import functional as F
 from ..lab import machine, runs
 from ..lab.cli import positive_int
 from ..lab.files import FormatError
-from . import diffusion, evaluate, toy, train, worlds
-from .data import SOURCE
+from . import diffusion, evaluate, render, spectral, toy, train, worlds
+from .data import SOURCE, Clip
 from .model import ARMS, Animator, Config, Denoiser, Eye
-from .spectral import KINDS, Kind, Normalizer, from_channels, to_channels
+from .spectral import KINDS, Kind, Normalizer, first_frame, from_channels, motion, to_channels
 from .train import Latents, Material, TrainConfig
 
 FOLDER = Path(__file__).parent / "results"
@@ -50,8 +51,10 @@ class Spatial:
     winds: int = 8
     held_out: int = 8  # to be scored on, with `fresh` winds each
     fresh: int = 24
-    model: Config = field(default_factory=lambda: Config(80, 128, down=8, base=32))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500))  # a stage; arms of one stage take two
+    model: Config = field(default_factory=lambda: Config(64, 96, down=8, base=32))
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(steps=1500, batch=8)
+    )  # a stage; arms of one take two
     normalize: Kind = "adaptive"
     calls: int = 50
     objective: str = "noise"
@@ -87,19 +90,37 @@ def _coarse(
     return plants.pictures, cells
 
 
-Setting = toy.Setting | Spatial  # one row of conditions: everything about a run but the arm and the seed
+@dataclass(frozen=True)
+class Painted:
+    """Renderers on true motion: see `RENDERERS`. Scored on every `every`-th frame of held-out plants of each kind."""
+
+    scenes: int = 6  # of each kind, to learn from; `render.train` says what else
+    held_out: int = 2
+    every: int = 10
+    size: tuple[int, int] = (160, 256)
+    train: render.TrainConfig = field(default_factory=lambda: render.TrainConfig(steps=800))
+
+
+Trained = toy.Setting | Spatial
+Setting = Trained | Painted  # one row of conditions: everything about a run but the arm and the seed
 SETTINGS: dict[str, Setting] = dict(
-    tokens=toy.Setting(), long=toy.Setting(steps=5 * toy.Setting.steps), spatial=Spatial()
+    tokens=toy.Setting(), long=toy.Setting(steps=3 * toy.Setting.steps), spatial=Spatial(), renderers=Painted()
+)
+RIVALS = dict(steps=True, positions=False)  # arms that predict frame by frame: whether what they predict is added up
+RENDERERS = dict(  # the paper's form and its baseline, both without our help in holes
+    features=render.RendererConfig(look_back=False),
+    baseline=render.RendererConfig(multi_scale=False, weight="learned", look_back=False),
 )
 SEEDS = (1, 2, 3, 4, 5)
 GRID: dict[str, tuple[str, ...]] = dict(
-    tokens=(*ARMS, "velocity", *NORMALIZE, *SLICES),
-    long=(*ARMS, "velocity"),
-    spatial=(*ARMS, "unfrozen", "resolution"),
+    tokens=(*ARMS, "velocity", *NORMALIZE, *SLICES, *RIVALS),
+    long=ARMS,
+    spatial=("independent", "coordinated", "unfrozen", "resolution"),
+    renderers=tuple(RENDERERS),
 )
 
 
-def arm_of(arm: str, setting: Setting) -> tuple[str, Setting]:
+def arm_of(arm: str, setting: Trained) -> tuple[str, Trained]:
     """What an arm is: a way to draw slices, and a setting. Where the setting is what differs, tokens are drawn coordinated, and
     spatial slices, so that nothing else plays a part, independent."""
     ways, base = ((*ARMS, "unfrozen"), "independent") if isinstance(setting, Spatial) else (ARMS, "coordinated")
@@ -111,24 +132,54 @@ def arm_of(arm: str, setting: Setting) -> tuple[str, Setting]:
     return (arm, setting) if arm in ways else (base, replace(setting, **changes[arm]))
 
 
-def run_arm(arm: str, seed: int, setting: Setting) -> tuple[nn.ModuleDict, dict[str, float], dict[str, Any]]:
+def run_arm(arm: str, seed: int, setting: Trained) -> tuple[nn.ModuleDict, dict[str, float], dict[str, Any]]:
     """Train and score an arm: the model, its scores, and what else there is to say of the run. Of the toy, `distance.<calls>`
-    is M4 with fewer calls of the network."""
+    is M4 with fewer calls of the network, and `window.<first frame>` M12."""
     base, changed = arm_of(arm, setting)
     data = changed.material(seed)
     model, losses, seconds = train.train_arm(base, changed.network, data.latents, changed.training(base, seed))
-    scores = evaluate.scores(draw(model, changed, data, seed))
+    drawn = draw(model, changed, data, seed)
+    scores = evaluate.scores(drawn)
     if isinstance(setting, toy.Setting) and arm in ("coordinated", "velocity"):
         for calls in CALLS:
             few = evaluate.scores(draw(model, changed, data, seed, calls))
             scores |= {f"{name}.{calls}": few[name] for name in ("distance", "correlation")}
+        scores |= over_time(*(motion(first_frame(spectra)) for spectra in drawn[0][:2]))
     mark = runs.fingerprint(data.latents.values, *(truth for _, truth, _ in data.tests))
     return model, scores, dict(loss=round(float(np.mean(losses[-50:])), 5), seconds=round(seconds, 1), data=mark)
 
 
+def over_time(clips: Tensor, truth: Tensor) -> dict[str, float]:
+    """M12 as scores of a row: `window.<first frame>`."""
+    return {f"window.{n}": value for n, value in evaluate.windows(clips, truth).items()}
+
+
+def run_rival(arm: str, seed: int, setting: toy.Setting) -> dict[str, float]:
+    """The scores of one of `RIVALS`, which need no training to speak of."""
+    clips, truth = toy.frame_by_frame(setting, seed, RIVALS[arm])
+    volumes = spectral.volume(clips, setting.slices), spectral.volume(truth, setting.truth)
+    return evaluate.scores([(*volumes, None)]) | over_time(clips, truth)
+
+
+def run_renderer(arm: str, seed: int, setting: Painted) -> tuple[render.Renderer, dict[str, float], dict[str, Any]]:
+    """Train one of `RENDERERS`, and paint held-out plants: `render.score`, the mean over plants."""
+    config = replace(setting.train, seed=seed)
+    trainer = render.train(config, RENDERERS[arm], scenes=setting.scenes, size=setting.size, quiet=True)
+    renderer = trainer.model.eval()
+    rows = []
+    for kind in worlds.KINDS:
+        for plant in worlds.plant_seeds(kind, "held-out", setting.held_out):
+            clip = Clip(kind, plant, seed, *setting.size)
+            flow, truth = torch.from_numpy(clip.flow), clip.scene.frames(clip.q[:: setting.every], *setting.size)
+            made = render.frames(clip.picture, flow[:: setting.every], "network", renderer, W=render.nearness(flow))
+            rows.append(render.score(made, truth, flow[:: setting.every]))
+    scores = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    return renderer, scores, dict(seconds=round(trainer.seconds, 1), data=trainer.digest())
+
+
 @torch.no_grad()
 def draw(
-    model: nn.ModuleDict, setting: Setting, data: Material, seed: int, calls: int | None = None
+    model: nn.ModuleDict, setting: Trained, data: Material, seed: int, calls: int | None = None
 ) -> list[tuple[Tensor, Tensor, Tensor | None]]:
     """Samples of a trained arm, as many of each picture as there are fresh winds, with the truth and the mask, as
     `evaluate.scores` takes them. The same seed gives all arms the same noise."""
@@ -145,12 +196,16 @@ def draw(
     return found
 
 
-def bounds(setting: Setting, seed: int) -> dict[str, dict[str, float]]:
+def bounds(setting: Trained, seed: int) -> dict[str, dict[str, float]]:
     """Scores of truth against other truth ("floor"), of stills ("ceiling"), and of what latents keep of the truth ("latents"),
     which no arm can pass."""
     data = setting.material(seed)
     truths, slices = [(truth, mask) for _, truth, mask in data.tests], data.latents.values.shape[3]
     found = evaluate.bounds(truths, latents=lambda volumes: data.back(data.forward(volumes[:, :slices])))
+    if isinstance(setting, toy.Setting):
+        known, other = motion(first_frame(data.tests[0][1])).chunk(2)
+        found["floor"] |= over_time(other, known)
+        found["ceiling"] |= over_time(torch.zeros_like(other), known)
     return {name: {what: round(value, 5) for what, value in row.items()} for name, row in found.items()}
 
 
@@ -174,7 +229,13 @@ def score_animator(
 
 
 def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
-    _, scores, about = run_arm(arm, seed, setting)
+    about: dict[str, Any] = {}
+    if isinstance(setting, Painted):
+        _, scores, about = run_renderer(arm, seed, setting)
+    elif isinstance(setting, toy.Setting) and arm in RIVALS:
+        scores = run_rival(arm, seed, setting)
+    else:
+        _, scores, about = run_arm(arm, seed, setting)
     return dict(scores=scores, **about)
 
 
@@ -186,8 +247,10 @@ def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     jobs = [(a, s, setting) for s in SEEDS for a in GRID[name] if f"{name}/{a}/{s}" not in results.rows]
     for number, row in runs.side_by_side(_row, jobs, workers=workers, desc=name):
         results.add(name, *jobs[number][:2], **row)
-    about = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
-    results.about = about | dict(bounds={str(seed): bounds(setting, seed) for seed in SEEDS}) | results.about
+    about: dict[str, Any] = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
+    if not isinstance(setting, Painted):
+        about["bounds"] = {str(seed): bounds(setting, seed) for seed in SEEDS}
+    results.about = about | results.about
     results.save()
 
 

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from ..lab.files import FormatError
 from ..lab.nn import sinusoids
 from ..lab.tensors import read_tensors, write_tensors
-from ..lab.unet import GROUPS, PlaceAttention, Residual, channels_last, conv, float_attention
+from ..lab.unet import GROUPS, ChannelNorm, PlaceAttention, Residual, channels_last, conv, float_attention
 from . import diffusion
 from .spectral import Normalizer, first_frame
 
@@ -82,9 +82,11 @@ class Guide(nn.Module):
         super().__init__()
         c = config.codec
         self.fine, self.middle = conv(3, 16), conv(16, 24, stride=2)
-        cells = [nn.Sequential(conv(c if i else 24, c, stride=2), Residual(c, c)) for i in range(config.down // 8 + 1)]
-        self.cells = nn.ModuleList(cells)
+        inputs = (24, *[c] * (config.down // 8))
+        self.cells = nn.ModuleList(nn.Sequential(conv(i, c, stride=2), Residual(c, c, local=True)) for i in inputs)
         self.weights = conv(16 + 24 + 16, 9 * config.layers + 1)
+        with torch.no_grad():  # at first a pixel moves as the cell that it is in
+            self.weights.bias[1 + 9 // 2] += 3  # type: ignore[index]
         self.from_cells = nn.Conv2d(c, 16, 1)
 
     def forward(self, picture: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -103,8 +105,10 @@ class Guide(nn.Module):
 
 
 class Codec(nn.Module):
-    """Slices (B, K, 4, H, W), normalised, <-> latents (B, K, 4, h, w), whitened. Each slice by itself. It begins as the mean
-    over each cell (ours): from a start that knows nothing it first learns to say "still", and then hardly anything."""
+    """Slices (B, K, 4, H, W), normalised, <-> latents (B, K, 4, h, w), whitened. Each slice by itself, of any size: what comes
+    out hangs on what is near alone, so that it can learn from crops. It begins as the mean over each cell, weighted by the
+    height of the motion, since what moves may be thin (ours): from a start that knows nothing it first learns to say "still",
+    and then hardly anything."""
 
     mean: Tensor  # (4,) of raw latents
     whiten: Tensor  # (4, 4)
@@ -119,16 +123,16 @@ class Codec(nn.Module):
         with torch.no_grad():  # little noise at first: behind a lot of it the decoder learns nothing
             out.bias.copy_(torch.tensor([0.0, -6.0]).repeat_interleave(CHANNELS))  # type: ignore[union-attr]
         self.encoder = nn.Sequential(
-            nn.Conv2d(CHANNELS, c, patch, patch), Residual(c, c), conv(c, c, stride=2), Residual(c, c),
-            nn.GroupNorm(GROUPS, c), nn.SiLU(), out,
+            nn.Conv2d(CHANNELS, c, patch, patch), Residual(c, c, local=True), conv(c, c, stride=2),
+            Residual(c, c, local=True), ChannelNorm(c), nn.SiLU(), out,
         )  # fmt: skip
         levels = range(config.down // 8 + 1)  # from the latent up to cells of 4 pixels
         self.guide = Guide(config) if config.guided else None
         self.enter = nn.ModuleList([conv(c if i else CHANNELS, c) for i in levels])
         self.seen = nn.ModuleList([nn.Conv2d(c, c, 1) for _ in levels] if config.guided else [])
-        self.blocks = nn.ModuleList([Residual(c, c) for _ in levels])
+        self.blocks = nn.ModuleList([Residual(c, c, local=True) for _ in levels])
         last = conv(c, CHANNELS * (config.layers if config.guided else CELL * CELL))
-        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, c), nn.SiLU(), last)
+        self.leave = nn.Sequential(ChannelNorm(c), nn.SiLU(), last)
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
         self.register_buffer("mean", torch.zeros(CHANNELS))
@@ -139,7 +143,9 @@ class Codec(nn.Module):
         """Mean and log variance of the raw latents, each (B, K, 4, h, w)."""
         flat, size = slices.flatten(0, 1), slices.shape[:2]
         mean, log_variance = self.encoder(channels_last(flat)).float().unflatten(0, size).chunk(2, 2)
-        return mean + F.avg_pool2d(flat.float(), self.config.down).unflatten(0, size), log_variance.clamp(-20, 10)
+        heights = flat.float().norm(dim=1, keepdim=True)
+        moved, total = (F.avg_pool2d(t, self.config.down) for t in (heights * flat.float(), heights))
+        return mean + (moved / (total + 1e-4)).unflatten(0, size), log_variance.clamp(-20, 10)
 
     def whitened(self, raw: Tensor) -> Tensor:
         """Means (..., 4, h, w) of `moments` -> latents."""

@@ -426,15 +426,17 @@ def train(
 
 
 def regions(flow: Tensor) -> dict[str, Tensor]:
-    """Where in a frame to look, bool (H, W): "holes", on which nothing lands; "edges", where motions meet; "rest", all else.
-    flow (2, H, W), exact, pixels. Motions meet where what lands on a pixel moves differently, by more than 0.5 px (standard
-    deviation): at a silhouette, and as far as it covers up what is behind it. 2 px around these and around holes count.
+    """Where in a frame to look, bool (H, W): "holes", on which nothing lands; "edges", where motions meet; "silhouettes", both;
+    "rest", all else. flow (2, H, W), exact, pixels. Motions meet where what lands on a pixel moves differently, by more than
+    0.5 px (standard deviation): at a silhouette, and as far as it covers up what is behind it. 2 px around these and around
+    holes count.
     """
     sent = torch.cat([flow, flow.square().sum(0, keepdim=True)])[None]
     carried, hole = splat(sent, flow[None])
     spread = carried[:, 2:] - carried[:, :2].square().sum(1, keepdim=True)
     near = nnf.max_pool2d(((spread > EDGE**2) | hole).float(), 2 * REACH + 1, 1, REACH) > 0
-    return dict(holes=hole[0, 0], edges=(near & ~hole)[0, 0], rest=~(near | hole)[0, 0])
+    where = dict(holes=hole, edges=near & ~hole, silhouettes=near | hole, rest=~(near | hole))
+    return {name: mask[0, 0] for name, mask in where.items()}
 
 
 def score(made: Iterable[Frame], truth: Iterable[Frame], flow: Iterable[Tensor]) -> dict[str, float]:

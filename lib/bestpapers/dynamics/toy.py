@@ -3,7 +3,7 @@
 No picture, no space: the normalised volumes of one plant under many winds are projected on the eight main directions of all
 slices together, so that a slice becomes a *token* of eight numbers. What is left is the question of the paper's section 4.2:
 how should the slices of one volume be drawn? The arms are those of `model`, with an MLP in the place of the U-Net. Truth is
-known: M4, M6 and M7 compare with winds that no arm has seen.
+known: M4, M6, M7 and M12 compare with winds that no arm has seen. `frame_by_frame` is a rival that predicts no spectrum.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from torch.nn import functional as F
 
 from . import worlds
 from .model import CHANNELS, SliceAttention, embedded
-from .spectral import Kind, Normalizer
+from .spectral import Kind, Normalizer, first_frame, motion
 from .train import Latents, Material, TrainConfig
 
 SIZE = (48, 72)  # of the picture that the pixels are taken from
+PAST = 8  # frames that `frame_by_frame` looks back
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,39 @@ def _volumes(kind: str, plant: int, winds: int, pixels: int, slices: int, seed: 
     curves = np.stack([scene.motion(worlds.Wind.draw(rng)) for _ in range(winds)])
     modes = np.fft.rfft(curves, axis=1)[:, :slices]
     return torch.from_numpy((modes @ some).astype(np.complex64)).unflatten(-1, (2, 1, -1))
+
+
+def frame_by_frame(setting: Setting, seed: int, add: bool) -> tuple[Tensor, Tensor]:
+    """Motions of a rival that predicts frame after frame, and the true ones: (fresh, T, 2, 1, pixels) px each. (ours)
+
+    The next frame of a clip is a linear function of the last eight, by ridge regression on as many main directions as a token
+    has numbers, plus a residual. add: it is the *step* to the next frame that is predicted from the last steps, and steps are
+    added up, as methods do that predict flow from frame to frame; else the frame's own displacement from frame 0.
+
+    A sample takes its first nine frames and all of its residuals, in another order, from one known clip: so it knows how
+    strong the wind is, which a still does not tell. It has a better start than anything that sees the picture only.
+    """
+    volumes = _volumes(setting.kind, setting.plant, setting.winds + setting.fresh, setting.pixels, setting.truth, seed)
+    clips = motion(first_frame(volumes)).double()
+    known, truth = clips[: setting.winds].flatten(2), clips[setting.winds :]
+    basis = torch.linalg.svd(known.flatten(0, 1).T @ known.flatten(0, 1))[0][:, : setting.numbers]
+    path = known @ basis  # (N, T, numbers)
+    path = path.diff(dim=1) if add else path
+    past = path.unfold(1, PAST, 1)[:, :-1].flatten(2)  # (N, T - PAST, PAST numbers)
+    A, b = past.flatten(0, 1), path[:, PAST:].flatten(0, 1)
+    rule = torch.linalg.solve(A.T @ A + 1e-6 * (A.T @ A).trace() / len(A.T) * torch.eye(len(A.T)), A.T @ b)
+    left = path[:, PAST:] - past @ rule
+    generator = torch.Generator().manual_seed(seed)
+    which = torch.randint(setting.winds, (setting.fresh,), generator=generator)
+    order = torch.rand(setting.fresh, left.shape[1], generator=generator).argsort(1)
+    drawn = list(path[which, :PAST].unbind(1))
+    for n in range(left.shape[1]):
+        last = torch.stack(drawn[-PAST:], -1).flatten(1)
+        drawn.append(last @ rule + left[which, order[:, n]])
+    found = torch.stack(drawn, 1)
+    if add:
+        found = torch.cat([torch.zeros_like(found[:, :1]), found.cumsum(1)], 1)
+    return (found @ basis.T).view_as(truth).float(), truth.float()
 
 
 class TokenNet(nn.Module):

@@ -31,7 +31,7 @@ from ..lab.tensors import read_tensors, write_tensors
 from ..lab.training import processes
 from . import diffusion, worlds
 from .data import SOURCE
-from .model import GPU, LAPTOP, Animator, Codec, Config, codec_loss, coordinated, freeze
+from .model import CHANNELS, GPU, LAPTOP, Animator, Codec, Config, codec_loss, coordinated, freeze
 from .spectral import Normalizer
 
 PLANT = ("pixels", "modes", "shapes", "winds")
@@ -46,11 +46,14 @@ class TrainConfig(AveragingConfig):
     slices: int = 4  # of each picture, drawn at random; a coordinated or volume network takes all
     objective: str = "noise"  # or "velocity" (flow matching)
     frozen: bool = True  # of a coordinated network: only attention across slices learns (paper); else all does
+    crop: int = 0  # pixels along a side of what the codec sees of a picture; 0: all of it
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.objective not in diffusion.OBJECTIVES or self.slices < 1:
             raise ValueError("TrainConfig: objective must be one of noise, velocity, and slices at least 1")
+        if self.crop < 0:
+            raise ValueError(f"TrainConfig: crop must be 0 or more pixels, got {self.crop}")
 
 
 @dataclass(frozen=True)
@@ -63,20 +66,30 @@ class Plants:
     shapes: tuple[Tensor, ...]  # (m, 2, n) float16: px of motion per unit of these modes: 1 px where it moves most
     winds: tuple[Tensor, ...]  # (N, K, J) complex64: the spectrum of all modes under N winds
 
-    def moving(self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None)) -> Tensor:
-        """Volumes at the pixels that move alone: (N, K, 2, n) complex64 of these winds and slices."""
+    def moving(
+        self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None),
+        some: Tensor | slice = slice(None),
+    ) -> Tensor:  # fmt: skip
+        """Volumes at the pixels that move alone: (N, K, 2, n) complex64 of these winds and slices, and of some of `pixels`."""
         spectra = self.winds[plant][winds][:, which]
-        found = spectra.new_zeros(*spectra.shape[:2], 2, len(self.pixels[plant]))
-        for modes, shapes in zip(self.modes[plant].long(), self.shapes[plant].float()):
+        found = spectra.new_zeros(*spectra.shape[:2], 2, len(self.pixels[plant][some]))
+        for modes, shapes in zip(self.modes[plant][:, some].long(), self.shapes[plant][..., some].float()):
             found += spectra[..., None, modes] * shapes
         return found
 
-    def volumes(self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None)) -> Tensor:
-        """Spectral volumes (N, K, 2, H, W) complex64 of one plant: these of its winds, these slices."""
-        moving, (H, W) = self.moving(plant, winds, which), self.pictures.shape[-2:]
-        out = moving.new_zeros(*moving.shape[:3], H * W)
-        out[..., self.pixels[plant]] = moving
-        return out.unflatten(-1, (H, W))
+    def volumes(
+        self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None),
+        cut: tuple[int, int, int, int] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Spectral volumes (N, K, 2, H, W) complex64 of one plant: these of its winds, these slices; of all of the picture, or
+        of a crop (top, left, height, width)."""
+        top, left, high, wide = cut or (0, 0, *self.pictures.shape[-2:])
+        y, x = self.pixels[plant] // self.pictures.shape[-1] - top, self.pixels[plant] % self.pictures.shape[-1] - left
+        some = ((y >= 0) & (y < high) & (x >= 0) & (x < wide)).nonzero()[:, 0]
+        moving = self.moving(plant, winds, which, some)
+        out = moving.new_zeros(*moving.shape[:3], high * wide)
+        out[..., (y * wide + x)[some]] = moving
+        return out.unflatten(-1, (high, wide))
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, for a file."""
@@ -154,7 +167,8 @@ def encode(codec: Codec, normalizer: Normalizer, plants: Plants, config: TrainCo
 
 
 class CodecTraining(AveragingTraining):
-    """The codec on random slices of random plants and winds, half of them in a mirror. run, kw: checkpoint, group."""
+    """The codec on random slices of random plants and winds, half of them in a mirror; of crops around what moves, if so
+    configured. run, kw: checkpoint, group."""
 
     def __init__(
         self, codec: Codec, plants: Plants, normalizer: Normalizer, config: TrainConfig, *run: Any, **kw: Any
@@ -167,17 +181,26 @@ class CodecTraining(AveragingTraining):
         return self.plants.digest()
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        codec, plants, B = self.codec, self.plants, self.config.batch
+        codec, plants, B, (height, width) = self.codec, self.plants, self.config.batch, self.plants.pictures.shape[-2:]
+        high, wide = min(self.config.crop or height, height), min(self.config.crop or width, width)
         which = torch.rand(B, codec.config.slices, generator=generator).argsort(1)[:, : self.config.slices]
         plant, wind, flip = _draw(B, [len(w) for w in plants.winds], generator)
-        noise = torch.randn(*which.shape, *codec.config.latent, generator=generator)
-        volumes = []
+        down, at = codec.config.down, torch.rand(B, 3, generator=generator)
+        noise = torch.randn(*which.shape, CHANNELS, high // down, wide // down, generator=generator)
+        pictures, volumes = [], []
         for i in self.own(torch.arange(B)).tolist():
-            some = replace(self.normalizer, scale=self.normalizer.scale[which[i]])
-            found = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
-            volumes.append(some(mirror(found) if flip[i] else found)[0])
-        pictures = _pictures(plants.pictures, plant, flip)
-        return codec_loss(codec, torch.stack(volumes).to(self.device), self.own(pictures), self.own(noise))
+            some, pixels = replace(self.normalizer, scale=self.normalizer.scale[which[i]]), plants.pixels[plant[i]]
+            y, x = divmod(int(pixels[int(at[i, 0] * len(pixels))]), width)  # it lies in the crop, anywhere
+            top, left = (
+                min(max(p - int(share * part), 0), whole - part) // down * down
+                for p, share, part, whole in ((y, at[i, 1], high, height), (x, at[i, 2], wide, width))
+            )
+            found = plants.volumes(int(plant[i]), wind[i : i + 1], which[i], (top, left, high, wide))[0]
+            picture = plants.pictures[plant[i], :, top : top + high, left : left + wide].float() / 255
+            volumes.append(some(mirror(found) if flip[i] else found))
+            pictures.append(picture.flip(-1) if flip[i] else picture)
+        seen = torch.stack(volumes).to(self.device), torch.stack(pictures).to(self.device)
+        return codec_loss(codec, *seen, self.own(noise))
 
 
 class DenoiserTraining(AveragingTraining):
@@ -275,7 +298,7 @@ class Recipe:
     plants: int = 128  # of each kind
     winds: int = 8  # of each plant
     seed: int = 0
-    codec: TrainConfig = TrainConfig(steps=3000, batch=4, slices=8, lr=2e-3, precision="bfloat16", average=0.995)
+    codec: TrainConfig = TrainConfig(steps=4000, batch=16, lr=2e-3, precision="bfloat16", average=0.995, crop=96)
     single: TrainConfig = TrainConfig(steps=8000, batch=16, slices=4, precision="bfloat16")
     across: TrainConfig = TrainConfig(steps=1500, batch=4, precision="bfloat16", average=0.998)
     finish: TrainConfig = TrainConfig(steps=4000, batch=4, lr=3e-4, frozen=False, precision="bfloat16")
@@ -285,7 +308,7 @@ RECIPES = dict(
     laptop=Recipe(),
     gpu=Recipe(
         GPU, plants=2000, winds=16,
-        codec=TrainConfig(steps=20_000, batch=16, slices=8, precision="bfloat16"),
+        codec=TrainConfig(steps=30_000, batch=64, precision="bfloat16", crop=128),
         single=TrainConfig(steps=100_000, batch=96, lr=3e-4, precision="bfloat16", average=0.9999),
         across=TrainConfig(steps=20_000, batch=32, lr=3e-4, precision="bfloat16"),
         finish=TrainConfig(steps=50_000, batch=32, lr=1e-4, frozen=False, precision="bfloat16", average=0.9999),

@@ -20,13 +20,24 @@ def channels_last(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last)
 
 
-class Residual(nn.Module):
-    """Two convolutions with group normalisation, and what is embedded added between them: (N, C, H, W) -> (N, C', H, W)."""
+class ChannelNorm(nn.LayerNorm):
+    """Normalisation over the channels of each place by itself: (N, C, H, W) -> the same. Unlike that of groups, which takes
+    in the whole picture, it makes of a crop what it makes of the whole, and is quick with channels last."""
 
-    def __init__(self, inputs: int, outputs: int, embedded: int = 0) -> None:
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Residual(nn.Module):
+    """Two convolutions, each after a normalisation, and what is embedded added between them: (N, C, H, W) -> (N, C', H, W).
+    local: it is `ChannelNorm`, so that what comes out hangs on what is near alone; else that of groups."""
+
+    def __init__(self, inputs: int, outputs: int, embedded: int = 0, local: bool = False) -> None:
         super().__init__()
-        self.norm_1, self.conv_1 = nn.GroupNorm(GROUPS, inputs), conv(inputs, outputs)
-        self.norm_2, self.conv_2 = nn.GroupNorm(GROUPS, outputs), conv(outputs, outputs)
+        self.norm_1, self.norm_2 = (
+            ChannelNorm(width) if local else nn.GroupNorm(GROUPS, width) for width in (inputs, outputs)
+        )
+        self.conv_1, self.conv_2 = conv(inputs, outputs), conv(outputs, outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
         if embedded:
             self.embed = nn.Linear(embedded, outputs)
