@@ -143,7 +143,7 @@ class Codec(nn.Module):
         """Mean and log variance of the raw latents, each (B, K, 4, h, w)."""
         flat, size = slices.flatten(0, 1), slices.shape[:2]
         mean, log_variance = self.encoder(channels_last(flat)).float().unflatten(0, size).chunk(2, 2)
-        heights = flat.float().norm(dim=1, keepdim=True)
+        heights = flat.float().square().sum(1, keepdim=True).sqrt()
         moved, total = (F.avg_pool2d(t, self.config.down) for t in (heights * flat.float(), heights))
         return mean + (moved / (total + 1e-4)).unflatten(0, size), log_variance.clamp(-20, 10)
 

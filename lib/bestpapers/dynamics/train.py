@@ -155,12 +155,16 @@ def mirror(volumes: Tensor) -> Tensor:
 @torch.no_grad()
 def encode(codec: Codec, normalizer: Normalizer, plants: Plants, config: TrainConfig, quiet: bool = False) -> Latents:
     """The latents of all plants and winds, straight and mirrored; sets the codec's whitening on the way."""
-    device, raw = codec.mean.device, []
+    device, raw, (H, W) = codec.mean.device, [], plants.pictures.shape[-2:]
     for plant in progress(range(len(plants.winds)), desc="latents", disable=quiet):
-        both = torch.cat([plants.volumes(plant), mirror(plants.volumes(plant))])
-        with config.autocast(device):
-            parts = [codec.moments(normalizer(part.to(device)))[0].cpu() for part in both.split(4)]
-        raw.append(torch.cat(parts).unflatten(0, (2, -1)))
+        moving, pixels = plants.moving(plant)[..., None, :], plants.pixels[plant]
+        both = []
+        for flow, at in ((moving, pixels), (mirror(moving).flip(-1), pixels + W - 1 - 2 * (pixels % W))):
+            slices = torch.zeros(*flow.shape[:2], CHANNELS, H * W)  # what is still is 0, and need not be normalised
+            slices[..., at] = normalizer(flow)[..., 0, :]
+            with config.autocast(device):
+                both.append(codec.moments(slices.unflatten(-1, (H, W)).to(device))[0].cpu())
+        raw.append(torch.stack(both))
     values = torch.stack(raw)
     codec.set_whitening(values[:: max(1, len(values) // 100)].to(device))
     return Latents(plants.pictures, codec.whitened(values).half())
