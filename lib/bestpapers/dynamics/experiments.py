@@ -26,10 +26,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..lab import machine, runs
+from ..lab import diffusion, machine, runs
 from ..lab.cli import positive_int
 from ..lab.files import FormatError
-from . import diffusion, evaluate, render, spectral, toy, train, worlds
+from . import evaluate, render, spectral, toy, train, worlds
 from .data import SOURCE, Clip
 from .model import ARMS, Animator, Config, Denoiser, Eye
 from .spectral import KINDS, Kind, Normalizer, first_frame, from_channels, motion, to_channels

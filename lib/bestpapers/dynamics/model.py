@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..lab import diffusion
 from ..lab.files import FormatError
 from ..lab.nn import sinusoids
 from ..lab.tensors import read_tensors, write_tensors
 from ..lab.unet import GROUPS, ChannelNorm, PlaceAttention, Residual, channels_last, conv, float_attention
-from . import diffusion
 from .spectral import Normalizer, first_frame
 
 ARMS = ("independent", "volume", "coordinated")

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from ..course import presets
 from ..course.progress import progress
-from ..lab import cli
+from ..lab import cli, diffusion
 from ..lab.averaging import AveragingConfig, AveragingTraining
 from ..lab.files import FormatError
 from ..lab.runs import fingerprint
 from ..lab.tensors import read_tensors, write_tensors
 from ..lab.training import processes
-from . import diffusion, worlds
+from . import worlds
 from .data import SOURCE
 from .model import CHANNELS, GPU, LAPTOP, Animator, Codec, Config, codec_loss, coordinated, freeze
 from .spectral import Normalizer
