@@ -24,8 +24,8 @@ from torch import Tensor
 
 from ..course.progress import progress
 from ..lab.files import FormatError, read_file
+from ..lab.video import MAX_SIDE, Picture
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
 Field = NDArray[np.float32]  # (H, W, 2) px
 Pairwise = Callable[[Picture, Picture], Field]  # where the first's pixels are in the second, less where they were
 Ladder = Literal["direct", "chained", "best"]
@@ -33,7 +33,6 @@ Ladder = Literal["direct", "chained", "best"]
 STEPS = (1, 2, 4, 8, 16, 32)  # frames: of the chains among which "best" chooses, besides the direct flow
 MAX_WEIGHTS = 1 << 28  # bytes of a file of RAFT's: the larger of the two nets has 21 million
 MIN_SIDE = 16  # px, of frames; DIS finds no scale to start at below 12
-MAX_SIDE = 8192  # px, of frames and videos
 
 
 def _dis(first: Picture, second: Picture) -> Any:
