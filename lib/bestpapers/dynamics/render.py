@@ -34,9 +34,10 @@ from torch.nn import functional as nnf
 
 from ..course import presets
 from ..kernels.softsplat import Splat, softsplat
-from ..lab.files import FormatError, atomic_write
+from ..lab.files import FormatError
 from ..lab.images import ssim
 from ..lab.runs import fingerprint
+from ..lab.tensors import read_tensors, write_tensors
 from . import train as trainers
 from .data import Clip
 from .worlds import KINDS, plant_seeds
@@ -291,24 +292,18 @@ class Renderer(nn.Module):
 
 def save(renderer: Renderer, path: str | Path) -> None:
     """Write weights in half precision and the configuration to one safetensors file."""
-    from safetensors.torch import save_file
-
-    tensors = {name: t.detach().half().cpu().contiguous() for name, t in renderer.state_dict().items()}
-    with atomic_write(Path(path)) as part:
-        save_file(tensors, part, metadata=dict(renderer=json.dumps(asdict(renderer.config))))
+    tensors = {name: t.half() for name, t in renderer.state_dict().items()}
+    write_tensors(Path(path), tensors, renderer=json.dumps(asdict(renderer.config)))
 
 
 def load(path: str | Path) -> Renderer:
     """The renderer of a file of `save`, in float32. Raises FormatError if it is none."""
-    from safetensors import SafetensorError, safe_open
-
     try:
-        with safe_open(path, "pt") as file:
-            said = json.loads((file.metadata() or {})["renderer"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118, not a dict
+        tensors, about = read_tensors(Path(path))
+        said = json.loads(about["renderer"])
         renderer = Renderer(RendererConfig(**said | dict(widths=tuple(said["widths"]))))
-        renderer.load_state_dict(tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
+        renderer.load_state_dict({name: t.float() for name, t in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FormatError(Path(path), "file", "a renderer's weights", f"something else ({str(error)[:200]})") from error
     return renderer.eval()
 

@@ -25,4 +25,4 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, not a dict
     except (OSError, SafetensorError) as error:
-        raise FormatError(path, "file", "tensors", f"something else ({str(error)[:200]})") from error
+        raise FormatError(path, "file", "a whole safetensors file", str(error)[:200]) from error
