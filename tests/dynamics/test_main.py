@@ -209,6 +209,13 @@ def test_pixels_are_those_of_the_file(made, tmp_path, capsys):
     assert f"the point goes 100% of the way; what moves most moves by {reach:.1f} px" in capsys.readouterr().out
 
 
+def test_the_folder_of_a_spectrum_is_its_volume(made, tmp_path):
+    words = ("--at", "49,37", "--pull", "2,1", "--seconds", 0.2, "--render", "backward", "--out")
+    for name, source in (("a.webp", made / "meadow"), ("b.webp", made / "meadow" / "volume.safetensors")):
+        assert run("pluck", source, *words, tmp_path / name) == 0
+    assert (tmp_path / "a.webp").read_bytes() == (tmp_path / "b.webp").read_bytes()
+
+
 def test_pluck_writes_a_page(made, tmp_path):
     file = made / "meadow" / "volume.safetensors"
     assert run("pluck", file, "--at=49,37", "--pull=-4,2", "--html", tmp_path / "a.html", "--damping", 9) == 0
@@ -319,7 +326,7 @@ def test_refusals_say_what_to_do(made, tmp_path, capsys, monkeypatch):
     (tmp_path / "a.txt").write_text("no picture")
     Image.new("RGB", (400, 12)).save(tmp_path / "long.png")
     cases = [
-        (("animate", tmp_path / "none.png"), "none.png: image: "),
+        (("animate", tmp_path / "none.png"), "none.png: file: expected a picture, found nothing of that name"),
         (("animate", tmp_path / "a.txt"), "image: expected a whole image"),
         (("animate", tmp_path / "long.png"), "size: expected 16 pixels or more a side, found 400 x 12"),
         (("animate", rose, "--out", "a.avi"), "--out a.avi: name a file that ends in .webm, .webp, .gif, .mp4"),
@@ -333,6 +340,8 @@ def test_refusals_say_what_to_do(made, tmp_path, capsys, monkeypatch):
         (("spectrum", rose), "file: expected a video"),
         (("spectrum", bush, *VIDEO, "--out", rose), "this is a file; name a folder"),
         (("pluck", tmp_path / "none.safetensors", "--at", "1,1", "--pull", "1,1"), "the volume needs its picture"),
+        (("pluck", rose, "--at", "1,1", "--pull", "0,0"), "--pull 0,0: this pulls nowhere"),
+        (("pluck", rose, "--at", "999,1", "--pull", "1,1", "--calls", 2000), "the point 999,1 is not in the picture"),
     ]  # fmt: skip
     for words, said in cases:
         words = (*words, "--out", tmp_path / "out.webm") if "--out" not in words and words[0] != "spectrum" else words

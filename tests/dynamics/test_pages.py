@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bestpapers.course import claims
-from bestpapers.dynamics import spectral
+from bestpapers.dynamics import exercises, spectral
 
 from ..documents import NUMBER, Wing
 
@@ -152,6 +152,14 @@ def test_plans_fill_their_time(page, totals):
         for start, minutes, *_ in plan:
             assert start == f"{clock // 60}:{clock % 60:02d}"
             clock += int(minutes)
+
+
+def test_exercises_are_those_of_the_notebook():
+    rows = [row[0].split(maxsplit=1) for row in table("teaching", "exercise")]
+    assert [number for number, _ in rows] == [module.check.exercise for module in exercises.EXERCISES]
+    for (_, words), module in zip(rows, exercises.EXERCISES):
+        title = module.__doc__.splitlines()[0].lower()
+        assert set(re.findall(r"[a-z]{4,}", words.lower())) & set(re.findall(r"[a-z]{4,}", title)), (words, title)
 
 
 def test_points_and_weights_add_up():

@@ -34,7 +34,7 @@ examples:
   {PROGRAM} animate rose.jpg --html rose.html         # one page, alive, to send to a friend
   {PROGRAM} pluck rose.jpg --at 120,60 --pull 12,-4   # rose_plucked.webm
   {PROGRAM} spectrum rose.mp4                         # rose_spectrum: figures, numbers, the volume
-  {PROGRAM} pluck rose_spectrum/{VOLUME} --at 120,60 --pull 12,-4
+  {PROGRAM} pluck rose_spectrum --at 120,60 --pull 12,-4
   {PROGRAM} loop rose.mp4 --out rose.gif              # a loop without a seam
 
 The model has learned from drawn plants and has seen no photograph; what is measured in a video needs no model.
@@ -57,6 +57,8 @@ def animate(args: argparse.Namespace) -> None:
 def pluck(args: argparse.Namespace) -> None:
     from . import own
 
+    if not any(args.pull):
+        raise Refused("--pull 0,0: this pulls nowhere")
     out = _outputs(args, args.source, "plucked")
     moving = _kept(args) if args.source.suffix.lower() == ".safetensors" else _imagined(args, args.source)
     if args.html:
@@ -129,6 +131,8 @@ def _imagined(args: argparse.Namespace, path: Path) -> Moving:
     from . import own, weights
 
     picture, scale = own.read_picture(path, args.size)
+    if "at" in args:
+        own.placed(picture, scale, args.at)  # before the drawing, which takes a while
     animator = weights.load(args.model).to(cli.device(args.device, DEVICES))
     closing = args.weight if getattr(args, "loop", "") == own.GUIDED else None
     if closing is not None and animator.objective != "noise":
@@ -253,6 +257,12 @@ def pair(word: str) -> tuple[float, float]:
     return x, y
 
 
+def volume_or_else(word: str) -> Path:
+    """Type of an argument: a file; of the folder that `spectrum` wrote, the volume in it."""
+    inside = Path(word) / VOLUME
+    return inside if inside.is_file() else Path(word)
+
+
 def parser() -> argparse.ArgumentParser:
     top, command = cli.program(
         PROGRAM, "From one still picture to motion: loop it, pull it, see what it is made of.", EPILOG
@@ -306,7 +316,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--slow", **share, default=1.0, help="times as slow (default 1)")
         ways = ("auto", "network", "softmax", "average", "backward")
         sub.add_argument(
-            "--render", default="auto", choices=ways, help="how frames are made (default: network, if any)"
+            "--render", default="auto", choices=ways, help="how frames are made (default: network, if there is one)"
         )
         sub.add_argument("--renderer", **file, help="a network of your own training (default: that of this book)")
 
@@ -330,12 +340,13 @@ def parser() -> argparse.ArgumentParser:
     model(sub)
 
     sub = command("pluck", "pull a point of a picture and let it go", pluck, SHAPES)
-    sub.add_argument("source", type=Path, metavar="PICTURE", help="or a spectral volume that `spectrum` wrote")
+    stored_words = "or what `spectrum` wrote: the folder, or the volume in it"
+    sub.add_argument("source", type=volume_or_else, metavar="PICTURE", help=stored_words)
     words = "of the picture's file, x to the right, y down, from the middle of the top left one"
     sub.add_argument("--at", type=pair, required=True, metavar="X,Y", help=f"the point: pixels {words}")
     sub.add_argument("--pull", type=pair, required=True, metavar="DX,DY", help="how far: pixels of the same")
     sub.add_argument("--seconds", **share, default=5.0, help="that are shown after it is let go (default 5)")
-    sub.add_argument("--damping", **share, default=1.0, help="times the paper's (default 1)")
+    sub.add_argument("--damping", **share, default=1.0, help="times that of the paper's supplement (default 1)")
     output(sub, "plucked")
     stored(sub)
     model(sub)
@@ -347,7 +358,7 @@ def parser() -> argparse.ArgumentParser:
     page(sub, "its modes are those of the video")
 
     sub = command("loop", "make a loop without a seam, and say what it cost", loop)
-    sub.add_argument("source", type=Path, metavar="VIDEO", help="or a spectral volume that `spectrum` wrote")
+    sub.add_argument("source", type=volume_or_else, metavar="VIDEO", help=stored_words)
     looping(sub)
     stored(sub)
     video(sub)

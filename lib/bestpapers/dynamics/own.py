@@ -67,6 +67,8 @@ def read_picture(path: str | Path, size: int) -> tuple[Picture, tuple[float, flo
     from PIL import Image, ImageOps
 
     path = Path(path)
+    if not path.is_file():
+        raise FormatError(path, "file", "a picture", "nothing of that name")
     with opened_image(path) as image:
         full = ImageOps.exif_transpose(image).convert("RGB")
     share = min(1.0, size / max(full.size))
@@ -175,6 +177,16 @@ def slowed(flow: Tensor, slow: float) -> Tensor:
     return between(torch.cat([flow, flow[:1]]), times)  # after the last frame comes frame 0
 
 
+def placed(picture: Picture, scale: tuple[float, float], at: tuple[float, float]) -> tuple[float, float]:
+    """A point of the reader's file in px of the picture. ValueError if it is not in there."""
+    (H, W, _), (right, down) = picture.shape, scale
+    x, y = at[0] * right, at[1] * down
+    if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
+        most = f"x is 0 to {(W - 1) / right:.0f}, y is 0 to {(H - 1) / down:.0f}"
+        raise ValueError("the point {:g},{:g} is not in the picture; {}".format(*at, most))
+    return x, y
+
+
 def pulled(
     moving: Moving, at: tuple[float, float], pull: tuple[float, float], *,
     seconds: float = 5.0, damping: float = 1.0, slow: float = 1.0,
@@ -188,11 +200,9 @@ def pulled(
     ValueError for a point that is not in the picture, or of which less than a tenth of the pull is left so.
     """
     (H, W, _), (right, down) = moving.picture.shape, moving.scale
-    (x, y), (dx, dy) = ((u * right, v * down) for u, v in (at, pull))
+    x, y = placed(moving.picture, moving.scale, at)
+    dx, dy = pull[0] * right, pull[1] * down
     point = "{:g},{:g}".format(*at)
-    if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
-        most = f"x is 0 to {(W - 1) / right:.0f}, y is 0 to {(H - 1) / down:.0f}"
-        raise ValueError(f"the point {point} is not in the picture; {most}")
     modes = modal.Modes.of(moving.S, frames=moving.frames, rate=moving.rate).damped(damping)
     row, column = divmod(int(modes.mobility().argmax()), W)
     advice = f"what moves most is at {column / right:.0f},{row / down:.0f}"

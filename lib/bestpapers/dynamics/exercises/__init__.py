@@ -70,8 +70,9 @@ CLOSING = r"""
 **What does not come out as in the paper:** its own plotted spectrum is nearer to a power law than to the exponential of
 its text (exercise 5.4).
 
-**Where paper and code differ:** in the readings of exercise 5.9, in the sign of the splat's gradient (5.5), in the
-constants of the damping (5.6). [The paper's page](../../book/dynamics/paper.md) has the whole table.
+**Where paper and code differ:** in the readings of exercise 5.9 and in the constants of the damping (5.6); and the paper
+of softmax splatting first printed a gradient with the wrong sign (5.5). [The paper's
+page](../../book/dynamics/paper.md) has the whole table.
 
 **Next:** a project from the page for [teachers](../../book/dynamics/teaching.md), or [a video of your
 own](../../book/dynamics/your_video.md).

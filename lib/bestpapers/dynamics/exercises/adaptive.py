@@ -1,8 +1,8 @@
 r"""Slices of one size
 
-The slices of a spectral volume differ by a factor of 90, and a diffusion model hears in the small ones nothing but
-noise. The paper's remedy: for each slice $k$, take $s_k$, the 95th percentile of the sizes $|S_k|$ over the training
-set, and show the network
+The slices of a spectral volume differ by a factor of about a hundred, and a diffusion model hears in the small ones
+nothing but noise. The paper's remedy: for each slice $k$, take $s_k$, the 95th percentile of the sizes $|S_k|$ over
+the training set, and show the network
 
 $$S'_k = \mathrm{sign}(S_k) \sqrt{|S_k| / s_k} .$$
 
@@ -106,7 +106,7 @@ def _(answer):
 @check.property("the way back gives the clip again")
 def _(answer):
     _, forward, backward = answer(_training())
-    close(backward(forward(_training())), _training())
+    close(backward(forward(_training())), _training(), hint="a square has lost the sign")
     close(backward(forward(_training()[0])), _training()[0])
 
 

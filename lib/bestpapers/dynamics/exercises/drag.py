@@ -4,9 +4,10 @@ Read as vibration modes, slice $j$ of a spectral volume says how each pixel swin
 of pixel $p$ is $F(p) = \mathrm{Re} \sum_j S_j(p)\, q_j$. Somebody pulls pixel $p$ by the vector $D$. How far is each
 mode moved?
 
-The paper gives the direction of the answer, $q_j \propto \overline{d \cdot S_j(p)}$ with $d = D / |D|$: a mode that
-moves $p$ much along $d$ is moved much, and its phase is turned so that it pulls the right way. How *long* the answer
-is, it does not say. Choose it such that the pulled point follows the cursor: along $d$, it moves by $|D|$.
+The paper's supplement gives the direction of the answer, $q_j \propto \overline{d \cdot S_j(p)}$ with
+$d = D / |D|$: a mode that moves $p$ much along $d$ is moved much, and its phase is turned so that it pulls the right
+way. How *long* the answer is, it does not say. Choose it such that the pulled point follows the cursor: along $d$,
+it moves by $|D|$.
 """
 
 import torch
@@ -82,7 +83,7 @@ def _(answer):
         d = torch.tensor(pull, dtype=torch.float64)
         q = answer(_shapes(), x, y, d)
         close(q.shape, (5,))
-        close(_moved(q, x, y) @ d / d.norm(), d.norm(), hint="x is the column and the first component")
+        close(_moved(q, x, y) @ d / d.norm(), d.norm(), hint="is d . F(p) = |D|? x is the column and comes first")
 
 
 @check.property("every mode pulls the right way")

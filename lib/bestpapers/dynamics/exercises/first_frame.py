@@ -67,4 +67,4 @@ def _(answer):
 def _(answer):
     S = _volume()
     answer.function(S)
-    close(S, _volume())
+    close(S, _volume(), hint="write into a clone")

@@ -77,8 +77,9 @@ def _(answer):
     n = torch.arange(60, dtype=torch.float64)
     sway = 2 * torch.cos(2 * math.pi * 3 * n / 60 - 0.4)
     found = answer(torch.fft.fft(sway)[:8], 60)
-    true(not torch.is_complex(torch.as_tensor(found)), "real numbers", found)
-    close(found, sway, atol=1e-9, hint="where is the mirror image of slice 3?")
+    real = not torch.is_complex(torch.as_tensor(found))
+    true(real, "real numbers", found, hint="a slice and its mirror image add up to real ones")
+    close(found, sway, atol=1e-9, hint="where is the mirror image of slice 3? And going back, the exponent has a plus")
 
 
 @check.property("with all slices nothing is lost, for odd and even numbers of frames")

@@ -1,9 +1,9 @@
 r"""The oscillator, exactly
 
 Each vibration mode is a spring with a damper, $\ddot q + \gamma\,\dot q + \omega^2 q = 0$. Where does it stand at time
-$t$, if it starts at $q_0$ with the velocity $v_0$? The paper walks there in small steps. Write the exact solution, for
-all three kinds of damping: it swings if $\gamma < 2\omega$, creeps if $\gamma > 2\omega$, and on the border does
-neither.
+$t$, if it starts at $q_0$ with the velocity $v_0$? The paper's supplement walks there in small steps. Write the exact
+solution, for all three kinds of damping: it swings if $\gamma < 2\omega$, creeps if $\gamma > 2\omega$, and on the
+border does neither.
 """
 
 import math
@@ -20,7 +20,7 @@ $e^{-ht}\bigl(q_0 \cos wt + (v_0 + h q_0) \sin(wt) / w\bigr)$. The creeping one 
 and sin. For long times these overflow before $e^{-ht}$ can help: write them as exponentials that fall.
 """
 NOTE = r"""
-With the paper's damping, $\gamma = 0.4 + 0.08\,\omega^2$, everything above 3.9 Hz creeps, and its high slices hardly
+With the supplement's damping, $\gamma = 0.4 + 0.08\,\omega^2$, everything above 3.9 Hz creeps, and its high slices hardly
 ring.
 
 Steps have a limit. The truly explicit Euler method blows up unless $\Delta t < \gamma/\omega^2$, 2.1 ms at 3 Hz for a
@@ -91,7 +91,7 @@ def _(answer):
 def _(answer):
     slow, fast = 10 - math.sqrt(91), 10 + math.sqrt(91)
     want = (fast * torch.exp(-slow * T) - slow * torch.exp(-fast * T)) / (fast - slow)
-    close(answer(3.0, 20.0, 1.0, 0.0, T), want, atol=1e-9)
+    close(answer(3.0, 20.0, 1.0, 0.0, T), want, atol=1e-9, hint="there gamma / 2 is above omega")
 
 
 @check.property("on the border, gamma = 2 omega, it is what both sides tend to")

@@ -85,7 +85,7 @@ def _(answer):
     layer = answer(8, 5, 2)
     true(isinstance(layer, nn.Module), "a module", layer)
     with torch.no_grad():
-        close(layer.eval()(_x()), _x(), atol=1e-7)
+        close(layer.eval()(_x()), _x(), atol=1e-7, hint="zeros in the last layer")
 
 
 @check.property("but it can learn: the first gradient of its weights is not 0")
@@ -103,7 +103,8 @@ def _(answer):
         layer = _trained(answer)
         for k in range(5):
             heard = _changed(layer, 0, k, 2, 1, 1)[0, :, 1, 1]
-            true(bool(heard.all()), f"all slices change with slice {k}", f"slices {heard.nonzero()[:, 0].tolist()}")
+            found = f"slices {heard.nonzero()[:, 0].tolist()}"
+            true(bool(heard.all()), f"all slices change with slice {k}", found, hint="the tokens are the slices")
 
 
 @check.property("places do not mix, and clips do not")
