@@ -230,7 +230,7 @@ def test_raft_files_that_are_none(raft_file, tmp_path, capsys):
         "text.pth": "tensors only",
         "cut.pth": "tensors only",
         "other.pth": "raft_small or raft_large",
-        "list.pth": "found a list without any",
+        "list.pth": "found a list without them",
         "nan.pth": "NaN",
         "harm.pth": "tensors only",
         "harm2.pth": "tensors only",

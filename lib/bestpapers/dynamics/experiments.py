@@ -52,9 +52,7 @@ class Spatial:
     held_out: int = 8  # to be scored on, with `fresh` winds each
     fresh: int = 24
     model: Config = field(default_factory=lambda: Config(64, 96, down=8, base=32))
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(steps=1500, batch=8)
-    )  # a stage; arms of one take two
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500, batch=8))  # of one stage of two
     normalize: Kind = "adaptive"
     calls: int = 50
     objective: str = "noise"
@@ -170,9 +168,7 @@ def run_renderer(arm: str, seed: int, setting: Painted) -> tuple[render.Renderer
     for kind in worlds.KINDS:
         for plant in worlds.plant_seeds(kind, "held-out", setting.held_out):
             clip = Clip(kind, plant, seed, *setting.size)
-            flow, truth = torch.from_numpy(clip.flow), clip.scene.frames(clip.q[:: setting.every], *setting.size)
-            made = render.frames(clip.picture, flow[:: setting.every], "network", renderer, W=render.nearness(flow))
-            rows.append(render.score(made, truth, flow[:: setting.every]))
+            rows.append(render.score_clip(clip, setting.every, "network", renderer))
     scores = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
     return renderer, scores, dict(seconds=round(trainer.seconds, 1), data=trainer.digest())
 
@@ -200,7 +196,7 @@ def bounds(setting: Trained, seed: int) -> dict[str, dict[str, float]]:
     """Scores of truth against other truth ("floor"), of stills ("ceiling"), and of what latents keep of the truth ("latents"),
     which no arm can pass."""
     data = setting.material(seed)
-    truths, slices = [(truth, mask) for _, truth, mask in data.tests], data.latents.values.shape[3]
+    truths, slices = [test[1:] for test in data.tests], data.latents.values.shape[3]
     found = evaluate.bounds(truths, latents=lambda volumes: data.back(data.forward(volumes[:, :slices])))
     if isinstance(setting, toy.Setting):
         known, other = motion(first_frame(data.tests[0][1])).chunk(2)
@@ -215,28 +211,23 @@ def score_animator(
     """What an animator scores on scenes, such as held-out ones: M3, M4, M6, M7, M8 and M14 of as many motions of each as winds
     they are compared with; and of other truth against that truth ("floor"). kw goes to `Animator.draw`."""
     plants = train.collect(known, 2 * samples, animator.config, seed, quiet=True)
-    ours: list[Any] = []
-    others: list[Any] = []
+    ours, others = list[Any](), list[Any]()
     for plant, picture in enumerate(plants.pictures.permute(0, 2, 3, 1).numpy()):
         mask = torch.zeros(picture.shape[:2], dtype=torch.bool)
         mask.view(-1)[plants.pixels[plant]] = True
         truth, other = plants.volumes(plant).split(samples)
-        first = seed + 1000 * plant
-        drawn = [animator.draw(picture, [s], calls, first=False, **kw).cpu() for s in range(first, first + samples)]
+        seeds = range(seed + 1000 * plant, seed + 1000 * plant + samples)
+        drawn = [animator.draw(picture, [s], calls, first=False, **kw).cpu() for s in seeds]
         ours.append((torch.cat(drawn), truth, mask))
         others.append((other, truth, mask))
     return dict(model=evaluate.scores(ours), floor=evaluate.scores(others))
 
 
 def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
-    about: dict[str, Any] = {}
-    if isinstance(setting, Painted):
-        _, scores, about = run_renderer(arm, seed, setting)
-    elif isinstance(setting, toy.Setting) and arm in RIVALS:
-        scores = run_rival(arm, seed, setting)
-    else:
-        _, scores, about = run_arm(arm, seed, setting)
-    return dict(scores=scores, **about)
+    if isinstance(setting, toy.Setting) and arm in RIVALS:
+        return dict(scores=run_rival(arm, seed, setting))
+    ran = run_renderer(arm, seed, setting) if isinstance(setting, Painted) else run_arm(arm, seed, setting)
+    return dict(scores=ran[1], **ran[2])
 
 
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:

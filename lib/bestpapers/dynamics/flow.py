@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -247,15 +248,13 @@ def _read_raft(path: Path) -> torch.nn.Module:
     except Exception as error:  # a damaged or hostile file makes these raise nearly anything
         found = str(error).strip().split("\n")[0][:200] or type(error).__name__
         raise FormatError(path, "file", "weights as .pth, tensors only", found) from error
-    shapes = {key: getattr(t, "shape", None) for key, t in value.items()} if isinstance(value, dict) else {}
     for build in (raft_small, raft_large):
         model = build(weights=None)
-        if shapes == {key: tensor.shape for key, tensor in model.state_dict().items()}:
+        with suppress(RuntimeError, TypeError, AttributeError):  # other tensors, or none at all
             model.load_state_dict(value)
             for key, tensor in model.state_dict().items():
                 if not tensor.isfinite().all():
                     raise FormatError(path, key, "finite numbers", "NaN or infinity")
             return model
-    found = f"{len(shapes)} tensors that fit neither" if shapes else f"a {type(value).__name__} without any"
-    advice = "save the model's state_dict()"
-    raise FormatError(path, "tensors", "those of torchvision's raft_small or raft_large", found, advice)
+    expected = "the tensors of torchvision's raft_small or raft_large"
+    raise FormatError(path, "file", expected, f"a {type(value).__name__} without them", "save the model's state_dict()")

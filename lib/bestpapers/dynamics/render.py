@@ -457,3 +457,10 @@ def score(made: Iterable[Frame], truth: Iterable[Frame], flow: Iterable[Tensor])
         if end:
             scores[f"share{end}"] = float(count / sums["all"][2])
     return scores
+
+
+def score_clip(clip: Clip, every: int, method: str, renderer: Renderer | None = None) -> dict[str, float]:
+    """`score` of every `every`-th frame of a clip, made of its picture and its exact flow by one of METHODS."""
+    flow, truth = torch.from_numpy(clip.flow), clip.scene.frames(clip.q[::every], clip.height, clip.width)
+    made = frames(clip.picture, flow[::every], method, renderer, W=nearness(flow))
+    return score(made, truth, flow[::every])

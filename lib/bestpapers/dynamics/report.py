@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from ..lab.files import FormatError
@@ -125,8 +124,6 @@ def painted(renderer: Renderer, kinds: Sequence[str], size: tuple[int, int] = (1
     found = {}
     for kind in kinds:
         clip = data.Clip(kind, next(iter(worlds.plant_seeds(kind, "held-out", 1))), 0, *size)
-        flow, truth = torch.from_numpy(clip.flow[::15]), clip.scene.frames(clip.q[::15], *size)
         for method, by in (("softmax", None), ("network", renderer)):
-            made = render.frames(clip.picture, flow, method, by)
-            found[f"{kind}.{method}"] = round(render.score(made, truth, flow)["psnr"], 2)
+            found[f"{kind}.{method}"] = round(render.score_clip(clip, 15, method, by)["psnr"], 2)
     return found
