@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,16 @@ from ..flow import Picture, checked
 from ..spectral import RATE
 
 FASTEST = {".webm": 240, ".webp": 240, ".gif": 50, ".mp4": 240}  # frames per second
+
+
+def check_clip(path: Path) -> None:
+    """ValueError where `write_clip` cannot write to this name: another ending, or a part is missing that it needs."""
+    ending = path.suffix.lower()
+    if ending not in FASTEST:
+        found = f"{path.name!r}; take .webm, which browsers play"
+        raise ValueError(f"write_clip: the name must end in one of {', '.join(FASTEST)}, got {found}")
+    if ending == ".mp4" and find_spec("av") is None:
+        raise ValueError("write_clip: .mp4 needs PyAV: pip install av; .webm does without")
 
 
 def write_clip(
@@ -38,9 +49,7 @@ def write_clip(
     """
     path = Path(path)
     ending = path.suffix.lower()
-    if ending not in FASTEST:
-        found = f"{path.name!r}; take .webm, which browsers play"
-        raise ValueError(f"write_clip: the name must end in one of {', '.join(FASTEST)}, got {found}")
+    check_clip(path)
     if not 0 < rate <= FASTEST[ending]:
         raise ValueError(f"write_clip: {ending} takes more than 0 and at most {FASTEST[ending]} frames per second")
     pictures = checked(progress(frames, desc, unit="frame", disable=desc is None), "write_clip")
@@ -111,10 +120,8 @@ def _animation(path: Path, frames: Iterator[Picture], rate: float) -> None:
 
 
 def _mp4(path: Path, frames: Iterator[Picture], rate: float) -> None:
-    try:
-        import av
-    except ImportError as error:
-        raise ValueError("write_clip: .mp4 needs PyAV: pip install av; .webm does without") from error
+    import av
+
     if "libx264" not in av.codecs_available:
         raise ValueError("write_clip: this PyAV cannot write H.264; write .webm")
     with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:

@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,16 +115,9 @@ class Clip:
 
 
 def read_video(
-    path: str | Path,
-    *,
-    frames: int = FRAMES,
-    rate: float = RATE,
-    start: float = 0.0,
-    size: tuple[int, int] | None = SIZE,
-    folder_rate: float = RATE,
-    reader: Literal["auto", "opencv", "av"] = "auto",
-    desc: str | None = "reading",
-) -> Clip:
+    path: str | Path, *, frames: int = FRAMES, rate: float = RATE, start: float = 0.0,
+    size: tuple[int, int] | None = SIZE, folder_rate: float = RATE, reader: str = "auto", desc: str | None = "reading",
+) -> Clip:  # fmt: skip
     """`frames` frames at `rate` per second of a video file, an animated GIF or WebP, or a folder of pictures.
 
     start        seconds after the file's first frame
