@@ -166,7 +166,7 @@ def _filmed(args: argparse.Namespace) -> tuple[Clip, Tensor]:
 
 def _outputs(args: argparse.Namespace, word: str) -> Path | None:
     """Where the clip goes; None if only a page is wanted. What would be refused at the end is refused here."""
-    from .formats.export import check_clip
+    from ..lab.video import check_clip
     from .formats.page import check_page
 
     if args.html:

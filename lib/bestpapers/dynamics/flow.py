@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..course.progress import progress
 from ..lab.files import FormatError, read_file
-from ..lab.video import MAX_SIDE, Picture
+from ..lab.video import Picture, checked
 
 Field = NDArray[np.float32]  # (H, W, 2) px
 Pairwise = Callable[[Picture, Picture], Field]  # where the first's pixels are in the second, less where they were
@@ -98,27 +98,6 @@ def estimate(
 ) -> Tensor:
     """All of `stream` in one tensor, (T, 2, H, W) px: 49 MB for 150 frames of 160 x 256."""
     return torch.stack(list(stream(frames, method, ladder, desc=desc)))
-
-
-def checked(frames: Iterable[Any], name: str, least: int = 1) -> Iterator[Picture]:
-    """The frames one by one, each once it is seen to be a picture of `least` pixels a side or more and of the first's size.
-
-    name: of the caller, for the ValueError's message.
-    """
-    shape = None
-    for n, frame in enumerate(frames):
-        frame = np.asarray(frame)
-        found = f"frame {n} is {frame.dtype}, {frame.shape}"
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise ValueError(f"{name}: frames must be uint8 (H, W, 3), {found}")
-        if not least <= min(frame.shape[:2]) <= max(frame.shape[:2]) <= MAX_SIDE:
-            raise ValueError(f"{name}: frames must have {least} to {MAX_SIDE} pixels a side, {found}")
-        if shape not in (None, frame.shape):
-            raise ValueError(f"{name}: frames must be of one size, frame 0 is {shape}, {found}")
-        shape = frame.shape
-        yield frame
-    if shape is None:
-        raise ValueError(f"{name}: there are no frames")
 
 
 def _direct(frames: Iterator[Picture], pairwise: Pairwise) -> Iterator[Field]:
