@@ -276,7 +276,7 @@ def parser() -> argparse.ArgumentParser:
 
     def video(sub: argparse.ArgumentParser) -> None:
         size(sub, 256, "pixels of the larger side; the other is 5/8 of it, and what sticks out is cut off")
-        sub.add_argument("--frames", type=cli.integer(8), default=150, help="taken of a video (default 150)")
+        sub.add_argument("--frames", type=cli.integer(8), default=150, metavar="N", help="of a video (default 150)")
         sub.add_argument("--rate", **share, default=30.0, help="of them a second, whatever the file has (default 30)")
         sub.add_argument("--start", type=float, default=0.0, metavar="S", help="second at which to begin (default 0)")
         sub.add_argument("--slices", type=cli.integer(3), default=16, metavar="K", help="of the volume (default 16)")
@@ -300,10 +300,9 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--renderer", **file, help="a network of your own training (default: that of this book)")
 
     def looping(sub: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
-        sub.add_argument(
-            "--loop", default=LOOPS[0], choices=(*LOOPS, *more), help="how it is closed (default: the first)"
-        )
-        sub.add_argument("--overlap", type=positive_int, default=15, help="frames of a cross-fade (default 15)")
+        loops = (*LOOPS, *more)
+        sub.add_argument("--loop", default=loops[0], choices=loops, help="how it is closed (default %(default)s)")
+        sub.add_argument("--overlap", type=positive_int, default=15, metavar="N", help="of a cross-fade (default 15)")
         sub.add_argument("--gain", **share, default=1.0, help="times as much motion (default 1)")
         output(sub, "loop")
 

@@ -175,7 +175,7 @@ def placed(picture: Picture, scale: tuple[float, float], at: tuple[float, float]
     x, y = at[0] * right, at[1] * down
     if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
         most = f"x is 0 to {(W - 1) / right:.0f}, y is 0 to {(H - 1) / down:.0f}"
-        raise ValueError("the point {:g},{:g} is not in the picture; {}".format(*at, most))
+        raise ValueError(f"the point {at[0]:g},{at[1]:g} is not in the picture; {most}")
     return x, y
 
 
