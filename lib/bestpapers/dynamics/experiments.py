@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from ..lab import diffusion, machine, runs
 from ..lab.cli import positive_int
 from ..lab.files import FormatError
-from . import evaluate, render, spectral, toy, train, worlds
+from . import evaluate, measured, render, spectral, toy, train, worlds
 from .data import SOURCE, Clip
 from .model import ARMS, Animator, Config, Denoiser, Eye
 from .spectral import KINDS, Kind, Normalizer, first_frame, from_channels, motion, to_channels
@@ -115,6 +115,8 @@ GRID: dict[str, tuple[str, ...]] = dict(
     long=ARMS,
     spatial=("independent", "coordinated", "unfrozen", "resolution"),
     renderers=tuple(RENDERERS),
+    plants=worlds.KINDS,  # these two: see `measured`
+    shipped=worlds.KINDS,
 )
 
 
@@ -233,12 +235,15 @@ def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     """Run one setting of the grid with all its arms and seeds, and note what truth scores against truth. What the file holds
     already is not run again. Runs go side by side in `workers` processes, or in torchrun's, see `lab.runs.side_by_side`."""
+    command = f"{PROGRAM} --record {name}"
+    if name in measured.SETTINGS:
+        return measured.record(name, folder, command, workers)
     setting, results = SETTINGS[name], runs.Results(folder / f"{name}.json", SOURCE)
     results.expect(name, asdict(setting), SOURCE)
     jobs = [(a, s, setting) for s in SEEDS for a in GRID[name] if f"{name}/{a}/{s}" not in results.rows]
     for number, row in runs.side_by_side(_row, jobs, workers=workers, desc=name):
         results.add(name, *jobs[number][:2], **row)
-    about: dict[str, Any] = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
+    about: dict[str, Any] = dict(command=command, made_with=machine.record("torch", "numpy"))
     if not isinstance(setting, Painted):
         about["bounds"] = {str(seed): bounds(setting, seed) for seed in SEEDS}
     results.about = about | results.about

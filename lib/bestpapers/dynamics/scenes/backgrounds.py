@@ -136,7 +136,7 @@ def noise(x: ArrayLike, y: ArrayLike, seed: int, octaves: int = 4, gain: float =
 def step(low: float | Array, high: float | Array, value: ArrayLike) -> Array:
     """0 below low, 1 above high, smooth between (low may be the larger one: then it falls)."""
     t = np.clip((np.asarray(value, np.float32) - low) / (np.asarray(high) - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    return t * t * (3.0 - 2.0 * t)  # type: ignore[return-value]
 
 
 def mix(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> Array:

@@ -304,7 +304,7 @@ def foliage(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     shine = shine + 0.16 * (t - 0.4)
     colour = dark + np.clip(shine, 0, 1.25)[:, None] * (bright - dark)
     rib = step(0.09, 0.02, np.abs(w)) * step(1.0, 0.7, t) * (0.06 * width > 0.4 * pixel)
-    return mix(colour, colour * 1.25 + 0.04, 0.55 * rib)
+    return mix(colour, colour * 1.25 + 0.04, 0.55 * rib)  # type: ignore[return-value]
 
 
 # ------------------------------------------------------------------------------------------------------------ outlines
