@@ -31,6 +31,7 @@ from ..lab.cli import positive_int
 from ..lab.files import FormatError
 from . import evaluate, measured, render, spectral, toy, train, worlds
 from .data import SOURCE, Clip
+from .measured import Measured
 from .model import ARMS, Animator, Config, Denoiser, Eye
 from .spectral import KINDS, Kind, Normalizer, first_frame, from_channels, motion, to_channels
 from .train import Latents, Material, TrainConfig
@@ -100,10 +101,11 @@ class Painted:
 
 
 Trained = toy.Setting | Spatial
-Setting = Trained | Painted  # one row of conditions: everything about a run but the arm and the seed
+Setting = Trained | Painted | Measured  # one row of conditions: everything about a run but the arm and the seed
 SETTINGS: dict[str, Setting] = dict(
-    tokens=toy.Setting(), long=toy.Setting(steps=3 * toy.Setting.steps), spatial=Spatial(), renderers=Painted()
-)
+    tokens=toy.Setting(), long=toy.Setting(steps=3 * toy.Setting.steps), spatial=Spatial(), renderers=Painted(),
+    **measured.SETTINGS,
+)  # fmt: skip
 RIVALS = dict(steps=True, positions=False)  # arms that predict frame by frame: whether what they predict is added up
 RENDERERS = dict(  # the paper's form and its baseline, both without our help in holes
     features=render.RendererConfig(look_back=False),
@@ -226,6 +228,8 @@ def score_animator(
 
 
 def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
+    if isinstance(setting, Measured):
+        return measured.any_row(arm, seed, setting)
     if isinstance(setting, toy.Setting) and arm in RIVALS:
         return dict(scores=run_rival(arm, seed, setting))
     ran = run_renderer(arm, seed, setting) if isinstance(setting, Painted) else run_arm(arm, seed, setting)
@@ -235,16 +239,16 @@ def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     """Run one setting of the grid with all its arms and seeds, and note what truth scores against truth. What the file holds
     already is not run again. Runs go side by side in `workers` processes, or in torchrun's, see `lab.runs.side_by_side`."""
-    command = f"{PROGRAM} --record {name}"
-    if name in measured.SETTINGS:
-        return measured.record(name, folder, command, workers)
-    setting, results = SETTINGS[name], runs.Results(folder / f"{name}.json", SOURCE)
+    setting, seeds, results = SETTINGS[name], SEEDS, runs.Results(folder / f"{name}.json", SOURCE)
+    about: dict[str, Any] = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
+    if isinstance(setting, Measured):
+        setting, more = measured.prepared(setting)
+        seeds, about = measured.SEEDS, about | more
     results.expect(name, asdict(setting), SOURCE)
-    jobs = [(a, s, setting) for s in SEEDS for a in GRID[name] if f"{name}/{a}/{s}" not in results.rows]
+    jobs = [(a, s, setting) for s in seeds for a in GRID[name] if f"{name}/{a}/{s}" not in results.rows]
     for number, row in runs.side_by_side(_row, jobs, workers=workers, desc=name):
         results.add(name, *jobs[number][:2], **row)
-    about: dict[str, Any] = dict(command=command, made_with=machine.record("torch", "numpy"))
-    if not isinstance(setting, Painted):
+    if isinstance(setting, Trained):
         about["bounds"] = {str(seed): bounds(setting, seed) for seed in SEEDS}
     results.about = about | results.about
     results.save()

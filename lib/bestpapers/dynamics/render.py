@@ -19,7 +19,6 @@ divided by its largest value in the picture, so that the temperature has no unit
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -34,10 +33,9 @@ from torch.nn import functional as nnf
 
 from ..course import presets
 from ..kernels.softsplat import Splat, softsplat
-from ..lab.files import FormatError
 from ..lab.images import ssim
 from ..lab.runs import fingerprint
-from ..lab.tensors import read_tensors, write_tensors
+from ..lab.tensors import read_model, write_model
 from . import train as trainers
 from .data import Clip
 from .worlds import KINDS, plant_seeds
@@ -292,20 +290,12 @@ class Renderer(nn.Module):
 
 def save(renderer: Renderer, path: str | Path) -> None:
     """Write weights in half precision and the configuration to one safetensors file."""
-    tensors = {name: t.half() for name, t in renderer.state_dict().items()}
-    write_tensors(Path(path), tensors, renderer=json.dumps(asdict(renderer.config)))
+    write_model(Path(path), renderer, asdict(renderer.config))
 
 
 def load(path: str | Path) -> Renderer:
     """The renderer of a file of `save`, in float32. Raises FormatError if it is none."""
-    try:
-        tensors, about = read_tensors(Path(path))
-        said = json.loads(about["renderer"])
-        renderer = Renderer(RendererConfig(**said | dict(widths=tuple(said["widths"]))))
-        renderer.load_state_dict({name: t.float() for name, t in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise FormatError(Path(path), "file", "a renderer's weights", f"something else ({str(error)[:200]})") from error
-    return renderer.eval()
+    return read_model(Path(path), lambda said, _: Renderer(RendererConfig(**said | dict(widths=tuple(said["widths"])))))
 
 
 class Pairs(NamedTuple):
