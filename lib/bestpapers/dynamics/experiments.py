@@ -111,7 +111,7 @@ RENDERERS = dict(  # the paper's form and its baseline, both without our help in
     features=render.RendererConfig(look_back=False),
     baseline=render.RendererConfig(multi_scale=False, weight="learned", look_back=False),
 )
-SEEDS = (1, 2, 3, 4, 5)
+SEEDS: tuple[int, ...] = (1, 2, 3, 4, 5)
 GRID: dict[str, tuple[str, ...]] = dict(
     tokens=(*ARMS, "velocity", *NORMALIZE, *SLICES, *RIVALS),
     long=ARMS,
