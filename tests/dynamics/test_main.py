@@ -329,9 +329,9 @@ def test_refusals_say_what_to_do(made, tmp_path, capsys, monkeypatch):
         (("animate", tmp_path / "none.png"), "none.png: file: expected a picture, found nothing of that name"),
         (("animate", tmp_path / "a.txt"), "image: expected a whole image"),
         (("animate", tmp_path / "long.png"), "size: expected 16 pixels or more a side, found 400 x 12"),
-        (("animate", rose, "--out", "a.avi"), "--out a.avi: name a file that ends in .webm, .webp, .gif, .mp4"),
-        (("animate", rose, "--html", "a.png"), "--html a.png: name a file that ends in .html or .htm"),
-        (("animate", rose, "--model", tmp_path / "a.txt"), "file: expected weights of this wing"),
+        (("animate", rose, "--out", "a.avi"), "the name must end in one of .webm, .webp, .gif, .mp4, got 'a.avi'"),
+        (("animate", rose, "--html", "a.png"), "a.png: name: expected an ending .html or .htm, found .png"),
+        (("animate", rose, "--model", tmp_path / "a.txt"), "file: expected weights of this kind of model"),
         (("animate", rose, "--calls", 2000), "calls must be 1 to 1000"),
         (("loop", bush, "--out", bush), "this is the file that is read; name another"),
         (("loop", bush), "length: expected 5.0 s, found 1.4 s: too short; film for longer, or ask for frames="),
@@ -433,6 +433,6 @@ def test_the_commands_of_the_pages_are_commands():
 
 def test_a_damaged_renderer_is_refused(made, tmp_path):
     (tmp_path / "r.safetensors").write_bytes(b"no weights")
-    with pytest.raises(FormatError, match="a renderer's weights"):
+    with pytest.raises(FormatError, match="weights of this kind of model"):
         weights.load_renderer(tmp_path / "r.safetensors")
     assert weights.load().config == TINY

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import bestpapers.dynamics
-from bestpapers.dynamics import measured, render, spectral, weights, worlds
+from bestpapers.dynamics import experiments, measured, render, spectral, weights, worlds
 from bestpapers.dynamics.measured import SETTINGS, Measured, Shipped
 from bestpapers.lab.files import FormatError
 
@@ -219,40 +219,43 @@ def few(monkeypatch):
         ran.append((kind, index))
         return dict(scores=dict(better=float(setting.flows == ("dis2x", "farneback"))), modes=[])
 
-    monkeypatch.setattr(measured, "_job", job)
-    monkeypatch.setattr(measured, "KINDS", ("lanterns", "water"))
+    kinds = ("lanterns", "water")
+    monkeypatch.setattr(measured, "any_row", job)
+    monkeypatch.setattr(measured, "KINDS", kinds)
     monkeypatch.setattr(measured, "SEEDS", (0, 1))
-    monkeypatch.setattr(measured, "SETTINGS", dict(plants=replace(SMALL, frames=30, flows=()), shipped=WITH))
+    monkeypatch.setattr(experiments, "GRID", dict(plants=kinds, shipped=kinds))
+    settings = dict(plants=replace(SMALL, frames=30, flows=()), shipped=WITH)
+    monkeypatch.setattr(experiments, "SETTINGS", settings)
     return ran
 
 
 def test_recording(few, tmp_path):
-    measured.record("plants", tmp_path, "the command")
+    experiments.record("plants", tmp_path)
     kept = json.loads((tmp_path / "plants.json").read_text())
     assert set(kept["rows"]) == {f"plants/{kind}/{n}" for kind in ("lanterns", "water") for n in (0, 1)}
-    assert kept["command"] == "the command"
+    assert kept["command"].endswith("experiments --record plants")
     assert kept["settled"].keys() == {"dis", "dis2x", "farneback"}
     assert kept["settings"]["plants"]["flows"] == list(measured.choice(kept["settled"]))
-    measured.record("plants", tmp_path, "the command")
+    experiments.record("plants", tmp_path)
     assert len(few) == 4, "what is there is not measured again"
 
 
 def test_other_weights_make_other_rows(few, tmp_path, monkeypatch):
     models = [tiny.animator(), render.Renderer()]
     monkeypatch.setattr(measured, "_shipped", lambda: models)
-    measured.record("shipped", tmp_path, "the command")
-    measured.record("shipped", tmp_path, "the command")
+    experiments.record("shipped", tmp_path)
+    experiments.record("shipped", tmp_path)
     assert len(few) == 4
     models[1].out.bias.data += 1
     with pytest.raises(ValueError, match=r"other settings \(weights\)"):
-        measured.record("shipped", tmp_path, "the command")
+        experiments.record("shipped", tmp_path)
 
 
 def test_without_weights(monkeypatch, tmp_path):
     monkeypatch.setattr(weights, "HERE", tmp_path)
     measured._shipped.cache_clear()
     with pytest.raises(FormatError, match="trained renderer"):
-        measured._job("lanterns", 0, SETTINGS["shipped"])
+        measured.any_row("lanterns", 0, SETTINGS["shipped"])
 
 
 def test_settings_go_into_files():

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from bestpapers.dynamics import model
-from bestpapers.dynamics.diffusion import KEPT
 from bestpapers.dynamics.model import ARMS, Animator, Codec, Config, Denoiser, Eye, coordinated, freeze
 from bestpapers.dynamics.spectral import Normalizer, motion
+from bestpapers.lab.diffusion import KEPT
 from bestpapers.lab.files import FormatError
 
 TINY = Config(48, 64, slices=4, down=8, codec=16, base=16, heads=2)
@@ -311,16 +311,16 @@ def test_files(animator, tmp_path):
 
 def test_other_files_are_refused(animator, tmp_path):
     path = tmp_path / "animator.safetensors"
-    with pytest.raises(FormatError, match="weights of this wing"):
+    with pytest.raises(FormatError, match="weights of this kind of model"):
         Animator.load(path)
     animator.save(path)
     whole = path.read_bytes()
     for bad in (b"hello", whole[: len(whole) // 2]):
         path.write_bytes(bad)
-        with pytest.raises(FormatError, match="weights of this wing"):
+        with pytest.raises(FormatError, match="weights of this kind of model"):
             Animator.load(path)
     save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(FormatError, match="weights of this wing"):
+    with pytest.raises(FormatError, match="weights of this kind of model"):
         Animator.load(path)
 
 

@@ -425,7 +425,7 @@ def test_weights_go_through_a_file(tmp_path, two):
     a, b = (made("network", two, renderer=r)[1].astype(int) for r in (renderer, again))
     assert np.abs(a - b).max() <= 2  # half precision
     (tmp_path / "bad.safetensors").write_bytes(b"not weights")
-    with pytest.raises(FormatError, match="a renderer's weights"):
+    with pytest.raises(FormatError, match="weights of this kind of model"):
         render.load(tmp_path / "bad.safetensors")
 
 

@@ -98,9 +98,14 @@ def test_modes_of_any_unit():
 
 def test_plants_keep(plants, tmp_path):
     again = Plants.of(plants.tensors())
-    assert again.digest() == plants.digest()
+    assert again.tensors().keys() == plants.tensors().keys()
+    assert all(torch.equal(again.tensors()[name], tensor) for name, tensor in plants.tensors().items())
     assert torch.equal(again.volumes(2), plants.volumes(2))
-    assert collect((plant(seed) for seed in range(3)), 4, TINY, seed=1, quiet=True).digest() != plants.digest()
+    other = collect((plant(seed) for seed in range(3)), 4, TINY, seed=1, quiet=True)
+    digests = {
+        CodecTraining(Codec(TINY), some, fit_normalizer(plants), FAST).digest() for some in (plants, again, other)
+    }
+    assert len(digests) == 2
 
 
 def test_a_mirror():

@@ -50,8 +50,8 @@ ENDINGS = "a clip's ending says how it is written: .webm, .webp, .gif, or .mp4 (
 
 
 def animate(args: argparse.Namespace) -> None:
-    out = _outputs(args, args.picture, "loop")
-    _looped_out(args, out, _imagined(args, args.picture))
+    out = _outputs(args, "loop")
+    _looped_out(args, out, _imagined(args))
 
 
 def pluck(args: argparse.Namespace) -> None:
@@ -59,8 +59,8 @@ def pluck(args: argparse.Namespace) -> None:
 
     if not any(args.pull):
         raise Refused("--pull 0,0: this pulls nowhere")
-    out = _outputs(args, args.source, "plucked")
-    moving = _kept(args) if args.source.suffix.lower() == ".safetensors" else _imagined(args, args.source)
+    out = _outputs(args, "plucked")
+    moving = _kept(args) if args.source.suffix.lower() == ".safetensors" else _imagined(args)
     if args.html:
         _page(args, moving, moving.coarse, "touch", damping=args.damping)
     if out:
@@ -78,8 +78,10 @@ def spectrum(args: argparse.Namespace) -> None:
     from ..lab.files import write_file
     from . import own, report, spectral
     from .formats import SpectralFile, write_spectrum
+    from .formats.page import check_page
 
-    _check_page(args)
+    if args.html:
+        check_page(args.html)
     folder: Path = args.out or args.source.with_name(f"{args.source.stem}_spectrum")
     if folder.exists() and not folder.is_dir():
         raise Refused(f"--out {folder}: this is a file; name a folder")
@@ -107,7 +109,7 @@ def loop(args: argparse.Namespace) -> None:
     from . import loop as loops
     from . import own, spectral
 
-    out = _outputs(args, args.source, "loop")
+    out = _outputs(args, "loop")
     if args.source.suffix.lower() == ".safetensors":
         moving = _kept(args)
     else:
@@ -126,11 +128,11 @@ def loop(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------------------------------------------------- parts
 
 
-def _imagined(args: argparse.Namespace, path: Path) -> Moving:
+def _imagined(args: argparse.Namespace) -> Moving:
     """A picture, and the motion that the model draws for it."""
     from . import own, weights
 
-    picture, scale = own.read_picture(path, args.size)
+    picture, scale = own.read_picture(args.source, args.size)
     if "at" in args:
         own.placed(picture, scale, args.at)  # before the drawing, which takes a while
     animator = weights.load(args.model).to(cli.device(args.device, DEVICES))
@@ -162,31 +164,22 @@ def _filmed(args: argparse.Namespace) -> tuple[Clip, Tensor]:
     return clip, own.measured(clip, args.slices, args.flow, args.ladder, args.steady)
 
 
-def _outputs(args: argparse.Namespace, source: Path, word: str) -> Path | None:
+def _outputs(args: argparse.Namespace, word: str) -> Path | None:
     """Where the clip goes; None if only a page is wanted. What would be refused at the end is refused here."""
-    from importlib.util import find_spec
+    from ..lab.video import check_clip
+    from .formats.page import check_page
 
-    from .formats.export import FASTEST
-
-    _check_page(args)
-    if args.out is None and args.html is not None:
-        return None
+    if args.html:
+        check_page(args.html)
+        if args.out is None:
+            return None
+    source: Path = args.source
     stem = source.resolve().parent.name if source.name == VOLUME else source.stem
     out: Path = args.out or source.with_name(f"{stem}_{word}.webm")
-    if out.suffix.lower() not in FASTEST:
-        raise Refused(f"--out {out}: name a file that ends in {', '.join(FASTEST)}")
-    if out.suffix.lower() == ".mp4" and find_spec("av") is None:
-        raise Refused(f"--out {out}: .mp4 needs PyAV (pip install av); .webm does without")
+    check_clip(out)
     if out.resolve() == source.resolve():
         raise Refused(f"--out {out}: this is the file that is read; name another")
     return out
-
-
-def _check_page(args: argparse.Namespace) -> None:
-    from .formats.page import ENDINGS as PAGES
-
-    if args.html is not None and args.html.suffix.lower() not in PAGES:
-        raise Refused(f"--html {args.html}: name a file that ends in {' or '.join(PAGES)}")
 
 
 def _looped_out(args: argparse.Namespace, out: Path | None, moving: Moving) -> None:
@@ -225,11 +218,11 @@ def _page(args: argparse.Namespace, moving: Moving, S: Tensor, mode: str, **slid
     from .widgets import Pluck
     from .widgets.pluck import RANGES
 
-    source: Path = args.source if "source" in args else args.picture
+    stem = args.source.stem
     within = {name: min(max(value, RANGES[name][0]), RANGES[name][1]) for name, value in sliders.items()}
-    about: dict[str, Any] = dict(rate=moving.rate, frames=moving.frames, alt=args.alt or f"The picture {source.stem}.")
+    about: dict[str, Any] = dict(rate=moving.rate, frames=moving.frames, alt=args.alt or f"The picture {stem}.")
     widget = Pluck.from_spectrum(moving.picture, S, limit=PAGE, mode=mode, **about, **within)
-    write_page(args.html, widget, source.stem)
+    write_page(args.html, widget, stem)
     say(f"{args.html} holds the picture and its motion; it works in any browser, without a network")
 
 
@@ -264,17 +257,14 @@ def volume_or_else(word: str) -> Path:
 
 
 def parser() -> argparse.ArgumentParser:
-    top, command = cli.program(
-        PROGRAM, "From one still picture to motion: loop it, pull it, see what it is made of.", EPILOG
-    )
+    about = "From one still picture to motion: loop it, pull it, see what it is made of."
+    top, command = cli.program(PROGRAM, about, EPILOG)
     file: dict[str, Any] = dict(type=Path, metavar="FILE")
     number: dict[str, Any] = dict(type=cli.integer(0), metavar="N")
     share: dict[str, Any] = dict(type=positive_float, metavar="F")
 
     def size(sub: argparse.ArgumentParser, default: int, words: str) -> None:
-        sub.add_argument(
-            "--size", type=cli.integer(16), default=default, metavar="N", help=f"{words} (default {default})"
-        )
+        sub.add_argument("--size", type=cli.integer(16), default=default, help=f"{words} (default {default})")
 
     def model(sub: argparse.ArgumentParser) -> None:
         size(sub, 384, "pixels of the larger side of what comes out; a smaller picture stays as it is")
@@ -286,47 +276,33 @@ def parser() -> argparse.ArgumentParser:
 
     def video(sub: argparse.ArgumentParser) -> None:
         size(sub, 256, "pixels of the larger side; the other is 5/8 of it, and what sticks out is cut off")
-        sub.add_argument(
-            "--frames", type=cli.integer(8), default=150, metavar="N", help="taken of a video (default 150)"
-        )
-        sub.add_argument(
-            "--rate", **share, default=30.0, help="frames a second to take, whatever the file has (default 30)"
-        )
+        sub.add_argument("--frames", type=cli.integer(8), default=150, metavar="N", help="of a video (default 150)")
+        sub.add_argument("--rate", **share, default=30.0, help="of them a second, whatever the file has (default 30)")
         sub.add_argument("--start", type=float, default=0.0, metavar="S", help="second at which to begin (default 0)")
         sub.add_argument("--slices", type=cli.integer(3), default=16, metavar="K", help="of the volume (default 16)")
+        methods, ladders = ("dis2x", "dis", "farneback"), ("direct", "chained", "best")
+        sub.add_argument("--flow", default=methods[0], choices=methods, help="method (default dis2x)")
         sub.add_argument(
-            "--flow", default="dis2x", choices=("dis", "dis2x", "farneback"), help="method (default: dis2x)"
+            "--ladder", default=ladders[0], choices=ladders, help="from frame 0 to others (default direct)"
         )
-        sub.add_argument(
-            "--ladder", default="direct", choices=("direct", "chained", "best"), help="from frame 0 to others"
-        )
-        sub.add_argument(
-            "--steady", action="store_true", help="take out what moves the whole picture: a camera's tremble"
-        )
+        sub.add_argument("--steady", action="store_true", help="take out what moves all of it: a camera's tremble")
 
     def page(sub: argparse.ArgumentParser, words: str) -> None:
         sub.add_argument("--html", **file, help=f"write one page with the picture to pull in it; {words}")
-        sub.add_argument(
-            "--alt", metavar="WORDS", help="what the picture shows, for readers of the page who do not see it"
-        )
+        sub.add_argument("--alt", metavar="WORDS", help="what the picture shows, for readers who do not see it")
 
     def output(sub: argparse.ArgumentParser, word: str) -> None:
         sub.add_argument("--out", **file, help=f"{ENDINGS} (default: beside the source, NAME_{word}.webm)")
         page(sub, "without --out only that")
         sub.add_argument("--slow", **share, default=1.0, help="times as slow (default 1)")
-        ways = ("auto", "network", "softmax", "average", "backward")
-        sub.add_argument(
-            "--render", default="auto", choices=ways, help="how frames are made (default: network, if there is one)"
-        )
+        ways, words = ("auto", "network", "softmax", "average", "backward"), "(default: network, if there is one)"
+        sub.add_argument("--render", default=ways[0], choices=ways, help=f"how frames are made {words}")
         sub.add_argument("--renderer", **file, help="a network of your own training (default: that of this book)")
 
     def looping(sub: argparse.ArgumentParser, more: tuple[str, ...] = ()) -> None:
-        sub.add_argument(
-            "--loop", default=LOOPS[0], choices=(*LOOPS, *more), help=f"how it is closed (default: {LOOPS[0]})"
-        )
-        sub.add_argument(
-            "--overlap", type=positive_int, default=15, metavar="N", help="frames of a cross-fade (default 15)"
-        )
+        loops = (*LOOPS, *more)
+        sub.add_argument("--loop", default=loops[0], choices=loops, help="how it is closed (default %(default)s)")
+        sub.add_argument("--overlap", type=positive_int, default=15, metavar="N", help="of a cross-fade (default 15)")
         sub.add_argument("--gain", **share, default=1.0, help="times as much motion (default 1)")
         output(sub, "loop")
 
@@ -334,7 +310,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--picture", **file, help=f"the picture of a volume (default: {PICTURE} beside it)")
 
     sub = command("animate", "let the model move a picture, as a loop", animate, SHAPES)
-    sub.add_argument("picture", type=Path, metavar="PICTURE")
+    sub.add_argument("source", type=Path, metavar="PICTURE")
     looping(sub, ("guided",))
     sub.add_argument("--weight", **share, default=200.0, help="of --loop guided, the paper's u (default 200)")
     model(sub)
@@ -363,11 +339,7 @@ def parser() -> argparse.ArgumentParser:
     stored(sub)
     video(sub)
 
-    command(
-        "train",
-        "train the model on drawn scenes; the same command goes on after an interruption",
-        later=_later("train"),
-    )
+    command("train", "train the model on drawn scenes; interrupted, it goes on when run again", later=_later("train"))
     command("experiments", "train arms with seeds: the recorded runs behind 3_reproduce", later=_later("experiments"))
     command("weights", "train the model of this book again, or verify its files", later=_later("weights"))
     return top

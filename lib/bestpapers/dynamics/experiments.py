@@ -26,11 +26,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..lab import machine, runs
+from ..lab import diffusion, machine, runs
 from ..lab.cli import positive_int
 from ..lab.files import FormatError
-from . import diffusion, evaluate, measured, render, spectral, toy, train, worlds
+from . import evaluate, measured, render, spectral, toy, train, worlds
 from .data import SOURCE, Clip
+from .measured import Measured
 from .model import ARMS, Animator, Config, Denoiser, Eye
 from .spectral import KINDS, Kind, Normalizer, first_frame, from_channels, motion, to_channels
 from .train import Latents, Material, TrainConfig
@@ -52,9 +53,7 @@ class Spatial:
     held_out: int = 8  # to be scored on, with `fresh` winds each
     fresh: int = 24
     model: Config = field(default_factory=lambda: Config(64, 96, down=8, base=32))
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(steps=1500, batch=8)
-    )  # a stage; arms of one take two
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500, batch=8))  # of one stage of two
     normalize: Kind = "adaptive"
     calls: int = 50
     objective: str = "noise"
@@ -102,16 +101,17 @@ class Painted:
 
 
 Trained = toy.Setting | Spatial
-Setting = Trained | Painted  # one row of conditions: everything about a run but the arm and the seed
+Setting = Trained | Painted | Measured  # one row of conditions: everything about a run but the arm and the seed
 SETTINGS: dict[str, Setting] = dict(
-    tokens=toy.Setting(), long=toy.Setting(steps=3 * toy.Setting.steps), spatial=Spatial(), renderers=Painted()
-)
+    tokens=toy.Setting(), long=toy.Setting(steps=3 * toy.Setting.steps), spatial=Spatial(), renderers=Painted(),
+    **measured.SETTINGS,
+)  # fmt: skip
 RIVALS = dict(steps=True, positions=False)  # arms that predict frame by frame: whether what they predict is added up
 RENDERERS = dict(  # the paper's form and its baseline, both without our help in holes
     features=render.RendererConfig(look_back=False),
     baseline=render.RendererConfig(multi_scale=False, weight="learned", look_back=False),
 )
-SEEDS = (1, 2, 3, 4, 5)
+SEEDS: tuple[int, ...] = (1, 2, 3, 4, 5)
 GRID: dict[str, tuple[str, ...]] = dict(
     tokens=(*ARMS, "velocity", *NORMALIZE, *SLICES, *RIVALS),
     long=ARMS,
@@ -172,9 +172,7 @@ def run_renderer(arm: str, seed: int, setting: Painted) -> tuple[render.Renderer
     for kind in worlds.KINDS:
         for plant in worlds.plant_seeds(kind, "held-out", setting.held_out):
             clip = Clip(kind, plant, seed, *setting.size)
-            flow, truth = torch.from_numpy(clip.flow), clip.scene.frames(clip.q[:: setting.every], *setting.size)
-            made = render.frames(clip.picture, flow[:: setting.every], "network", renderer, W=render.nearness(flow))
-            rows.append(render.score(made, truth, flow[:: setting.every]))
+            rows.append(render.score_clip(clip, setting.every, "network", renderer))
     scores = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
     return renderer, scores, dict(seconds=round(trainer.seconds, 1), data=trainer.digest())
 
@@ -202,7 +200,7 @@ def bounds(setting: Trained, seed: int) -> dict[str, dict[str, float]]:
     """Scores of truth against other truth ("floor"), of stills ("ceiling"), and of what latents keep of the truth ("latents"),
     which no arm can pass."""
     data = setting.material(seed)
-    truths, slices = [(truth, mask) for _, truth, mask in data.tests], data.latents.values.shape[3]
+    truths, slices = [test[1:] for test in data.tests], data.latents.values.shape[3]
     found = evaluate.bounds(truths, latents=lambda volumes: data.back(data.forward(volumes[:, :slices])))
     if isinstance(setting, toy.Setting):
         known, other = motion(first_frame(data.tests[0][1])).chunk(2)
@@ -217,43 +215,40 @@ def score_animator(
     """What an animator scores on scenes, such as held-out ones: M3, M4, M6, M7, M8 and M14 of as many motions of each as winds
     they are compared with; and of other truth against that truth ("floor"). kw goes to `Animator.draw`."""
     plants = train.collect(known, 2 * samples, animator.config, seed, quiet=True)
-    ours: list[Any] = []
-    others: list[Any] = []
+    ours, others = list[Any](), list[Any]()
     for plant, picture in enumerate(plants.pictures.permute(0, 2, 3, 1).numpy()):
         mask = torch.zeros(picture.shape[:2], dtype=torch.bool)
         mask.view(-1)[plants.pixels[plant]] = True
         truth, other = plants.volumes(plant).split(samples)
-        first = seed + 1000 * plant
-        drawn = [animator.draw(picture, [s], calls, first=False, **kw).cpu() for s in range(first, first + samples)]
+        seeds = range(seed + 1000 * plant, seed + 1000 * plant + samples)
+        drawn = [animator.draw(picture, [s], calls, first=False, **kw).cpu() for s in seeds]
         ours.append((torch.cat(drawn), truth, mask))
         others.append((other, truth, mask))
     return dict(model=evaluate.scores(ours), floor=evaluate.scores(others))
 
 
 def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
-    about: dict[str, Any] = {}
-    if isinstance(setting, Painted):
-        _, scores, about = run_renderer(arm, seed, setting)
-    elif isinstance(setting, toy.Setting) and arm in RIVALS:
-        scores = run_rival(arm, seed, setting)
-    else:
-        _, scores, about = run_arm(arm, seed, setting)
-    return dict(scores=scores, **about)
+    if isinstance(setting, Measured):
+        return measured.any_row(arm, seed, setting)
+    if isinstance(setting, toy.Setting) and arm in RIVALS:
+        return dict(scores=run_rival(arm, seed, setting))
+    ran = run_renderer(arm, seed, setting) if isinstance(setting, Painted) else run_arm(arm, seed, setting)
+    return dict(scores=ran[1], **ran[2])
 
 
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     """Run one setting of the grid with all its arms and seeds, and note what truth scores against truth. What the file holds
     already is not run again. Runs go side by side in `workers` processes, or in torchrun's, see `lab.runs.side_by_side`."""
-    command = f"{PROGRAM} --record {name}"
-    if name in measured.SETTINGS:
-        return measured.record(name, folder, command, workers)
-    setting, results = SETTINGS[name], runs.Results(folder / f"{name}.json", SOURCE)
+    setting, seeds, results = SETTINGS[name], SEEDS, runs.Results(folder / f"{name}.json", SOURCE)
+    about: dict[str, Any] = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
+    if isinstance(setting, Measured):
+        setting, more = measured.prepared(setting)
+        seeds, about = measured.SEEDS, about | more
     results.expect(name, asdict(setting), SOURCE)
-    jobs = [(a, s, setting) for s in SEEDS for a in GRID[name] if f"{name}/{a}/{s}" not in results.rows]
+    jobs = [(a, s, setting) for s in seeds for a in GRID[name] if f"{name}/{a}/{s}" not in results.rows]
     for number, row in runs.side_by_side(_row, jobs, workers=workers, desc=name):
         results.add(name, *jobs[number][:2], **row)
-    about: dict[str, Any] = dict(command=command, made_with=machine.record("torch", "numpy"))
-    if not isinstance(setting, Painted):
+    if isinstance(setting, Trained):
         about["bounds"] = {str(seed): bounds(setting, seed) for seed in SEEDS}
     results.about = about | results.about
     results.save()

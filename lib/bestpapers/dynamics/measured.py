@@ -43,9 +43,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 from typing import Any, get_args
 
 import cv2
@@ -54,11 +53,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..lab import machine, runs
+from ..lab import runs
 from ..lab.files import FormatError
 from . import flow as flows
 from . import loop, modal, own, render, spectral, weights
-from .data import SOURCE, Bools, Clip, Floats
+from .data import Bools, Clip, Floats
 from .model import Animator
 from .report import MOVES
 from .worlds import FRAMES, KINDS, RATE, SLICES, Scene, plant_seeds
@@ -411,23 +410,14 @@ def digest() -> str:
     return runs.fingerprint(*tensors, _shipped()[0].normalizer.scale)
 
 
-def _job(kind: str, index: int, setting: Measured) -> dict[str, Any]:
+def any_row(kind: str, index: int, setting: Measured) -> dict[str, Any]:
+    """A row of either setting."""
     return shipped_row(kind, index, setting, *_shipped()) if isinstance(setting, Shipped) else row(kind, index, setting)
 
 
-def record(name: str, folder: Path, command: str, workers: int | None = 1) -> None:
-    """Measure all plants of one of the `SETTINGS` and note them, as `experiments.record` does with arms and seeds. Settings
-    in the file hold what was found first: the better flow, or the hash of the weights."""
-    setting, more = SETTINGS[name], dict[str, Any]()
+def prepared(setting: Measured) -> tuple[Measured, dict[str, Any]]:
+    """A setting with what has to be found first, the better flow or the hash of the weights; and what is to be noted of it."""
     if isinstance(setting, Shipped):
-        setting = replace(setting, weights=digest())
-    else:
-        more["settled"] = {method: round(value, 4) for method, value in settle(setting).items()}
-        setting = replace(setting, flows=choice(more["settled"]))
-    results = runs.Results(folder / f"{name}.json", SOURCE)
-    results.expect(name, asdict(setting), SOURCE)
-    jobs = [(k, n, setting) for n in SEEDS for k in KINDS if f"{name}/{k}/{n}" not in results.rows]
-    for number, found in runs.side_by_side(_job, jobs, workers=workers, desc=name):
-        results.add(name, *jobs[number][:2], **found)
-    results.about = dict(command=command, made_with=machine.record("torch", "numpy")) | more | results.about
-    results.save()
+        return replace(setting, weights=digest()), {}
+    settled = {method: round(value, 4) for method, value in settle(setting).items()}
+    return replace(setting, flows=choice(settled)), dict(settled=settled)

@@ -63,12 +63,9 @@ class Modes:
 
     @classmethod
     def of(
-        cls,
-        S: Tensor,
-        damping: str | tuple[float, float] | float = "supplement",
-        frames: int = FRAMES,
-        rate: float = RATE,
-    ) -> Self:
+        cls, S: Tensor, damping: str | tuple[float, float] | float = "supplement",
+        frames: int = FRAMES, rate: float = RATE,
+    ) -> Self:  # fmt: skip
         """Modes from a spectral volume: every slice but the constant one is a mode, none is picked by hand.
 
         S        complex (K, 2, H, W): unnormalised DFT over `frames` samples at `rate` per second, K at least 2

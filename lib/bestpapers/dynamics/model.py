@@ -16,7 +16,6 @@ Denoiser  the noise in noisy latents. The arm says how slices of one volume are 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,11 +29,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..lab.files import FormatError
+from ..lab import diffusion
 from ..lab.nn import sinusoids
-from ..lab.tensors import read_tensors, write_tensors
+from ..lab.tensors import read_model, write_model
 from ..lab.unet import GROUPS, ChannelNorm, PlaceAttention, Residual, channels_last, conv, float_attention
-from . import diffusion
 from .spectral import Normalizer, first_frame
 
 ARMS = ("independent", "volume", "coordinated")
@@ -383,21 +381,16 @@ class Animator(nn.Module):
     def save(self, path: str | Path, **about: Any) -> None:
         """Write all weights as float16, with what the model is, to one safetensors file."""
         header = dict(config=asdict(self.config), arm=self.net.arm, objective=self.objective, **about)
-        tensors = {name: tensor.half() for name, tensor in self.state_dict().items()}
-        tensors |= {f"normalizer.{name}": tensor for name, tensor in self.normalizer.state().items()}
-        write_tensors(Path(path), tensors, bestpapers=json.dumps(header))
+        more = {f"normalizer.{name}": tensor for name, tensor in self.normalizer.state().items()}
+        write_model(Path(path), self, header, **more)
 
     @classmethod
     def load(cls, path: str | Path) -> Animator:
         """Read a file of `save`. Raises FormatError if it is none."""
-        try:
-            tensors, about = read_tensors(Path(path))
-            header = json.loads(about["bestpapers"])
+
+        def build(header: dict[str, Any], tensors: dict[str, Tensor]) -> Animator:
             found = cls(Config(**header["config"]), header["arm"], header["objective"])
-            parts = ("scale", "code")
-            found.normalizer = Normalizer.from_state({n: tensors.pop(f"normalizer.{n}") for n in parts})
-            found.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            wrong = f"something else ({str(error)[:200]})"
-            raise FormatError(Path(path), "file", "weights of this wing", wrong) from error
-        return found.eval().requires_grad_(False)
+            found.normalizer = Normalizer.from_state({n: tensors.pop(f"normalizer.{n}") for n in ("scale", "code")})
+            return found
+
+        return read_model(Path(path), build)

@@ -85,10 +85,8 @@ def framed(picture: Picture, height: int, width: int) -> tuple[Picture, tuple[sl
     share = min(height / picture.shape[0], width / picture.shape[1])
     h, w = (max(1, round(side * share)) for side in picture.shape[:2])
     if min(h, w) < LEAST_SIDE:
-        raise ValueError(
-            f"framed: a picture of {picture.shape[1]} x {picture.shape[0]} px is {w} x {h} in a frame of {width} x {height}: "
-            f"too long, {LEAST_SIDE} are needed; cut out a part"
-        )
+        found = f"a picture of {picture.shape[1]} x {picture.shape[0]} px is {w} x {h} in a frame of {width} x {height}"
+        raise ValueError(f"framed: {found}: too long, {LEAST_SIDE} are needed; cut out a part")
     small = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA if share < 1 else cv2.INTER_CUBIC)
     top, left = (height - h) // 2, (width - w) // 2
     pads = ((top, height - h - top), (left, width - w - left), (0, 0))
@@ -96,16 +94,10 @@ def framed(picture: Picture, height: int, width: int) -> tuple[Picture, tuple[sl
 
 
 def imagined(
-    picture: Picture,
-    animator: Animator,
-    seed: int = 0,
-    calls: int = 50,
-    *,
-    guidance: float = 0.0,
-    closing: float | None = None,
-    scale: tuple[float, float] = (1.0, 1.0),
+    picture: Picture, animator: Animator, seed: int = 0, calls: int = 50, *,
+    guidance: float = 0.0, closing: float | None = None, scale: tuple[float, float] = (1.0, 1.0),
     desc: str | None = "motion",
-) -> Moving:
+) -> Moving:  # fmt: skip
     """A picture uint8 (H, W, 3) of any shape, and motion that the model draws for it.
 
     calls     of the network

@@ -19,7 +19,6 @@ divided by its largest value in the picture, so that the temperature has no unit
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -34,9 +33,9 @@ from torch.nn import functional as nnf
 
 from ..course import presets
 from ..kernels.softsplat import Splat, softsplat
-from ..lab.files import FormatError, atomic_write
 from ..lab.images import ssim
 from ..lab.runs import fingerprint
+from ..lab.tensors import read_model, write_model
 from . import train as trainers
 from .data import Clip
 from .worlds import KINDS, plant_seeds
@@ -291,26 +290,12 @@ class Renderer(nn.Module):
 
 def save(renderer: Renderer, path: str | Path) -> None:
     """Write weights in half precision and the configuration to one safetensors file."""
-    from safetensors.torch import save_file
-
-    tensors = {name: t.detach().half().cpu().contiguous() for name, t in renderer.state_dict().items()}
-    with atomic_write(Path(path)) as part:
-        save_file(tensors, part, metadata=dict(renderer=json.dumps(asdict(renderer.config))))
+    write_model(Path(path), renderer, asdict(renderer.config))
 
 
 def load(path: str | Path) -> Renderer:
     """The renderer of a file of `save`, in float32. Raises FormatError if it is none."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            said = json.loads((file.metadata() or {})["renderer"])
-            tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118, not a dict
-        renderer = Renderer(RendererConfig(**said | dict(widths=tuple(said["widths"]))))
-        renderer.load_state_dict(tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, OSError) as error:
-        raise FormatError(Path(path), "file", "a renderer's weights", f"something else ({str(error)[:200]})") from error
-    return renderer.eval()
+    return read_model(Path(path), lambda said, _: Renderer(RendererConfig(**said | dict(widths=tuple(said["widths"])))))
 
 
 class Pairs(NamedTuple):
@@ -462,3 +447,10 @@ def score(made: Iterable[Frame], truth: Iterable[Frame], flow: Iterable[Tensor])
         if end:
             scores[f"share{end}"] = float(count / sums["all"][2])
     return scores
+
+
+def score_clip(clip: Clip, every: int, method: str, renderer: Renderer | None = None) -> dict[str, float]:
+    """`score` of every `every`-th frame of a clip, made of its picture and its exact flow by one of METHODS."""
+    flow, truth = torch.from_numpy(clip.flow), clip.scene.frames(clip.q[::every], clip.height, clip.width)
+    made = frames(clip.picture, flow[::every], method, renderer, W=nearness(flow))
+    return score(made, truth, flow[::every])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from ..lab.files import FormatError
@@ -45,18 +45,11 @@ def numbers(clip: Clip, flow: Tensor, slices: int = spectral.SLICES) -> dict[str
     heights = (2 / T) * spectral.amplitude(whole, seen).mean(1)
     bell = spectral.volume(flow, slices, "hann")  # without the leak of a clip whose end does not meet its start
     energy = spectral.energy(bell, T)[1:].double().sum((1, 2, 3))
-    found = [
-        dict(k=k, hertz=float(hertz[k]), share=float(energy[k - 1] / energy.sum()))
-        for k in modal.peaks(bell)
-    ]  # fmt: skip
-    fits = [
-        {"first": fit.first, "last": fit.last, "winner": fit.winner}
-        | {
-            name: dict(slope=law.slope, r2=law.r2)
-            for name, law in (("exponential", fit.exponential), ("power law", fit.power))
-        }
-        for fit in spectral.fit_spectrum(heights, hertz)
-    ]
+    modes = [dict(k=k, hertz=float(hertz[k]), share=float(energy[k - 1] / energy.sum())) for k in modal.peaks(bell)]
+    fits = []
+    for fit in spectral.fit_spectrum(heights, hertz):
+        laws = {"exponential": asdict(fit.exponential), "power law": asdict(fit.power)}
+        fits.append(dict(first=fit.first, last=fit.last, winner=fit.winner, **laws))
     return dict(
         file=clip.report.source.name,
         size=[*clip.frames.shape[1:3]],
@@ -68,11 +61,13 @@ def numbers(clip: Clip, flow: Tensor, slices: int = spectral.SLICES) -> dict[str
         amplitude=heights.tolist(),
         fits=fits,
         energy_kept=spectral.energy_kept(whole, T, constant=False).tolist(),
-        modes=found,
+        modes=modes,
     )
 
 
-def figures(picture: NDArray[np.uint8], flow: Tensor, found: dict[str, Any], slices: int = spectral.SLICES) -> Any:
+def figures(
+    picture: NDArray[np.uint8], flow: Tensor, found: dict[str, Any], slices: int = spectral.SLICES
+) -> dict[str, Figure]:
     """{name: figure} of `numbers` and of the shapes of modes: "spectrum", "energy", "modes". picture: uint8 (H, W, 3)."""
     import numpy as np
     from matplotlib.figure import Figure
@@ -114,8 +109,7 @@ def figures(picture: NDArray[np.uint8], flow: Tensor, found: dict[str, Any], sli
     for axes in places:
         axes.set(xticks=[], yticks=[])
         axes.grid(False)
-    named: dict[str, Figure] = dict(spectrum=first, energy=second, modes=third)
-    return named
+    return dict(spectrum=first, energy=second, modes=third)
 
 
 def painted(renderer: Renderer, kinds: Sequence[str], size: tuple[int, int] = (160, 256)) -> dict[str, float]:
@@ -125,8 +119,6 @@ def painted(renderer: Renderer, kinds: Sequence[str], size: tuple[int, int] = (1
     found = {}
     for kind in kinds:
         clip = data.Clip(kind, next(iter(worlds.plant_seeds(kind, "held-out", 1))), 0, *size)
-        flow, truth = torch.from_numpy(clip.flow[::15]), clip.scene.frames(clip.q[::15], *size)
         for method, by in (("softmax", None), ("network", renderer)):
-            made = render.frames(clip.picture, flow, method, by)
-            found[f"{kind}.{method}"] = round(render.score(made, truth, flow)["psnr"], 2)
+            found[f"{kind}.{method}"] = round(render.score_clip(clip, 15, method, by)["psnr"], 2)
     return found

@@ -9,7 +9,7 @@ known: M4, M6, M7 and M12 compare with winds that no arm has seen. `frame_by_fra
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -51,9 +51,8 @@ class Setting:
 
     def training(self, arm: str, seed: int) -> TrainConfig:
         batch = self.batch * (self.slices if arm == "volume" else 1)  # in slices, as `train_arm` counts
-        return TrainConfig(
-            steps=self.steps, batch=batch, slices=1, objective=self.objective, seed=seed, lr=self.lr, average=0.995
-        )
+        same = dict(steps=self.steps, objective=self.objective, lr=self.lr)
+        return TrainConfig(batch=batch, slices=1, seed=seed, average=0.995, **same)  # type: ignore[arg-type]
 
     def material(self, seed: int) -> Material:
         """Winds, pixels and tokens (N, K, numbers) that follow from a seed."""
@@ -71,9 +70,8 @@ class Setting:
         def tokens(volumes: Tensor) -> Tensor:
             return (normalizer(volumes).flatten(2) - mean) @ basis / size
 
-        def spectra(
-            tokens: Tensor,
-        ) -> Tensor:  # cut off, lest a network that goes astray be infinite without a logarithm
+        def spectra(tokens: Tensor) -> Tensor:
+            # cut off, lest a network that goes astray be infinite, of which there is no logarithm
             flat = (tokens * size @ basis.T + mean).clamp(-limit, limit)
             return normalizer.inverse(flat.unflatten(-1, (CHANNELS, 1, -1)))
 
@@ -136,10 +134,8 @@ class TokenNet(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in blocks])
         self.first = nn.ModuleList([nn.Linear(2 * width, 2 * width) for _ in blocks])
         self.second = nn.ModuleList([nn.Linear(2 * width, width) for _ in blocks])
-        talk = arm == "coordinated"
-        self.across = nn.ModuleList(
-            [SliceAttention(width, config.slices, 4) if talk else nn.Identity() for _ in blocks]
-        )
+        talk = partial(SliceAttention, width, config.slices, 4) if arm == "coordinated" else nn.Identity
+        self.across = nn.ModuleList([talk() for _ in blocks])
 
     def forward(self, z: Tensor, step: Tensor, which: Tensor | None = None) -> Tensor:
         """step (B,) or (B, K), 0 to 1000; which (B, K): the slices that z holds, if not all in their order."""

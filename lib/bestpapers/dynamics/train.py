@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from ..course import presets
 from ..course.progress import progress
-from ..lab import cli
+from ..lab import cli, diffusion
 from ..lab.averaging import AveragingConfig, AveragingTraining
 from ..lab.files import FormatError
 from ..lab.runs import fingerprint
 from ..lab.tensors import read_tensors, write_tensors
 from ..lab.training import processes
-from . import diffusion, worlds
+from . import worlds
 from .data import SOURCE
 from .model import CHANNELS, GPU, LAPTOP, Animator, Codec, Config, codec_loss, coordinated, freeze
 from .spectral import Normalizer
@@ -50,10 +50,8 @@ class TrainConfig(AveragingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.objective not in diffusion.OBJECTIVES or self.slices < 1:
-            raise ValueError("TrainConfig: objective must be one of noise, velocity, and slices at least 1")
-        if self.crop < 0:
-            raise ValueError(f"TrainConfig: crop must be 0 or more pixels, got {self.crop}")
+        if self.objective not in diffusion.OBJECTIVES or self.slices < 1 or self.crop < 0:
+            raise ValueError("TrainConfig: objective must be noise or velocity, slices at least 1, crop at least 0")
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,6 @@ class Plants:
         many = {name: tuple(tensors[key] for key in sorted(tensors) if key.startswith(f"{name}.")) for name in PLANT}
         return cls(tensors["pictures"], **many)
 
-    def digest(self) -> str:
-        return fingerprint(*self.tensors().values())
-
 
 def collect(scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: int = 0, quiet: bool = False) -> Plants:
     """Pictures and motion of scenes under `winds` winds each. Scenes that are made as they are asked for take no memory."""
@@ -143,9 +138,6 @@ class Latents:
     pictures: Tensor | None  # (P, 3, H, W) uint8
     values: Tensor  # latents of their volumes (P, 2, N, K, 4, h, w) float16: [:, 1] of plants in a mirror; (P, 1, ...): none
 
-    def digest(self) -> str:
-        return fingerprint(*(t for t in (self.pictures, self.values) if t is not None))
-
 
 def mirror(volumes: Tensor) -> Tensor:
     """Volumes (..., 2, H, W) of the scene in a mirror: left is right, and motion to the left is motion to the right."""
@@ -172,17 +164,15 @@ def encode(codec: Codec, normalizer: Normalizer, plants: Plants, config: TrainCo
 
 class CodecTraining(AveragingTraining):
     """The codec on random slices of random plants and winds, half of them in a mirror; of crops around what moves, if so
-    configured. run, kw: checkpoint, group."""
+    configured. run: checkpoint, group."""
 
-    def __init__(
-        self, codec: Codec, plants: Plants, normalizer: Normalizer, config: TrainConfig, *run: Any, **kw: Any
-    ) -> None:
-        super().__init__(codec, config, *run, **kw)
+    def __init__(self, codec: Codec, plants: Plants, normalizer: Normalizer, config: TrainConfig, *run: Any) -> None:
+        super().__init__(codec, config, *run)
         self.codec, self.plants, self.normalizer = codec, plants, normalizer
         self.resume()
 
     def digest(self) -> str:
-        return self.plants.digest()
+        return fingerprint(*self.plants.tensors().values())
 
     def loss(self, generator: torch.Generator) -> Tensor:
         codec, plants, B, (height, width) = self.codec, self.plants, self.config.batch, self.plants.pictures.shape[-2:]
@@ -209,20 +199,20 @@ class CodecTraining(AveragingTraining):
 
 class DenoiserTraining(AveragingTraining):
     """A denoiser and, unless it is frozen, its eye, on latents. model: ModuleDict of `net` and, for latents with pictures,
-    `eye`; run, kw: checkpoint, group. An independent network learns from single slices, the others from whole volumes."""
+    `eye`; run: checkpoint, group. An independent network learns from single slices, the others from whole volumes."""
 
-    def __init__(self, model: nn.ModuleDict, latents: Latents, config: TrainConfig, *run: Any, **kw: Any) -> None:
+    def __init__(self, model: nn.ModuleDict, latents: Latents, config: TrainConfig, *run: Any) -> None:
         self.net: Any = model["net"]
         self.eye = model["eye"] if latents.pictures is not None else None
         frozen = self.net.arm == "coordinated" and config.frozen
         model.requires_grad_(not frozen)
         freeze(self.net, frozen)
-        super().__init__(model, config, *run, **kw)
+        super().__init__(model, config, *run)
         self.latents = latents
         self.resume()
 
     def digest(self) -> str:
-        return self.latents.digest()
+        return fingerprint(*(t for t in (self.latents.pictures, self.latents.values) if t is not None))
 
     def loss(self, generator: torch.Generator) -> Tensor:
         config, values, B = self.config, self.latents.values, self.config.batch
@@ -238,7 +228,9 @@ class DenoiserTraining(AveragingTraining):
         if self.eye is not None and self.latents.pictures is not None:
             light = 1 + JITTER * torch.randn(B, 3, 1, 1, generator=generator)
             keep = torch.rand(B, generator=generator) >= diffusion.DROPOUT
-            pictures = (_pictures(self.latents.pictures, plant, flip) * light).clamp(0, 1)
+            pictures = self.latents.pictures[plant].float() / 255
+            pictures = torch.where(flip[:, None, None, None], pictures.flip(-1), pictures)
+            pictures = (pictures * light).clamp(0, 1)
             given.append(self.eye(self.own(pictures)) * self.own(keep)[:, None, None, None])
         given.append(None if which is None else self.own(which))
         noisy = self.own(z), self.own(time), self.own(noise)
@@ -250,12 +242,6 @@ def _draw(batch: int, winds: Sequence[int], generator: torch.Generator) -> tuple
     plant = torch.randint(len(winds), (batch,), generator=generator)
     wind = (torch.rand(batch, generator=generator) * torch.tensor(winds)[plant]).long()
     return plant, wind, torch.rand(batch, generator=generator) < 0.5
-
-
-def _pictures(pictures: Tensor, plant: Tensor, flip: Tensor) -> Tensor:
-    """Pictures in 0..1, some of them in a mirror."""
-    found = pictures[plant].float() / 255
-    return torch.where(flip[:, None, None, None], found.flip(-1), found)
 
 
 @dataclass(frozen=True)
@@ -381,9 +367,7 @@ def make(
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--folder", type=Path, required=True, help="of checkpoints and weights; goes on from those there"
-    )
+    parser.add_argument("--folder", type=Path, required=True, help="of checkpoints and weights; it goes on from these")
     parser.add_argument("--kinds", nargs="+", choices=worlds.KINDS, default=worlds.KINDS, help="of plants")
     parser.add_argument("--plants", type=cli.positive_int, help="of each kind")
     parser.add_argument("--steps", type=cli.positive_int, help="of every stage, to try it out")

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from bestpapers.dynamics import diffusion
-from bestpapers.dynamics.diffusion import BETAS, KEPT, STEPS, ddim, guided, sample
+from bestpapers.lab import diffusion
+from bestpapers.lab.diffusion import BETAS, KEPT, STEPS, ddim, guided, sample
 
 MEAN, SPREAD = 1.5, 0.4  # of the data that the exact denoisers below know
 

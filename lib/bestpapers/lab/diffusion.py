@@ -4,8 +4,8 @@ With a_n the share of the signal's power that is left at step n of 1,000 (the pr
 
     z_n = sqrt(a_n) z + sqrt(1 - a_n) noise
 
-and a network learns to say the noise (paper Eq. 3). Flow matching takes straight lines z_t = (1 - t) noise + t z and learns
-their velocity z - noise: today's usual form, and here because the same network, data and steps can be compared (ours).
+and a network learns to say the noise (Ho et al. 2020). Flow matching takes straight lines z_t = (1 - t) noise + t z and learns
+their velocity z - noise: today's usual form; the same network, data and steps serve both, so that they can be compared.
 
 A `Predict` is what is left of a network once its condition is given: (z (B, ...), step (B,)) -> like z, the noise or the
 velocity. Steps run from 0, clean, to 1,000, noise, for both.
@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 STEPS = 1000
-DROPOUT = 0.1  # of the condition in training: the network also has to know the case without; not in the paper (ours)
-ENERGY_WEIGHT = 200.0  # u of paper Eq. 5
+DROPOUT = 0.1  # of the condition in training: the network also has to know the case without
+ENERGY_WEIGHT = 200.0  # of an energy that guides: u of Li et al. 2024, Eq. 5
 OBJECTIVES = ("noise", "velocity")  # what a network may learn to say
-# sqrt(beta) grows linearly (the supplement's "square linear"); the paper does not give its ends, these are latent diffusion's
+# sqrt(beta) grows linearly, with the ends of latent diffusion (Rombach et al. 2022)
 BETAS = torch.linspace(0.0015**0.5, 0.0195**0.5, STEPS, dtype=torch.float64) ** 2
 KEPT = (1 - BETAS).cumprod(0).float()  # a_n after each step, (1000,)
 
@@ -59,7 +59,7 @@ def loss(objective: str, predict: Predict, z: Tensor, time: Tensor, noise: Tenso
 
 def guided(net: Callable[..., Tensor], condition: Tensor, w: float = 0.0) -> Predict:
     """Classifier-free guidance: (1 + w) net(z, step, condition) - w net(z, step, none), where none is zeros. w = 0 is the plain
-    conditional network; the paper's loops have 1.75. Code that writes u + s (c - u) has s = 1 + w."""
+    conditional network. Code that writes u + s (c - u) has s = 1 + w."""
     if w == 0:
         return lambda z, step: net(z, step, condition)
 
@@ -78,7 +78,7 @@ def ddim(
     """Draw data from noise (B, ...) by DDIM with `calls` steps, without noise on the way (eta = 0).
 
     energy       of the clean data that a step expects (B, ...) -> (B,). The noise is then bent along its gradient, which goes
-                 through the network: noise + weight sqrt(1 - a) grad energy (paper Eq. 5)
+                 through the network: noise + weight sqrt(1 - a) grad energy (Li et al. 2024, Eq. 5)
     recurrences  how often each step is made, with the noise of one step put back in between, so that what guidance did can
                  settle (the procedure of universal guidance, Bansal et al. 2023); without an energy once
     generator    of the noise that recurrences put back, on the device of `noise`
