@@ -51,7 +51,7 @@ class TrainConfig(AveragingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.objective not in diffusion.OBJECTIVES or self.slices < 1 or self.crop < 0:
-            raise ValueError("TrainConfig: objective must be noise or velocity, slices at least 1, crop at least 0")
+            raise ValueError("TrainConfig: objective must be one of noise, velocity; slices at least 1, crop 0 or more")
 
 
 @dataclass(frozen=True)
