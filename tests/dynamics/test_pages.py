@@ -1,11 +1,13 @@
 """What the pages of the wing promise: their code shows it, their sums are right, what they quote is on the paper's page."""
 
 import re
+import shlex
 
 import numpy as np
 import pytest
 
 from bestpapers.course import claims
+from bestpapers.dynamics import __main__ as program
 from bestpapers.dynamics import exercises, spectral
 
 from ..documents import NUMBER, Wing
@@ -28,6 +30,14 @@ def test_all_claims_of_the_paper_are_there():
     known = claims.load("dynamics")
     assert list(dict.fromkeys(key.split(".")[1] for key in known)) == [f"C{n}" for n in range(1, 17)]
     assert "```{claims} dynamics" in PAGES["paper"]
+
+
+def test_the_commands_of_the_page_are_commands():
+    found = re.findall(r"-m bestpapers\.dynamics (.+)", PAGES["your_video"])
+    assert len(found) >= 5
+    for words in found:
+        given = shlex.split(re.sub(r"\s+#.*", "", words).replace("--pull ", "--pull="))
+        assert program.parser().parse_args(given).command == given[0]
 
 
 def test_what_chance_decides_has_a_rule_and_says_over_what():
