@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from bestpapers.dynamics import evaluate
-from bestpapers.dynamics.evaluate import frechet
 from bestpapers.dynamics.spectral import first_frame, motion
+from bestpapers.lab.images import random_features
 
 MASK = torch.zeros(6, 8, dtype=torch.bool)
 MASK[2:5, 3:7] = True
@@ -25,47 +25,8 @@ def volumes(count=40, slices=6, seed=0, wind=0.5):
     return found
 
 
-def normal(n, d, seed=0):
-    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-# ------------------------------------------------------------------------------------------------------------ Frechet
-
-
-def test_the_distance_of_a_set_to_itself_is_0():
-    a = normal(50, 5)
-    assert frechet(a, a) < 1e-9
-    assert frechet(a, a[torch.randperm(50, generator=torch.Generator().manual_seed(0))]) < 1e-9
-
-
-def test_equal_covariances_leave_the_means():
-    a = normal(50, 5)
-    shift = torch.tensor([1.0, 0.0, -2.0, 0.0, 0.5], dtype=torch.float64)
-    assert frechet(a, a + shift) == pytest.approx(5.25, rel=1e-6)
-
-
-def test_it_is_symmetric_and_knows_axes():
-    a, b = normal(200, 3), normal(100, 3, 1) @ torch.diag(torch.tensor([2.0, 1.0, 0.5]).double()) + 0.3
-    assert frechet(a, b) == pytest.approx(frechet(b, a), rel=1e-6)
-    c = (a - a.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(a.T))).T  # covariance 1 exactly
-    scales = torch.tensor([2.0, 1.0, 0.5]).double()
-    assert frechet(c, c * scales) == pytest.approx(1.0 + 0.0 + 0.25, rel=1e-6)  # (2-1)^2 + 0 + (1-.5)^2
-
-
-def test_it_agrees_with_the_matrix_square_root_of_others():
-    from scipy.linalg import sqrtm
-
-    a, b = normal(30, 4), normal(40, 4, 2) @ normal(4, 4, 3) + 1
-    C, D = np.cov(a.numpy().T), np.cov(b.numpy().T)
-    want = float(((a.mean(0) - b.mean(0)) ** 2).sum()) + np.trace(C + D - 2 * sqrtm(C @ D).real)
-    assert frechet(a, b) == pytest.approx(want, rel=1e-6)
-
-
-def test_bad_sets():
-    with pytest.raises(ValueError, match="two rows"):
-        frechet(normal(1, 3), normal(5, 3))
-    with pytest.raises(ValueError, match="two rows"):
-        frechet(normal(5, 3), normal(5, 4))
+def scores(spectra, truth, mask=None):
+    return evaluate.scores([(spectra, truth, mask)])
 
 
 # --------------------------------------------------------------------------------------------------------- of spectra
@@ -89,9 +50,12 @@ def test_a_factor_ten_in_the_upper_slices():
     truth = volumes()
     wrong = truth.clone()
     wrong[:, 3:] *= 10**0.5
-    assert evaluate.energy_bias(wrong, truth, MASK) == pytest.approx((0, 1), abs=1e-3)
-    assert evaluate.spectrum_distance(wrong, truth, MASK) == pytest.approx(3, abs=1e-2)
-    assert evaluate.slice_correlation(wrong, MASK) == pytest.approx(evaluate.slice_correlation(truth, MASK), abs=1e-3)
+    found = scores(wrong, truth, MASK)
+    assert (found["bias_low"], found["bias_high"]) == pytest.approx((0, 1), abs=1e-3)
+    assert found["distance"] == pytest.approx(3, abs=1e-2)
+    assert found["correlation"] == pytest.approx(evaluate.slice_correlation(truth, MASK), abs=1e-3)
+    five = scores(wrong[:, :5], truth, MASK)  # of an odd number, the lower half is the larger one
+    assert (five["bias_low"], five["bias_high"]) == pytest.approx((0, 1), abs=1e-3)
 
 
 def test_correlation_of_slices():
@@ -102,7 +66,7 @@ def test_correlation_of_slices():
         mixed[:, k] = truth[torch.randperm(300, generator=torch.Generator().manual_seed(k)), k]
     assert evaluate.slice_correlation(truth, MASK) > 0.85
     assert abs(evaluate.slice_correlation(mixed, MASK)) < 0.1
-    assert evaluate.spectrum_distance(mixed, truth, MASK) > 0.05  # means and deviations are the same: only that is left
+    assert scores(mixed, truth, MASK)["distance"] > 0.05  # means and deviations are the same: only that is left
     assert evaluate.slice_correlation(torch.zeros_like(truth), MASK) == 0
     with pytest.raises(ValueError, match="three samples"):
         evaluate.slice_correlation(truth[:2])
@@ -130,8 +94,6 @@ def test_diversity_is_the_distance_of_two_samples():
     pairs = [(F[i] - F[j]).square().sum(1).mean(0)[MASK].mean() for i in range(4) for j in range(i)]
     assert evaluate.diversity(S, MASK) == pytest.approx(float(torch.stack(pairs).mean().sqrt()), rel=1e-4)
     assert evaluate.diversity(S[:1].expand(3, -1, -1, -1, -1)) < 1e-5
-    with pytest.raises(ValueError, match="two samples"):
-        evaluate.diversity(S[:1])
 
 
 def test_amplitudes_are_of_the_motion():
@@ -140,12 +102,12 @@ def test_amplitudes_are_of_the_motion():
     heights = evaluate.amplitudes(S, MASK)
     want = motion(S).square().sum(2)[..., MASK].mean((1, 2))
     torch.testing.assert_close(heights.square().sum(1).float() / 2, want, rtol=1e-4, atol=1e-5)
-    whole, cut = evaluate.scores(S, S, MASK), evaluate.scores(S[:, :4], S, MASK)
+    whole, cut = scores(S, S, MASK), scores(S[:, :4], S, MASK)
     assert whole["amplitude"] < 1e-6
     assert cut["distance"] < 1e-6
     assert cut["amplitude"] > 0.01
     with pytest.raises(ValueError, match="samples of 6 slices, truth of 4"):
-        evaluate.scores(S, S[:, :4])
+        scores(S, S[:, :4])
 
 
 def test_residual():
@@ -158,27 +120,25 @@ def test_residual():
 
 
 def test_floor_and_ceiling():
+    """Of the halves of the truth; what else is asked for is done to the second half."""
     truth = volumes(80)
-
-    def measure(a, b):
-        return evaluate.spectrum_distance(a, b, MASK)
-
-    low = evaluate.floor(measure, truth)
-    assert 0 < low < 0.2
-    assert low == evaluate.floor(measure, truth)
-    assert low != evaluate.floor(measure, truth, seed=1)
-    assert measure(torch.zeros_like(truth), truth) > 20
+    found = evaluate.bounds([(truth, MASK)], louder=lambda half: 10 * half)
+    assert found["floor"] == scores(truth[40:], truth[:40], MASK)
+    assert 0 < found["floor"]["distance"] < 0.2
+    assert found["ceiling"]["distance"] > 20
+    assert found["ceiling"]["first"] == found["ceiling"]["diversity"] == 0
+    assert found["louder"]["bias_low"] == pytest.approx(2 + found["floor"]["bias_low"], abs=1e-3)
 
 
 def test_scores_of_several_pictures():
     a, b = volumes(20), volumes(20, seed=1)
-    both = evaluate.scores_of([(a, a, MASK), (b, b, MASK)])
+    both = evaluate.scores([(a, a, MASK), (b, b, MASK)])
     assert both["distance"] < 1e-6
     assert both["diversity"] == pytest.approx(1)
     assert both["leak"] == 0
-    one = evaluate.scores(a, b, MASK)
+    one = scores(a, b, MASK)
     assert one["correlation"] == evaluate.slice_correlation(a, MASK)
-    assert "leak" not in evaluate.scores(a, b)
+    assert "leak" not in scores(a, b)
 
 
 # ------------------------------------------------------------------------------------------------- of parts and windows
@@ -199,14 +159,23 @@ def test_rigidity():
         evaluate.rigidity(turning, torch.zeros(10, 10, dtype=torch.int64))
 
 
-def test_windows():
-    clips = torch.arange(40.0)[None].expand(3, -1)  # something that drifts
-    truth = torch.zeros(3, 40)
-    found = evaluate.sliding(clips, truth, lambda a, b: float(a.mean() - b.mean()), window=10)
-    assert found == {0: 4.5, 10: 14.5, 20: 24.5, 30: 34.5}
-    assert list(evaluate.sliding(clips, truth, lambda a, b: 0.0, window=10, step=15)) == [0, 15, 30]
-    with pytest.raises(ValueError, match="window of 50"):
-        evaluate.sliding(clips, truth, lambda a, b: 0.0, window=50)
+def test_windows_find_what_decays():
+    """Swinging of one kind throughout is as far from others in the last window as in the first; what drifts is farther."""
+    n = torch.arange(90.0)[:, None, None, None]
+
+    def clips(seed):
+        height, phase = (torch.rand(64, 1, 2, 1, 1, generator=torch.Generator().manual_seed(seed + i)) for i in (0, 9))
+        return (1 + height) * torch.sin(2 * torch.pi * (n / 30 + phase))
+
+    steady, truth = clips(1), clips(2)
+    found = evaluate.windows(steady, truth)
+    assert list(found) == [0, 30, 60]
+    assert found[60] == pytest.approx(found[0], rel=1e-3)
+    drifts = evaluate.windows(steady + 0.1 * (n - 30).clamp_min(0), truth)
+    assert drifts[0] == found[0]
+    assert drifts[60] > 10 * found[60]
+    with pytest.raises(ValueError, match="one of 50 frames"):
+        evaluate.windows(steady[:, :40], truth, 50)
 
 
 # ---------------------------------------------------------------------------------------------------------- of frames
@@ -231,9 +200,9 @@ def clip(seed, frames=24, size=(32, 48)):
 
 def test_frame_features():
     frames, _ = clip(0)
-    a, b = evaluate.frame_features(frames, 0), evaluate.frame_features(frames, 1)
+    a, b = random_features(frames, 0), random_features(frames, 1)
     assert a.shape == (24, 64)
-    assert torch.equal(a, evaluate.frame_features(frames, 0))
+    assert torch.equal(a, random_features(frames, 0))
     assert not torch.equal(a, b)
     distances = evaluate.frame_distance(frames, clip(5)[0], seeds=(0, 1, 2))
     assert len(distances) == len(set(distances)) == 3

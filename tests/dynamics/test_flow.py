@@ -11,6 +11,7 @@ import torch
 from bestpapers.dynamics import flow as flows
 from bestpapers.dynamics.flow import angular_error, epe, estimate, load_raft, remove_shift, stream
 from bestpapers.lab.files import FormatError
+from bestpapers.lab.optical import MAX_WEIGHTS
 
 from .warped import clip, sway, turn, wave
 
@@ -230,7 +231,7 @@ def test_raft_files_that_are_none(raft_file, tmp_path, capsys):
         "text.pth": "tensors only",
         "cut.pth": "tensors only",
         "other.pth": "raft_small or raft_large",
-        "list.pth": "found a list without any",
+        "list.pth": "found a list without them",
         "nan.pth": "NaN",
         "harm.pth": "tensors only",
         "harm2.pth": "tensors only",
@@ -239,6 +240,6 @@ def test_raft_files_that_are_none(raft_file, tmp_path, capsys):
             load_raft(tmp_path / name)
     assert "never" not in capsys.readouterr().out
     with open(tmp_path / "large.pth", "wb") as file:
-        file.truncate(flows.MAX_WEIGHTS + 1)  # takes no room
+        file.truncate(MAX_WEIGHTS + 1)  # takes no room
     with pytest.raises(FormatError, match="at most 268435456 bytes"):
         load_raft(tmp_path / "large.pth")

@@ -205,3 +205,9 @@ def test_what_is_not_written(tmp_path, frames):
             write_clip(tmp_path / path, given, rate, desc=None)
     assert good.read_bytes() == before  # what stood there stands there still
     assert [p.name for p in tmp_path.iterdir()] == ["a.webm"]
+
+
+def test_writing_says_nothing(tmp_path, frames, capfd):
+    write_clip(tmp_path / "a.webm", frames[:3], RATE, desc=None)
+    print("afterwards", file=sys.stderr, flush=True)
+    assert capfd.readouterr().err == "afterwards\n"  # not OpenCV's line on the tag, and stderr is there again

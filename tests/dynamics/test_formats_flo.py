@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bestpapers.dynamics.formats import FormatError, read_flo, write_flo
-from bestpapers.dynamics.formats.flo import MAGIC
+from bestpapers.lab.optical import MAGIC
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The reader's clip: chosen by time, whatever the file; and every way in which it can be no good, told apart."""
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,11 +9,12 @@ import torch
 from PIL import Image
 
 from bestpapers.dynamics import flow as flows
-from bestpapers.dynamics.formats import FormatError, read_video, video, write_clip
+from bestpapers.dynamics.formats import FormatError, read_video, write_clip
+from bestpapers.lab import video as decoding
 
 from .warped import clip, sway, texture, turn
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parents[1] / "lab" / "files"
 SIZE = (48, 64)
 
 
@@ -134,21 +134,11 @@ def test_animations(tmp_path, kind):
 def test_folder_of_frames(tmp_path, plant):
     for n in range(12):
         Image.fromarray(plant[0][n]).save(tmp_path / f"frame {n}.png")  # 10 comes after 9
-    (tmp_path / "notes.txt").write_text("not a picture")
     clip = read(tmp_path, 12)
     np.testing.assert_array_equal(clip.frames, plant[0][:12])
     assert read(tmp_path, 10, folder_rate=25).times[6] == pytest.approx(5 / 25)
     with pytest.raises(FormatError, match=r"length: expected 5.0 s, found 0.4 s: too short.*frames=12"):
         read(tmp_path)
-    (tmp_path / "frame 5.png").write_bytes((tmp_path / "frame 5.png").read_bytes()[:300])
-    with pytest.raises(FormatError, match=r"frame 5\.png: image: expected a whole image"):
-        read(tmp_path, 12)
-    Image.new("RGB", (20, 20)).save(tmp_path / "frame 5.png")
-    with pytest.raises(FormatError, match=r"frame 5\.png: size: expected 64 x 48 px"):
-        read(tmp_path, 12)
-    (tmp_path / "none").mkdir()
-    with pytest.raises(FormatError, match="folder: expected pictures"):
-        read(tmp_path / "none")
 
 
 # ---------------------------------------------------------------------------------------------- what makes spectra wrong
@@ -197,6 +187,13 @@ def test_nothing_moves(tmp_path, plant):
         found = read(write(tmp_path / "a.avi", frames))
         assert found.report.kinds == ("still",)
         assert found.report.findings[0].text.startswith("Nothing moves")
+    # an even sky, in which flow makes motion out of grain
+    sky = np.full((150, 48, 64, 3), 180.0) + np.linspace(0, 20, 48)[:, None, None]
+    sky[:, 30:] = plant[0][:1, 30:]
+    sky += np.random.default_rng(0).integers(-2, 3, (150, 48, 64, 1))
+    found = read(write(tmp_path / "a.avi", np.clip(sky, 0, 255).astype(np.uint8)))
+    assert found.report.kinds == ("still",)
+    assert "grey levels only" in found.report.findings[0].text
     flame = plant[0][:1] * (0.6 + 0.3 * np.sin(np.arange(150) / 5)[:, None, None, None])  # light moves, no thing does
     assert "still" not in read(write(tmp_path / "a.avi", flame.astype(np.uint8))).report.kinds
 
@@ -240,24 +237,8 @@ def test_cut_off(tmp_path, plant, name):
             read(path, reader=reader)
 
 
-def test_a_codec_that_gives_no_frame(monkeypatch):
-    path = FILES / "av1.webm"
-    message = r"codec: expected frames, found none: AV1 \(AV01\) is opened and cannot be decoded.*pip install av"
-    with pytest.raises(FormatError, match=message):
-        read(path, 15, reader="opencv")
-    monkeypatch.setitem(sys.modules, "av", None)  # as if there were no PyAV
-    with pytest.raises(FormatError, match=message):
-        read(path, 15)
-    with pytest.raises(ValueError, match="needs PyAV: pip install av"):
-        read(path, 15, reader="av")
-
-
-def test_pyav_reads_it(tmp_path, plant):
+def test_by_pyav(tmp_path, plant):
     pytest.importorskip("av")
-    clip = read(FILES / "av1.webm", 18)
-    assert "dav1d" in clip.report.codec or "av1" in clip.report.codec
-    bar = clip.frames.mean((1, 3)).argmax(1) / 40
-    np.testing.assert_allclose(bar[3:], clip.times[3:], atol=0.04)
     path = write(tmp_path / "a.webm", plant[0])
     ours, theirs = read(path, reader="opencv"), read(path, reader="av")
     np.testing.assert_allclose(ours.times, theirs.times, atol=1e-6)
@@ -266,46 +247,16 @@ def test_pyav_reads_it(tmp_path, plant):
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(FormatError, match=r"copy it again|too short"):
         read(path, reader="av")
-    path.write_bytes(data[:60])
-    with pytest.raises(FormatError, match="damage"):
-        read(path, reader="av")
 
 
-def test_a_codec_that_nobody_knows(tmp_path, plant):
-    path = write(tmp_path / "a.avi", plant[0][:20])
-    path.write_bytes(path.read_bytes().replace(b"MJPG", b"QQQ7"))
-    with pytest.raises(FormatError, match=r"damage|QQQ7"):
-        read(path, 15)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"", "an empty file"),
-        (b"hello", "another kind of file"),
-        (b"#EXTM3U\n#EXTINF:10,\nhttp://example.org/a.ts\n", "another kind of file"),
-        (b"ffconcat version 1.0\nfile a.webm\n", "another kind of file"),
-        (b"\x1aE\xdf\xa3" + bytes(300), "damage"),
-        (b"\0\0\0\x18ftypmp42" + bytes(300), "damage"),
-        (b"GIF89a" + b"\xff" * 4 + bytes(3) + b",\0\0\0\0" + b"\xff" * 4 + b"\0\2\2L\1\0;", "size: expected at most"),
-        (b"GIF89a" + b"\x08\0\x08\0\0\0\0,\0\0\0\0\x08\0\x08\0\0\2\2", "found 0.0 s, then damage"),
-        (b"GIF89a" + bytes(3), r"a whole image \(GIF, WEBP\)"),
-        (b"RIFF\xff\xff\xff\xffWEBPVP8X" + bytes(40), "whole image"),
-    ],
-)
-def test_files_that_are_none(tmp_path, data, message):
+def test_damage_before_the_first_frame(tmp_path):
     path = tmp_path / "a.mp4"
-    path.write_bytes(data)
-    with pytest.raises(FormatError, match=message):
+    path.write_bytes(b"GIF89a" + b"\x08\0\x08\0\0\0\0,\0\0\0\0\x08\0\x08\0\0\2\2")
+    with pytest.raises(FormatError, match=r"found 0\.0 s, then damage"):
         read(path)
 
 
 def test_huge(tmp_path, plant):
-    wide = np.zeros((2, 16, video.MAX_SIDE + 16, 3), np.uint8)
-    with pytest.raises(
-        FormatError, match=rf"size: expected at most 8192 pixels a side.*{video.MAX_SIDE + 16} x 16.*shrink"
-    ):
-        read(write(tmp_path / "a.avi", wide), 2)
     path = write(tmp_path / "b.avi", plant[0][:20])
     with pytest.raises(FormatError, match="at most 512 MB, found 1000000 of 64 x 48"):
         read(path, 1_000_000, size=None)
@@ -314,15 +265,12 @@ def test_huge(tmp_path, plant):
 def test_nothing_there(tmp_path):
     with pytest.raises(FormatError, match="nothing of that name"):
         read(tmp_path / "a.mp4")
-    with pytest.raises(FormatError, match="nothing of that name"):
-        read("a\0b")
     for bad in (
         dict(frames=1),
         dict(rate=0),
         dict(start=-1),
         dict(size=(4, 4)),
         dict(folder_rate=0),
-        dict(reader="vlc"),
     ):
         with pytest.raises(ValueError, match="read_video"):
             read_video(tmp_path, **bad)
@@ -337,10 +285,14 @@ def test_one_picture_is_no_clip(tmp_path, plant):
             read(path, 2)
 
 
-def test_frames_without_a_time_are_left_out(plant):
-    """As PyAV may give them at the start: they are counted, and the clip begins with the first that has one."""
+def test_times_that_do_not_rise(tmp_path, plant, monkeypatch):
+    """Frames without a time of their own are left out, as long as they are few."""
+    path = write(tmp_path / "a.avi", plant[0][:20])
     times = [float("nan"), *(np.arange(20) / 30)]
-    source = video._Source(Path("a.mkv"), 0.0)
-    found = video._taken(source, zip(times, plant[0]), 15, 30.0, SIZE)
+    monkeypatch.setattr(decoding, "_by_opencv", lambda source: ((t, picture) for t, picture in zip(times, plant[0])))
+    found = read(path, 15, reader="opencv")
     np.testing.assert_array_equal(found.frames, plant[0][1:16])
     assert "times" in found.report.kinds
+    times[3:] = [0.0] * 18
+    with pytest.raises(FormatError, match="times: expected frames with times that rise, found 19 of 21"):
+        read(path, 15, reader="opencv")

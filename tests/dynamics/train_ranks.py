@@ -26,7 +26,7 @@ def train(group) -> dict:
     latents = Latents(pictures, torch.randn(3, 2, 4, 4, *config.latent, generator=generator).half())
     torch.manual_seed(0)
     model = nn.ModuleDict(dict(eye=Eye(config), net=Denoiser(config)))
-    trainer = DenoiserTraining(model, latents, TrainConfig(steps=6, batch=4, slices=2, warmup=0), group=group)
+    trainer = DenoiserTraining(model, latents, TrainConfig(steps=6, batch=4, slices=2, warmup=0), None, group)
     trainer.run(quiet=True)
     weights = b"".join(p.detach().numpy().tobytes() for p in model.parameters())
     return dict(losses=trainer.losses, weights=hashlib.sha256(weights).hexdigest())

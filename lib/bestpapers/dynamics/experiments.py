@@ -4,8 +4,9 @@
     python -m bestpapers.dynamics experiments --record tokens             of this setting
 
 Two regimes, since each effect needs its own (ours): `tokens`, one plant as tokens of eight numbers, where coordination shows
-in a minute; `spatial`, many plants in coarse pictures without a codec, where normalisation shows. Both are scored against
-winds, and `spatial` against plants, that no arm has seen.
+in a minute (`long`: trained three times as long); `spatial`, many plants in coarse pictures without a codec, where
+normalisation shows. Both are scored against winds, and `spatial` against plants, that no arm has seen. `renderers` paint true
+motion of plants that they have not seen.
 
 `GRID` and `SEEDS` were fixed before the first run; seed 0 is not among them, since sizes and rates were chosen on it. A seed
 is the experiment made anew: winds, start, batches, noise of the samples. The `seconds` of a row are no benchmark.
@@ -25,202 +26,187 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..lab import machine, runs
+from ..lab import diffusion, machine, runs
 from ..lab.cli import positive_int
 from ..lab.files import FormatError
-from . import diffusion, evaluate, toy, worlds
-from .data import SOURCE
-from .model import ARMS, Animator, Config, Denoiser, Eye, coordinated
-from .spectral import KINDS, Normalizer, from_channels, to_channels
-from .train import DenoiserTraining, Latents, TrainConfig, collect, fit_normalizer, mirror, scenes
+from . import evaluate, measured, render, spectral, toy, train, worlds
+from .data import SOURCE, Clip
+from .measured import Measured
+from .model import ARMS, Animator, Config, Denoiser, Eye
+from .spectral import KINDS, Kind, Normalizer, first_frame, from_channels, motion, to_channels
+from .train import Latents, Material, TrainConfig
 
 FOLDER = Path(__file__).parent / "results"
 PROGRAM = "python -m bestpapers.dynamics experiments"
 CALLS = (1, 2, 4, 8, 16, 50)  # of the network per sample, where samplers are compared
-NORMALIZE: tuple[str, ...] = tuple(
-    kind for kind in KINDS if kind != "adaptive"
-)  # arms by the name of their normalisation
+NORMALIZE = tuple(kind for kind in KINDS if kind != "adaptive")  # arms by the name of their normalisation
 SLICES = {f"K{k}": k for k in (4, 8, 24)}
 
 
 @dataclass(frozen=True)
 class Spatial:
-    """Many plants in coarse pictures: what a slice holds of a plant, averaged over cells, is diffused as it is.
-
-    plants, winds          to learn from, of each kind; held_out, fresh: to be scored on
-    steps                  of each of two stages; arms of one stage take twice as many
-    """
+    """Many plants in coarse pictures: what a slice holds of a plant, averaged over cells, is diffused as it is."""
 
     kinds: tuple[str, ...] = ("tree",)
-    plants: int = 200
+    plants: int = 200  # of each kind, to learn from, with `winds` each
     winds: int = 8
-    held_out: int = 8
+    held_out: int = 8  # to be scored on, with `fresh` winds each
     fresh: int = 24
-    model: Config = field(default_factory=lambda: Config(80, 128, down=8, base=32))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500))
+    model: Config = field(default_factory=lambda: Config(64, 96, down=8, base=32))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500, batch=8))  # of one stage of two
+    normalize: Kind = "adaptive"
     calls: int = 50
+    objective: str = "noise"
 
+    def network(self, arm: str) -> nn.ModuleDict:
+        return nn.ModuleDict(dict(eye=Eye(self.model), net=Denoiser(self.model, arm)))
 
-@dataclass(frozen=True)
-class Setting:
-    """One row of conditions: everything about a run but the arm and the seed. One of the two regimes."""
+    def training(self, arm: str, seed: int) -> TrainConfig:
+        return replace(self.train, seed=seed, objective=self.objective)
 
-    name: str
-    tokens: toy.Setting | None = None
-    spatial: Spatial | None = None
-
-
-SETTINGS = {
-    setting.name: setting
-    for setting in (
-        Setting("tokens", tokens=toy.Setting()),
-        Setting("long", tokens=toy.Setting(steps=5 * toy.Setting.steps)),
-        Setting("spatial", spatial=Spatial()),
-    )
-}
-SEEDS = (1, 2, 3, 4, 5)
-GRID: dict[str, tuple[str, ...]] = {
-    "tokens": (*ARMS, "velocity", *NORMALIZE, *SLICES),
-    "long": (*ARMS, "velocity"),
-    "spatial": (*ARMS, "unfrozen", "resolution"),
-}
-
-
-# ---------------------------------------------------------------------------------------------------------- token arms
-
-
-def token_setting(arm: str, setting: toy.Setting) -> tuple[str, toy.Setting]:
-    """What an arm of the toy is: one of the three ways to draw slices, and a setting. All but these three are coordinated."""
-    if arm in ARMS:
-        return arm, setting
-    if arm in NORMALIZE:
-        return "coordinated", replace(setting, normalize=arm)  # type: ignore[arg-type]
-    if arm in SLICES:
-        return "coordinated", replace(setting, slices=SLICES[arm])
-    if arm == "velocity":
-        return "coordinated", replace(setting, objective="velocity")
-    raise ValueError(f"arm {arm!r}: expected one of {', '.join((*ARMS, 'velocity', *NORMALIZE, *SLICES))}")
-
-
-def run_tokens(arm: str, seed: int, setting: toy.Setting) -> tuple[toy.Run, dict[str, float], toy.Tokens]:
-    """Train and score an arm of the toy; `distance.<calls>` is M4 with fewer calls of the network."""
-    base, changed = token_setting(arm, setting)
-    data = _tokens(changed, seed)
-    run = toy.train_arm(base, seed, changed, data, quiet=True)
-    scores = toy.score(run.net, changed, data, seed)
-    if arm in ("coordinated", "velocity"):
-        for calls in CALLS:
-            few = toy.score(run.net, changed, data, seed, calls)
-            scores |= {f"{name}.{calls}": few[name] for name in ("distance", "correlation")}
-    return run, scores, data
+    def material(self, seed: int) -> Material:
+        """Plants as coarse pictures."""
+        pictures, known = _coarse(self.kinds, "train", self.plants, self.winds, self.model, seed)
+        unknown, truth = _coarse(self.kinds, "held-out", self.held_out, self.fresh, self.model, 1_000_000 + seed)
+        normalizer = Normalizer.fit(torch.cat(known), self.normalize)
+        values = torch.stack([torch.stack([normalizer(v), normalizer(train.mirror(v))]) for v in known])
+        size = float(values.std())
+        tests = tuple((picture, v, v.abs().amax((0, 1, 2)) > 0) for picture, v in zip(unknown, truth))
+        latents = Latents(pictures, (values / size).half())
+        return Material(latents, lambda v: normalizer(v) / size, lambda z: normalizer.inverse(z.float() * size), tests)
 
 
 @lru_cache(maxsize=2)
-def _tokens(setting: toy.Setting, seed: int) -> toy.Tokens:
-    return toy.material(setting, seed)
-
-
-# -------------------------------------------------------------------------------------------------------- spatial arms
+def _coarse(
+    kinds: tuple[str, ...], split: str, count: int, winds: int, model: Config, seed: int
+) -> tuple[Tensor, list[Tensor]]:
+    """Pictures of plants, and their volumes (winds, K, 2, h, w) averaged over cells: what all arms of a seed share."""
+    plants = train.collect(train.scenes(kinds, split, count), winds, model, seed, quiet=True)
+    cells = []
+    for plant in range(count * len(kinds)):
+        volumes = to_channels(plants.volumes(plant))
+        cells.append(from_channels(F.avg_pool2d(volumes.flatten(0, 1), model.down).unflatten(0, volumes.shape[:2])))
+    return plants.pictures, cells
 
 
 @dataclass(frozen=True)
-class Field:
-    """Data of the spatial regime: latents to learn from, and what goes back from them; truth of held-out plants.
+class Painted:
+    """Renderers on true motion: see `RENDERERS`. Scored on every `every`-th frame of held-out plants of each kind."""
 
-    tests  of each held-out plant: picture (3, H, W) uint8, volumes (fresh, K, 2, h, w), mask (h, w) of cells that move
-    """
-
-    latents: Latents
-    normalizer: Normalizer
-    size: float
-    tests: tuple[tuple[Tensor, Tensor, Tensor], ...]
-
-    def spectra(self, latents: Tensor) -> Tensor:
-        return self.normalizer.inverse(latents.float() * self.size)
+    scenes: int = 6  # of each kind, to learn from; `render.train` says what else
+    held_out: int = 2
+    every: int = 10
+    size: tuple[int, int] = (160, 256)
+    train: render.TrainConfig = field(default_factory=lambda: render.TrainConfig(steps=800))
 
 
-def field_of(
-    setting: Spatial, seed: int, normalize: Any = "adaptive", known: Iterable[worlds.Scene] | None = None,
-    unknown: Iterable[worlds.Scene] | None = None,
-) -> Field:  # fmt: skip
-    """Plants as coarse pictures. known, unknown: plants to take in the place of the setting's own."""
-    plants = collect(known or scenes(setting.kinds, "train", setting.plants), setting.winds, setting.model, seed, True)
-    held_out = unknown or scenes(setting.kinds, "held-out", setting.held_out)
-    tests = collect(held_out, setting.fresh, setting.model, 1_000_000 + seed, True)
-    normalizer = fit_normalizer(plants, normalize)
-
-    def coarse(volumes: Tensor) -> Tensor:
-        pooled = F.avg_pool2d(to_channels(volumes).flatten(0, 1), setting.model.down)
-        return from_channels(pooled.unflatten(0, volumes.shape[:2]))
-
-    values = []
-    for plant in range(len(plants.winds)):
-        one = coarse(plants.volumes(plant))
-        values.append(torch.stack([normalizer(one), normalizer(mirror(one))]))
-    size = float(torch.stack(values).std())
-    truth = [coarse(tests.volumes(plant)) for plant in range(len(tests.winds))]
-    masks = [volumes.abs().amax((0, 1, 2)) > 0 for volumes in truth]
-    return Field(
-        Latents(plants.pictures, (torch.stack(values) / size).half()), normalizer, size,
-        tuple(zip(tests.pictures, truth, masks)),
-    )  # fmt: skip
+Trained = toy.Setting | Spatial
+Setting = Trained | Painted | Measured  # one row of conditions: everything about a run but the arm and the seed
+SETTINGS: dict[str, Setting] = dict(
+    tokens=toy.Setting(), long=toy.Setting(steps=3 * toy.Setting.steps), spatial=Spatial(), renderers=Painted(),
+    **measured.SETTINGS,
+)  # fmt: skip
+RIVALS = dict(steps=True, positions=False)  # arms that predict frame by frame: whether what they predict is added up
+RENDERERS = dict(  # the paper's form and its baseline, both without our help in holes
+    features=render.RendererConfig(look_back=False),
+    baseline=render.RendererConfig(multi_scale=False, weight="learned", look_back=False),
+)
+SEEDS: tuple[int, ...] = (1, 2, 3, 4, 5)
+GRID: dict[str, tuple[str, ...]] = dict(
+    tokens=(*ARMS, "velocity", *NORMALIZE, *SLICES, *RIVALS),
+    long=ARMS,
+    spatial=("independent", "coordinated", "unfrozen", "resolution"),
+    renderers=tuple(RENDERERS),
+    plants=worlds.KINDS,  # these two: see `measured`
+    shipped=worlds.KINDS,
+)
 
 
-def run_spatial(
-    arm: str, seed: int, setting: Spatial, data: Field | None = None
-) -> tuple[nn.ModuleDict, list[float], float, dict[str, float], Field]:
-    """Train and score an arm on coarse pictures: the model, its losses, seconds, scores, data."""
-    if arm not in (*ARMS, "unfrozen", "resolution"):
-        raise ValueError(f"arm {arm!r}: expected one of {', '.join((*ARMS, 'unfrozen', 'resolution'))}")
-    data = data or _field(setting, seed, "resolution" if arm == "resolution" else "adaptive")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        eye = Eye(setting.model)
-        net = Denoiser(setting.model, "volume" if arm == "volume" else "independent")
-    losses: list[float] = []
-    seconds = 0.0
+def arm_of(arm: str, setting: Trained) -> tuple[str, Trained]:
+    """What an arm is: a way to draw slices, and a setting. Where the setting is what differs, tokens are drawn coordinated, and
+    spatial slices, so that nothing else plays a part, independent."""
+    ways, base = ((*ARMS, "unfrozen"), "independent") if isinstance(setting, Spatial) else (ARMS, "coordinated")
+    changes: dict[str, dict[str, Any]] = {kind: dict(normalize=kind) for kind in NORMALIZE}
+    if isinstance(setting, toy.Setting):
+        changes |= dict(velocity=dict(objective="velocity")) | {name: dict(slices=k) for name, k in SLICES.items()}
+    if arm not in (*ways, *changes):
+        raise ValueError(f"arm {arm!r}: expected one of {', '.join((*ways, *changes))}")
+    return (arm, setting) if arm in ways else (base, replace(setting, **changes[arm]))
 
-    def train(model: nn.ModuleDict, config: TrainConfig) -> nn.ModuleDict:
-        nonlocal losses, seconds
-        trainer = DenoiserTraining(model, data.latents, config)
-        trainer.run(quiet=True)
-        losses, seconds = losses + trainer.losses, seconds + trainer.seconds
-        found: nn.ModuleDict = trainer.averaged
-        return found
 
-    config, whole = replace(setting.train, seed=seed), setting.model.slices
-    share = max(1, config.batch * config.slices // whole)  # volumes in a batch of as many slices
-    two = arm in ("coordinated", "unfrozen")
-    first = replace(config, batch=share) if arm == "volume" else config
-    model = train(nn.ModuleDict(dict(eye=eye, net=net)), first if two else replace(first, steps=2 * config.steps))
-    if two:
-        model["net"] = coordinated(model["net"], seed)  # type: ignore[arg-type]
-        rate = config.lr if arm == "coordinated" else config.lr / 3
-        again = replace(config, batch=share, frozen=arm == "coordinated", seed=seed + 1000, lr=rate)
-        model = train(model, again)
-    return model, losses, seconds, score_spatial(model, setting, data, seed), data
+def run_arm(arm: str, seed: int, setting: Trained) -> tuple[nn.ModuleDict, dict[str, float], dict[str, Any]]:
+    """Train and score an arm: the model, its scores, and what else there is to say of the run. Of the toy, `distance.<calls>`
+    is M4 with fewer calls of the network, and `window.<first frame>` M12."""
+    base, changed = arm_of(arm, setting)
+    data = changed.material(seed)
+    model, losses, seconds = train.train_arm(base, changed.network, data.latents, changed.training(base, seed))
+    drawn = draw(model, changed, data, seed)
+    scores = evaluate.scores(drawn)
+    if isinstance(setting, toy.Setting) and arm in ("coordinated", "velocity"):
+        for calls in CALLS:
+            few = evaluate.scores(draw(model, changed, data, seed, calls))
+            scores |= {f"{name}.{calls}": few[name] for name in ("distance", "correlation")}
+        scores |= over_time(*(motion(first_frame(spectra)) for spectra in drawn[0][:2]))
+    mark = runs.fingerprint(data.latents.values, *(truth for _, truth, _ in data.tests))
+    return model, scores, dict(loss=round(float(np.mean(losses[-50:])), 5), seconds=round(seconds, 1), data=mark)
+
+
+def over_time(clips: Tensor, truth: Tensor) -> dict[str, float]:
+    """M12 as scores of a row: `window.<first frame>`."""
+    return {f"window.{n}": value for n, value in evaluate.windows(clips, truth).items()}
+
+
+def run_rival(arm: str, seed: int, setting: toy.Setting) -> dict[str, float]:
+    """The scores of one of `RIVALS`, which need no training to speak of."""
+    clips, truth = toy.frame_by_frame(setting, seed, RIVALS[arm])
+    volumes = spectral.volume(clips, setting.slices), spectral.volume(truth, setting.truth)
+    return evaluate.scores([(*volumes, None)]) | over_time(clips, truth)
+
+
+def run_renderer(arm: str, seed: int, setting: Painted) -> tuple[render.Renderer, dict[str, float], dict[str, Any]]:
+    """Train one of `RENDERERS`, and paint held-out plants: `render.score`, the mean over plants."""
+    config = replace(setting.train, seed=seed)
+    trainer = render.train(config, RENDERERS[arm], scenes=setting.scenes, size=setting.size, quiet=True)
+    renderer = trainer.model.eval()
+    rows = []
+    for kind in worlds.KINDS:
+        for plant in worlds.plant_seeds(kind, "held-out", setting.held_out):
+            clip = Clip(kind, plant, seed, *setting.size)
+            rows.append(render.score_clip(clip, setting.every, "network", renderer))
+    scores = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+    return renderer, scores, dict(seconds=round(trainer.seconds, 1), data=trainer.digest())
 
 
 @torch.no_grad()
-def score_spatial(model: nn.ModuleDict, setting: Spatial, data: Field, seed: int) -> dict[str, float]:
-    """M3, M4, M6, M7, M8 and M14 on held-out plants, as many samples of each as there are fresh winds."""
-    shape = (setting.model.slices, *setting.model.latent)
-    together = []
+def draw(
+    model: nn.ModuleDict, setting: Trained, data: Material, seed: int, calls: int | None = None
+) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    """Samples of a trained arm, as many of each picture as there are fresh winds, with the truth and the mask, as
+    `evaluate.scores` takes them. The same seed gives all arms the same noise."""
+    found = []
     for number, (picture, truth, mask) in enumerate(data.tests):
-        generator = torch.Generator().manual_seed(seed * 1000 + number)
-        noise = torch.randn(len(truth), *shape, generator=generator)
-        condition = model["eye"](picture[None].float() / 255).expand(len(truth), -1, -1, -1)
-        drawn = diffusion.ddim(diffusion.guided(model["net"], condition), noise, setting.calls)
-        together.append((data.spectra(drawn), truth, mask))
-    return evaluate.scores_of(together)
+        generator = torch.Generator().manual_seed(1 + seed * 1000 + number)
+        noise = torch.randn(len(truth), *data.latents.values.shape[3:], generator=generator)
+        predict: Any = model["net"]
+        if picture is not None:
+            seen = model["eye"](picture[None].float() / 255)
+            predict = diffusion.guided(predict, seen.expand(len(truth), -1, -1, -1))
+        drawn = diffusion.sample(setting.objective, predict, noise, calls or setting.calls)
+        found.append((data.back(drawn), truth, mask))
+    return found
 
 
-@lru_cache(maxsize=2)
-def _field(setting: Spatial, seed: int, normalize: str) -> Field:
-    return field_of(setting, seed, normalize)
-
-
-# --------------------------------------------------------------------------------------------------- the shipped model
+def bounds(setting: Trained, seed: int) -> dict[str, dict[str, float]]:
+    """Scores of truth against other truth ("floor"), of stills ("ceiling"), and of what latents keep of the truth ("latents"),
+    which no arm can pass."""
+    data = setting.material(seed)
+    truths, slices = [test[1:] for test in data.tests], data.latents.values.shape[3]
+    found = evaluate.bounds(truths, latents=lambda volumes: data.back(data.forward(volumes[:, :slices])))
+    if isinstance(setting, toy.Setting):
+        known, other = motion(first_frame(data.tests[0][1])).chunk(2)
+        found["floor"] |= over_time(other, known)
+        found["ceiling"] |= over_time(torch.zeros_like(other), known)
+    return {name: {what: round(value, 5) for what, value in row.items()} for name, row in found.items()}
 
 
 def score_animator(
@@ -228,72 +214,44 @@ def score_animator(
 ) -> dict[str, dict[str, float]]:
     """What an animator scores on scenes, such as held-out ones: M3, M4, M6, M7, M8 and M14 of as many motions of each as winds
     they are compared with; and of other truth against that truth ("floor"). kw goes to `Animator.draw`."""
-    plants = collect(known, 2 * samples, animator.config, seed, True)
-    ours, others = [], []
-    for plant, picture in enumerate(plants.pictures):
-        truth, mask = plants.volumes(plant), torch.zeros(picture.shape[1:], dtype=torch.bool)
+    plants = train.collect(known, 2 * samples, animator.config, seed, quiet=True)
+    ours, others = list[Any](), list[Any]()
+    for plant, picture in enumerate(plants.pictures.permute(0, 2, 3, 1).numpy()):
+        mask = torch.zeros(picture.shape[:2], dtype=torch.bool)
         mask.view(-1)[plants.pixels[plant]] = True
-        there, other = truth[:samples], truth[samples:]
+        truth, other = plants.volumes(plant).split(samples)
         seeds = range(seed + 1000 * plant, seed + 1000 * plant + samples)
-        parts = [animator.draw(picture.float() / 255, [s], calls, first=False, **kw) for s in seeds]
-        ours.append((torch.cat(parts).cpu(), there, mask))
-        others.append((other, there, mask))
-    return dict(model=evaluate.scores_of(ours), floor=evaluate.scores_of(others))  # type: ignore[arg-type]
-
-
-# -------------------------------------------------------------------------------------------------------------- series
+        drawn = [animator.draw(picture, [s], calls, first=False, **kw).cpu() for s in seeds]
+        ours.append((torch.cat(drawn), truth, mask))
+        others.append((other, truth, mask))
+    return dict(model=evaluate.scores(ours), floor=evaluate.scores(others))
 
 
 def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
-    if setting.tokens is not None:
-        run, scores, data = run_tokens(arm, seed, setting.tokens)
-        losses, seconds, mark = run.losses, run.seconds, runs.fingerprint(data.tokens, data.truth)
-    else:
-        assert setting.spatial is not None
-        _, losses, seconds, scores, there = run_spatial(arm, seed, setting.spatial)
-        mark = there.latents.digest()
-    return dict(scores=scores, loss=round(float(np.mean(losses[-50:])), 5), seconds=round(seconds, 1), data=mark)
-
-
-def compare(
-    setting: Setting,
-    arms: Sequence[str],
-    seeds: Sequence[int],
-    path: str | Path | None = None,
-    workers: int | None = None,
-) -> runs.Results:
-    """Train every arm with every seed, and keep the scores in a JSON file, if a path is given; what it holds already is not run
-    again. Runs go side by side in `workers` processes, or in those of torchrun, see `lab.runs.side_by_side`."""
-    results = runs.Results(path, SOURCE)
-    results.expect(setting.name, asdict(setting), SOURCE)
-    jobs = [(a, s, setting) for s in seeds for a in arms if f"{setting.name}/{a}/{s}" not in results.rows]
-    for number, row in runs.side_by_side(_row, jobs, workers=workers, desc=setting.name):
-        arm, seed, _ = jobs[number]
-        results.add(setting.name, arm, seed, **row)
-    return results
+    if isinstance(setting, Measured):
+        return measured.any_row(arm, seed, setting)
+    if isinstance(setting, toy.Setting) and arm in RIVALS:
+        return dict(scores=run_rival(arm, seed, setting))
+    ran = run_renderer(arm, seed, setting) if isinstance(setting, Painted) else run_arm(arm, seed, setting)
+    return dict(scores=ran[1], **ran[2])
 
 
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
-    """Run one setting of the grid with all its arms and seeds, and note what truth scores against truth."""
-    setting = SETTINGS[name]
-    results = compare(setting, GRID[name], SEEDS, folder / f"{name}.json", workers)
+    """Run one setting of the grid with all its arms and seeds, and note what truth scores against truth. What the file holds
+    already is not run again. Runs go side by side in `workers` processes, or in torchrun's, see `lab.runs.side_by_side`."""
+    setting, seeds, results = SETTINGS[name], SEEDS, runs.Results(folder / f"{name}.json", SOURCE)
     about: dict[str, Any] = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
-    about["bounds"] = {str(seed): bounds(setting, seed) for seed in SEEDS}
+    if isinstance(setting, Measured):
+        setting, more = measured.prepared(setting)
+        seeds, about = measured.SEEDS, about | more
+    results.expect(name, asdict(setting), SOURCE)
+    jobs = [(a, s, setting) for s in seeds for a in GRID[name] if f"{name}/{a}/{s}" not in results.rows]
+    for number, row in runs.side_by_side(_row, jobs, workers=workers, desc=name):
+        results.add(name, *jobs[number][:2], **row)
+    if isinstance(setting, Trained):
+        about["bounds"] = {str(seed): bounds(setting, seed) for seed in SEEDS}
     results.about = about | results.about
     results.save()
-
-
-def bounds(setting: Setting, seed: int) -> dict[str, dict[str, float]]:
-    """Scores of truth against other truth ("floor") and of stills ("ceiling")."""
-    if setting.tokens is not None:
-        found = toy.bounds(_tokens(setting.tokens, seed))
-    else:
-        assert setting.spatial is not None
-        tests = _field(setting.spatial, seed, "adaptive").tests
-        halves = [(truth[: len(truth) // 2], truth[len(truth) // 2 :], mask) for _, truth, mask in tests]
-        still = [(torch.zeros_like(truth), truth, mask) for _, truth, mask in tests]
-        found = dict(floor=evaluate.scores_of(halves), ceiling=evaluate.scores_of(still))  # type: ignore[arg-type]
-    return {name: {what: round(value, 5) for what, value in row.items()} for name, row in found.items()}
 
 
 def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> runs.Results:
@@ -302,8 +260,7 @@ def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> runs.Resu
     for name in names:
         path = folder / f"{name}.json"
         if not path.exists():
-            advice = f"make them with {PROGRAM} --record {name}"
-            raise FormatError(path, "file", "recorded runs", "nothing of that name", advice)
+            raise FormatError(path, "file", "recorded runs", "nothing", f"make them with {PROGRAM} --record {name}")
         part = runs.Results(path)
         together.settings |= part.settings
         together.rows |= part.rows

@@ -3,66 +3,31 @@
 All flow here is from frame 0 to frame n: the displacement of what is seen at a pixel of frame 0. Steps from n - 1 to n are
 another thing, and only become motion when they are chained.
 
-Source: paper section 7 and supplement 4.2 (a classical method, frame 0 to each later frame). DIS: Kroeger et al. 2016.
-Farneback 2003. Chains with logarithmic steps: MFT, Neoral et al. 2023 (arXiv 2305.12998), here by forward-backward error in
-place of a learned uncertainty. RAFT: Teed and Deng 2020, through torchvision.
+Source: paper section 7 and supplement 4.2 (a classical method, frame 0 to each later frame). What measures between two pictures
+is in `lab.optical`. Chains with logarithmic steps: MFT, Neoral et al. 2023 (arXiv 2305.12998), here by forward-backward error
+in place of a learned uncertainty.
 """
 
 from __future__ import annotations
 
-import io
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Sized
+from typing import Literal
 
 import cv2
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..course.progress import progress
-from ..lab.files import FormatError, read_file
+from ..lab.optical import Field, Pairwise, dis, dis2x, farneback
+from ..lab.optical import load_raft as load_raft  # for who has its weights
+from ..lab.video import Picture, checked
 
-Picture = NDArray[np.uint8]  # (H, W, 3) RGB
-Field = NDArray[np.float32]  # (H, W, 2) px
-Pairwise = Callable[[Picture, Picture], Field]  # where the first's pixels are in the second, less where they were
 Ladder = Literal["direct", "chained", "best"]
 
 STEPS = (1, 2, 4, 8, 16, 32)  # frames: of the chains among which "best" chooses, besides the direct flow
-MAX_WEIGHTS = 1 << 28  # bytes of a file of RAFT's: the larger of the two nets has 21 million
 MIN_SIDE = 16  # px, of frames; DIS finds no scale to start at below 12
-MAX_SIDE = 8192  # px, of frames and videos
-
-
-def _dis(first: Picture, second: Picture) -> Any:
-    """Inverse search on patches of 8 px from coarse to fine, then variational refinement: what OpenCV calls medium."""
-    make: Any = cv2.DISOpticalFlow.create  # one for each call: it keeps buffers, which two threads must not share
-    return make(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(first, second, None)
-
-
-def dis(first: Picture, second: Picture) -> Field:
-    """Dense inverse search, OpenCV's medium preset: the cheapest that is of use."""
-    return np.asarray(_dis(_grey(first), _grey(second)), np.float32)
-
-
-def dis2x(first: Picture, second: Picture) -> Field:
-    """DIS on pictures of twice the size: finer than a pixel, where motion is only a pixel or two; four times the cost."""
-    large = [cv2.resize(_grey(p), None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) for p in (first, second)]
-    found = cv2.resize(_dis(*large), first.shape[1::-1], interpolation=cv2.INTER_AREA)
-    return np.asarray(found / 2, np.float32)
-
-
-def farneback(first: Picture, second: Picture) -> Field:
-    """Farneback's polynomials: five levels, a window of 11 px, neighbourhoods of 5 px."""
-    start = np.zeros((*first.shape[:2], 2), np.float32)
-    found = cv2.calcOpticalFlowFarneback(_grey(first), _grey(second), start, 0.5, 5, 11, 3, 5, 1.1, 0)
-    return np.asarray(found, np.float32)
-
-
-def _grey(picture: Picture) -> Any:
-    return cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
 
 
 def stream(
@@ -98,27 +63,6 @@ def estimate(
 ) -> Tensor:
     """All of `stream` in one tensor, (T, 2, H, W) px: 49 MB for 150 frames of 160 x 256."""
     return torch.stack(list(stream(frames, method, ladder, desc=desc)))
-
-
-def checked(frames: Iterable[Any], name: str, least: int = 1) -> Iterator[Picture]:
-    """The frames one by one, each once it is seen to be a picture of `least` pixels a side or more and of the first's size.
-
-    name: of the caller, for the ValueError's message.
-    """
-    shape = None
-    for n, frame in enumerate(frames):
-        frame = np.asarray(frame)
-        found = f"frame {n} is {frame.dtype}, {frame.shape}"
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise ValueError(f"{name}: frames must be uint8 (H, W, 3), {found}")
-        if not least <= min(frame.shape[:2]) <= max(frame.shape[:2]) <= MAX_SIDE:
-            raise ValueError(f"{name}: frames must have {least} to {MAX_SIDE} pixels a side, {found}")
-        if shape not in (None, frame.shape):
-            raise ValueError(f"{name}: frames must be of one size, frame 0 is {shape}, {found}")
-        shape = frame.shape
-        yield frame
-    if shape is None:
-        raise ValueError(f"{name}: there are no frames")
 
 
 def _direct(frames: Iterator[Picture], pairwise: Pairwise) -> Iterator[Field]:
@@ -213,50 +157,3 @@ def remove_shift(flow: Tensor, still: Tensor | None = None) -> tuple[Tensor, Ten
         raise ValueError("remove_shift: no pixel is marked as still")
     shift = values.median(-1).values
     return flow - shift[..., None, None], shift
-
-
-def load_raft(path: str | Path, device: str | torch.device = "cpu", updates: int = 12) -> Pairwise:
-    """RAFT with the weights of a file on this machine, as a method for `estimate`.
-
-    path     torchvision's raft_small or raft_large, .pth: which of the two, its tensors tell. It is read by
-             torch.load(weights_only=True), which makes tensors and runs no code of the file
-    updates  of the recurrent unit: 12 as in the paper
-
-    Pictures are padded by their edge to whole multiples of 8 and at least 128 px a side, which the net needs.
-    Raises FormatError for a file that is not one of the two nets.
-    """
-    model = _read_raft(Path(path)).to(device).eval()
-
-    def raft(first: Picture, second: Picture) -> Field:
-        height, width = first.shape[:2]
-        down, right = (max(128, -(-side // 8) * 8) - side for side in (height, width))
-        padded = np.pad(np.stack([first, second]), ((0, 0), (0, down), (0, right), (0, 0)), "edge")
-        pair = torch.from_numpy(padded).to(device).permute(0, 3, 1, 2) / 127.5 - 1
-        with torch.inference_mode():
-            found = model(pair[:1], pair[1:], num_flow_updates=updates)[-1][0, :, :height, :width]
-        return np.asarray(found.permute(1, 2, 0).cpu().numpy(), np.float32)
-
-    return raft
-
-
-def _read_raft(path: Path) -> torch.nn.Module:
-    from torchvision.models.optical_flow import raft_large, raft_small
-
-    data = read_file(path, MAX_WEIGHTS)
-    try:
-        value = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file makes these raise nearly anything
-        found = str(error).strip().split("\n")[0][:200] or type(error).__name__
-        raise FormatError(path, "file", "weights as .pth, tensors only", found) from error
-    shapes = {key: getattr(t, "shape", None) for key, t in value.items()} if isinstance(value, dict) else {}
-    for build in (raft_small, raft_large):
-        model = build(weights=None)
-        if shapes == {key: tensor.shape for key, tensor in model.state_dict().items()}:
-            model.load_state_dict(value)
-            for key, tensor in model.state_dict().items():
-                if not tensor.isfinite().all():
-                    raise FormatError(path, key, "finite numbers", "NaN or infinity")
-            return model
-    found = f"{len(shapes)} tensors that fit neither" if shapes else f"a {type(value).__name__} without any"
-    advice = "save the model's state_dict()"
-    raise FormatError(path, "tensors", "those of torchvision's raft_small or raft_large", found, advice)

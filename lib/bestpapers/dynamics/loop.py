@@ -8,68 +8,51 @@ whoever reports a closed loop reports the energy that is left beside it.
     detrended    less the straight line between its ends
     cross-faded  its end blended into its start; shorter
     projected    the nearest spectrum whose ends meet (E = 0)
-    guided       a diffusion sampler pushed by the gradient of E: `guidance` (paper Eq. 5)
+    guided       a diffusion sampler pushed by the gradient of E: `closure_energy` (paper Eq. 5)
 
 E = 0 is not yet seamless: the last frame and frame 0 are neighbours on the circle of time, so equal places and velocities mean
 a brief rest, unless the last frame is left out when played (`played`); and the projection only moves a large snap by a few
 frames. A natural way to close a path has to come from a prior. (ours)
 
-Source: paper section 6, motion self-guidance. It prints a bare nabla in E; position *and velocity* in the text make it the
-derivative in time. It does not say whether the L1 norm is a sum or a mean, on which the guidance weight hangs: here a mean.
+The paper (section 6, Eq. 5) prints a bare nabla in E; position *and velocity* in its text make it the derivative in time. It
+does not say whether the L1 norm is a sum or a mean, on which the guidance weight hangs: here a mean.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from .spectral import FRAMES, first_frame, motion
 
-OFFICIAL_WRAP = (
-    1.94  # `wrap_ratio`, median of 30 loops of the paper's page (256x144, grey); 0.35 to 22, most when nearly still
-)
 NEAR = 5  # frames on each side of the wrap in which a snap can hide
 
 
-# --------------------------------------------------------------------------------------------------------------- measures
-
-
 def steps(sequence: Tensor) -> Tensor:
-    """Mean absolute change from each frame to the next, and last from the last frame to the first: float64 (T,).
-
-    sequence (T, ...): a motion in pixels, or frames of any type.
-    """
+    """Mean absolute change from each frame (T, ...), of motion or pictures of any type, to the next, and last from the last one
+    to the first: float64 (T,)."""
     if len(sequence) < 3:
         raise ValueError(f"loop.steps: at least 3 frames are needed, got {len(sequence)}")
-    changes = [(sequence[(n + 1) % len(sequence)].float() - sequence[n].float()) for n in range(len(sequence))]
-    return torch.stack([c.abs().double().mean() for c in changes])
+    pairs = zip(sequence, [*sequence[1:], sequence[0]])
+    return torch.stack([(after.float() - before.float()).abs().double().mean() for before, after in pairs])
 
 
 def wrap_ratio(sequence: Tensor, near: int = 0) -> float:
-    """The step from the last frame to the first over the mean of the other steps; 1: as any other step, 0: a rest.
-
-    sequence  (T, ...) motion or frames; NaN if nothing moves
-    near      take the largest step from `near` steps before the wrap to `near` steps after it, since a smooth curve spreads
-              its snap over a few frames
+    """The step from the last frame to the first over the mean of the other steps; 1: as any other step, 0: a rest, NaN: nothing
+    moves. near: take the largest step from so many before the wrap to so many after it, since a smooth curve spreads its snap.
     """
     size = steps(sequence)
     at_wrap = torch.cat([size[-1 - near :], size[:near]]).max()
     return float(at_wrap / size[:-1].mean())
 
 
-def closure(flow: Tensor, mask: Tensor | None = None) -> tuple[float, float]:
+def closure(flow: Tensor) -> tuple[float, float]:
     """The two terms of E: how far the ends of a motion (T, 2, H, W) are apart, pixels, and their velocities, pixels/frame.
-
-    mask  bool (H, W): pixels that count. Each term is the mean of absolute values over pixels, x and y.
-    """
-    ends = flow[[0, 1, -2, -1]]
-    if mask is not None:
-        ends = ends[:, :, mask]
-    first, second, last_but_one, last = ends.double()
+    Means of absolute values over pixels, x and y."""
+    first, second, last_but_one, last = flow[[0, 1, -2, -1]].double()
     place, speed = last - first, (last - last_but_one) - (second - first)
     return float(place.abs().mean()), float(speed.abs().mean())
 
@@ -79,29 +62,25 @@ def energy(flow: Tensor) -> float:
     return float((flow - flow.mean(0)).double().square().mean())
 
 
-@dataclass(frozen=True)
-class Scores:
-    """A loop in numbers: `wrap_ratio` at the wrap and within 5 frames of it, the terms of `closure`, the energy left."""
+class Scores(NamedTuple):
+    """A loop in numbers."""
 
-    wrap: float
-    near: float
-    place: float
+    wrap: float  # `wrap_ratio`
+    near: float  # the same within 5 frames of the wrap
+    place: float  # `closure`
     speed: float
-    kept: float
+    kept: float  # of the energy; NaN: there was none
 
 
-def score(flow: Tensor, original: Tensor, *, closed: bool = False, mask: Tensor | None = None) -> Scores:
+def score(flow: Tensor, original: Tensor, *, closed: bool = False) -> Scores:
     """Score a loop (T', 2, H, W) against the motion (T, 2, H, W) that it was made of.
 
-    closed  the last frame is frame 0 again, and is left out when played (`detrended`, `projected`, guided by E). The wrap
-            is that of the frames as played; E is that of all.
+    closed: the last frame is frame 0 again (`detrended`, `projected`, guided). Wrap and energy are those of the frames as
+    `played`; E is that of all.
     """
-    shown = played(flow) if closed else flow
+    shown, before = played(flow) if closed else flow, energy(original)
     near = wrap_ratio(shown, min(NEAR, (len(shown) - 1) // 2))
-    return Scores(wrap_ratio(shown), near, *closure(flow, mask), energy(shown) / energy(original))
-
-
-# ------------------------------------------------------------------------------------------------------------------ loops
+    return Scores(wrap_ratio(shown), near, *closure(flow), energy(shown) / before if before else math.nan)
 
 
 def played(flow: Tensor) -> Tensor:
@@ -144,42 +123,22 @@ def projected(S: Tensor, frames: int = FRAMES) -> Tensor:
         raise ValueError(f"projected: at least 3 slices are needed, got {len(S)}")
     k = torch.arange(1, len(S), dtype=torch.float64)
     angle = 2 * math.pi * torch.tensor([0, 1, frames - 2, frames - 1], dtype=torch.float64)[:, None] * k / frames
-    rows = torch.cat([angle.cos(), -angle.sin()], 1)  # F at the four frames, of (Re S, Im S), up to 2 / T
-    first, second, last_but_one, last = rows
+    # F at the four frames, of (Re S, Im S), up to 2 / T
+    first, second, last_but_one, last = torch.cat([angle.cos(), -angle.sin()], 1)
     A = torch.stack([last - first, (last - last_but_one) - (second - first)])
     back = A.T @ torch.linalg.inv(A @ A.T) @ A
     numbers = torch.cat([S[1:].real, S[1:].imag]).double()
-    numbers = numbers - torch.einsum("ij,jchw->ichw", back, numbers)
-    real, imag = numbers.chunk(2)
+    real, imag = (numbers - torch.einsum("ij,jchw->ichw", back, numbers)).chunk(2)
     return first_frame(torch.cat([S[:1], torch.complex(real, imag).to(S.dtype)]))
 
 
-# --------------------------------------------------------------------------------------------------------------- guidance
-
-
 def closure_energy(S: Tensor, frames: int = FRAMES, speed: float = 1.0) -> Tensor:
-    """E of spectral volumes (..., K, 2, H, W), differentiable: (...), pixels.
+    """E of spectral volumes (..., K, 2, H, W), differentiable: (...), pixels. As its `energy`, `Animator.draw` pushes it down:
+    motion self-guidance (paper Eq. 5).
 
-    The mean over pixels, x and y of |F_last - F_0| + speed * |(F_last - F_last-1) - (F_1 - F_0)|. Only these four frames are
-    computed. speed: weight of the second term; the paper's E has 1.
+    The mean over pixels, x and y of |F_last - F_0| + speed * |(F_last - F_last-1) - (F_1 - F_0)|; the paper's speed is 1.
     """
     ends = motion(S, frames, times=[0.0, 1.0, frames - 2.0, frames - 1.0])
     first, second, last_but_one, last = ends.unbind(-4)
     gap = (last - first).abs() + speed * ((last - last_but_one) - (second - first)).abs()
     return gap.mean((-3, -2, -1))
-
-
-def guidance(
-    decode: Callable[[Tensor], Tensor], frames: int = FRAMES, speed: float = 1.0
-) -> Callable[[Tensor], Tensor]:
-    """The energy z0 (B, ...) -> (B,) that motion self-guidance (paper Eq. 5) pushes down: `diffusion` takes it as `energy`.
-
-    decode  from clean latents z0 (B, ...) to complex spectral volumes (B, K, 2, H, W): the VAE's decoder and the inverse of the
-            normalisation, differentiable. (The square root's inverse has gradient 0 where a number is 0: what does not move is
-            not set in motion.)
-    """
-
-    def of(z0: Tensor) -> Tensor:
-        return closure_energy(decode(z0), frames, speed)
-
-    return of

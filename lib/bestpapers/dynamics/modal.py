@@ -1,6 +1,4 @@
-"""Read a spectral volume as vibration modes: pull a point, let it go, tap it; magnify; slow down.
-
-Source: section 6 of the paper and section 1 of its supplement.
+"""Read a spectral volume as vibration modes: pull a point, let it go, tap it; magnify (paper section 6, supplement 1).
 
 **The formulas**, for whoever writes them again in another language. S_k(p) = (S_k^x, S_k^y) is slice k at pixel p, T the
 number of frames, r their rate; j counts the slices that are used (all but the constant one, k = 0).
@@ -22,11 +20,11 @@ number of frames, r their rate; j counts the slices that are used (all but the c
                       f = sum_i e_i (e_i . D) / max(l_i, l_1 / 100)
     tap           the same with q_j(0) = 0 and q_j'(0) in the place of q_j(0); D is then a velocity, pixels/s
 
-The paper prints only the phase of a pull, q_j(0) = conj(d . S_j(p)) for a pull in direction d: the length of the pull cancels
-(supplement Eq. 9, 10). With the gain |D| / sum_j |d . S_j(p)|^2 the pulled point follows the cursor along d (ours; here
-`rule="direction"`), but it may leave the line. The force f (ours; `rule="point"`) puts it on the cursor. A branch tip hardly
-moves along the branch; the limit l_1 / 100 says that a point follows only part of the way where its motion is less than a
-tenth as large as across. While a point is held, the pose is that of the pull; at release the oscillators start from it.
+The paper prints only the phase of a pull, q_j(0) = conj(d . S_j(p)) in direction d: its length cancels (supplement Eq. 9, 10).
+With the gain |D| / sum_j |d . S_j(p)|^2, ours, the pulled point follows the cursor along d, but may leave the line: here
+`rule="direction"`. The force f puts it on the cursor: `rule="point"` (ours). A branch tip hardly moves along the branch; the
+limit l_1 / 100 says that a point follows only part of the way where its motion is less than a tenth as large as across. While
+a point is held, the pose is that of the pull; at release the oscillators start from it.
 """
 
 from __future__ import annotations
@@ -39,36 +37,23 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from .spectral import FRAMES, RATE, between
+from .spectral import FRAMES, RATE, frequencies
 
-DAMPING = {  # alpha in 1/s, beta in s
-    "supplement": (0.4, 0.08),
-    "demo": (0.8, 0.05),  # the official page in the browser has other values
-}
-FLOOR = 0.01  # of the larger eigenvalue of G: where the smaller one is below, a point follows only part of the way
+DAMPING = {"supplement": (0.4, 0.08), "demo": (0.8, 0.05)}  # alpha in 1/s, beta in s; the official page has its own
+FLOOR = 0.01  # of the larger eigenvalue of G
 
 
 @dataclass(frozen=True)
 class Modes:
-    """Vibration modes of a picture.
+    """Vibration modes of a picture."""
 
-    shapes  complex64 (J, 2, H, W), pixels; channel 0 = x
-    omega   float64 (J,), rad/s, undamped, above 0
-    gamma   float64 (J,), 1/s, at least 0
-    weights float64 (J,): how much a force moves each mode, w of the module's formulas. 1: the paper; 0: switched off;
-            1 / omega^2: as a static load does
-    """
-
-    shapes: Tensor
-    omega: Tensor
-    gamma: Tensor
+    shapes: Tensor  # complex64 (J, 2, H, W), pixels; channel 0 = x
+    omega: Tensor  # float64 (J,), rad/s, undamped, above 0
+    gamma: Tensor  # float64 (J,), 1/s, at least 0
+    # float64 (J,), how much a force moves each, w of the formulas. 1: the paper; 0: off; 1 / omega^2: as a static load does
     weights: Tensor
 
     def __post_init__(self) -> None:
-        if self.shapes.ndim != 4 or self.shapes.shape[1] != 2 or not self.shapes.is_complex() or not len(self.shapes):
-            raise ValueError(
-                f"Modes: shapes must be complex (J, 2, H, W) with J > 0, got {self.shapes.dtype} {tuple(self.shapes.shape)}"
-            )
         for name in ("omega", "gamma", "weights"):
             value = getattr(self, name)
             if value.shape != self.shapes.shape[:1]:
@@ -78,45 +63,25 @@ class Modes:
 
     @classmethod
     def of(
-        cls,
-        S: Tensor,
-        *,
-        damping: str | tuple[float, float] | float = "supplement",
-        slices: Sequence[int] | None = None,
-        omega: Tensor | None = None,
-        frames: int = FRAMES,
-        rate: float = RATE,
-    ) -> Self:
+        cls, S: Tensor, damping: str | tuple[float, float] | float = "supplement",
+        frames: int = FRAMES, rate: float = RATE,
+    ) -> Self:  # fmt: skip
         """Modes from a spectral volume: every slice but the constant one is a mode, none is picked by hand.
 
-        S        complex (K, 2, H, W): unnormalised DFT over `frames` samples at `rate` per second
+        S        complex (K, 2, H, W): unnormalised DFT over `frames` samples at `rate` per second, K at least 2
         damping  a name of DAMPING; (alpha, beta) of Rayleigh damping, 1/s and s; or a number: the damping ratio zeta of all
-        slices   which slices, each from 1 to K - 1 (default: all of these)
-        omega    (len(slices),) rad/s, in place of 2 pi k rate / frames
         """
-        if S.ndim != 4 or S.shape[1] != 2 or not S.is_complex():
-            raise ValueError(f"Modes.of: S must be complex (K, 2, H, W), got {S.dtype} {tuple(S.shape)}")
-        chosen = list(range(1, len(S)) if slices is None else slices)
-        if not chosen or min(chosen) < 1 or max(chosen) >= len(S):
-            raise ValueError(
-                f"Modes.of: slices must be among 1 to {len(S) - 1}, got {chosen}; slice 0 does not vibrate"
-            )
+        if S.ndim != 4 or S.shape[1] != 2 or not S.is_complex() or len(S) < 2:
+            raise ValueError(f"Modes.of: S must be complex (K, 2, H, W) with K > 1, got {S.dtype} {tuple(S.shape)}")
         if isinstance(damping, str) and damping not in DAMPING:
             raise ValueError(f"Modes.of: damping must be one of {', '.join(DAMPING)} or numbers, got {damping!r}")
-        k = torch.tensor(chosen, dtype=torch.float64)
-        omega = 2 * math.pi * k * rate / frames if omega is None else omega.double()
+        omega = 2 * math.pi * frequencies(len(S), frames, rate)[1:]
         if isinstance(damping, int | float):
             gamma = 2 * damping * omega
         else:
             alpha, beta = DAMPING[damping] if isinstance(damping, str) else damping
             gamma = alpha + beta * omega**2
-        shapes = (2 / frames) * S[chosen].to(torch.complex64)
-        return cls(shapes, omega, gamma, torch.ones_like(omega))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """(H, W), pixels."""
-        return self.shapes.shape[2], self.shapes.shape[3]
+        return cls((2 / frames) * S[1:].to(torch.complex64), omega, gamma, torch.ones_like(omega))
 
     @property
     def zeta(self) -> Tensor:
@@ -127,19 +92,9 @@ class Modes:
         """The same modes with `factor` times the damping."""
         return replace(self, gamma=factor * self.gamma)
 
-    def only(self, which: Sequence[int]) -> Self:
-        """The same modes with all but modes `which` (0 to J - 1) switched off."""
-        weights = torch.zeros_like(self.weights)
-        weights[list(which)] = self.weights[list(which)]
-        return replace(self, weights=weights)
-
-    def statically(self) -> Self:
-        """The same modes, moved by a force as a static load moves them: w = 1 / omega^2."""
-        return replace(self, weights=self.omega**-2)
-
     def at(self, x: float, y: float) -> Tensor:
         """Shapes complex128 (J, 2) at a point (pixels), between pixels bilinearly."""
-        H, W = self.size
+        H, W = self.shapes.shape[2:]
         if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
             raise ValueError(f"Modes.at: ({x}, {y}) is not in the picture; x is 0 to {W - 1}, y is 0 to {H - 1}")
         left, top = min(int(x), max(W - 2, 0)), min(int(y), max(H - 2, 0))
@@ -152,9 +107,6 @@ class Modes:
         """How easily each pixel is moved, float32 (H, W): sqrt of the trace of G, pixels. 0: cannot be pulled."""
         power = self.shapes.abs().square().sum(1)
         return torch.einsum("j,jhw->hw", self.weights.to(power), power).sqrt()
-
-
-# ------------------------------------------------------------------------------------------------------------- oscillators
 
 
 def solution(omega: Tensor, gamma: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,7 +131,7 @@ def solution(omega: Tensor, gamma: Tensor, times: Tensor) -> tuple[Tensor, Tenso
 def euler(
     omega: Tensor, gamma: Tensor, q: Tensor, v: Tensor, dt: float, steps: int, kind: str = "semi-implicit"
 ) -> Tensor:
-    """The oscillators step by step, for teaching: q at 0, dt, ..., steps dt, (steps + 1, J). omega, gamma, q, v: (J,).
+    """The oscillators step by step, for teaching: q (steps + 1, J) at 0, dt, ..., steps dt. omega, gamma, q, v: (J,).
 
     "semi-implicit": the supplement's Eq. 6 to 8, with the position from the new velocity (the paper's text says
     "acceleration"). "explicit": the official demo's, with the position from the old velocity. Their limits: `limit`.
@@ -196,7 +148,7 @@ def euler(
 
 
 def limit(omega: Tensor, gamma: Tensor, kind: str = "semi-implicit") -> Tensor:
-    """The time step, s, above which `euler` blows up: (J,) of omega and gamma (J,).  (ours, from the step's eigenvalues)
+    """The time step (J,), s, above which `euler` blows up (ours, from the step's eigenvalues).
 
     Explicit: gamma / omega^2 where it swings (with Rayleigh damping beta + alpha / omega^2), 2 / (h + sqrt(h^2 - omega^2))
     where it creeps, h = gamma / 2. Semi-implicit: (sqrt(gamma^2 + 4 omega^2) - gamma) / omega^2; without damping 2 / omega.
@@ -228,12 +180,10 @@ def force(modes: Modes, x: float, y: float, fx: float, fy: float) -> Tensor:
 
 
 def pull(modes: Modes, x: float, y: float, dx: float, dy: float, rule: str = "point") -> Tensor:
-    """The pose q, complex128 (J,), in which the point (x, y) is moved by (dx, dy), all in pixels.
+    """The pose q, complex128 (J,), in which the point (x, y) is moved by (dx, dy), all in pixels. ValueError where none does.
 
     rule  "point": on the cursor, as far as the point can go there; "direction": the paper's phases, with the gain that takes
           the point to the cursor along the pull (the module's docstring says more)
-
-    Raises ValueError where the modes do not move the point.
     """
     if rule not in ("point", "direction"):
         raise ValueError(f'pull: rule must be "point" or "direction", got {rule!r}')
@@ -243,12 +193,10 @@ def pull(modes: Modes, x: float, y: float, dx: float, dy: float, rule: str = "po
     if not G.trace() > 0:
         raise ValueError(f"pull: nothing moves at ({x}, {y}); choose a point where Modes.mobility is above 0")
     if rule == "direction":
-        length = float(D.norm())
-        d = D / length if length else D
-        along = float(d @ G @ d)
-        if length and not along > 1e-12 * float(G.trace()):
+        along, square = float(D @ G @ D), float(D @ D)
+        if square and not along > 1e-12 * square * float(G.trace()):
             raise ValueError(f"pull: the point ({x}, {y}) does not move along ({dx}, {dy})")
-        f = d * length / along if length else D
+        f = D * square / along if square else D
     else:
         values, vectors = torch.linalg.eigh(G)  # in ascending order
         f = vectors @ ((vectors.T @ D) / values.clamp(min=FLOOR * float(values[1])))
@@ -256,7 +204,7 @@ def pull(modes: Modes, x: float, y: float, dx: float, dy: float, rule: str = "po
 
 
 def release(modes: Modes, x: float, y: float, dx: float, dy: float, time: float = 0.0, rule: str = "point") -> Event:
-    """Hold the point (x, y) at (x + dx, y + dy), pixels, and let it go at `time`, s."""
+    """Hold the point (x, y) at (x + dx, y + dy), pixels, and let it go at `time`, s; how it was drawn there is not told."""
     q = pull(modes, x, y, dx, dy, rule)
     return Event(time, q, torch.zeros_like(q))
 
@@ -284,10 +232,8 @@ def clock(frames: int = FRAMES, rate: float = RATE) -> Tensor:
 
 def displacement(modes: Modes, q: Tensor) -> Tensor:
     """Displacement of every pixel for q (N, J): float32 (N, 2, H, W), pixels."""
-    q = q.to(torch.complex64)
-    J, H, W = len(modes.omega), *modes.size
-    flat = modes.shapes.reshape(J, 2 * H * W)
-    return (q.real @ flat.real - q.imag @ flat.imag).reshape(len(q), 2, H, W)
+    q, flat = q.to(torch.complex64), modes.shapes.flatten(1)
+    return (q.real @ flat.real - q.imag @ flat.imag).unflatten(1, modes.shapes.shape[1:])
 
 
 def trajectory(modes: Modes, q: Tensor, x: float, y: float) -> Tensor:
@@ -295,42 +241,31 @@ def trajectory(modes: Modes, q: Tensor, x: float, y: float) -> Tensor:
     return (q @ modes.at(x, y)).real
 
 
-# ------------------------------------------------------------------------------------------------------ compare with truth
-
-
 def mac(a: Tensor, b: Tensor, mask: Tensor | None = None) -> Tensor:
     """Modal assurance criterion between shapes a (I, 2, H, W) and b (J, 2, H, W), real or complex: float32 (I, J), 0 to 1.
 
     |a^H b|^2 / (|a|^2 |b|^2): 1 for shapes that differ by a complex factor only, 0 for orthogonal ones (or where one is 0).
-    mask  bool (H, W): the pixels that count.
+    mask: bool (H, W), the pixels that count.
     """
-    u, v = (t.to(torch.complex128) if mask is None else t.to(torch.complex128) * mask for t in (a, b))
-    u, v = u.flatten(1), v.flatten(1)
+    u, v = ((t if mask is None else t * mask).to(torch.complex128).flatten(1) for t in (a, b))
     norms = u.abs().square().sum(1)[:, None] * v.abs().square().sum(1)
     return torch.where(norms > 0, (u.conj() @ v.T).abs().square() / norms.clamp(min=1e-300), norms).float()
 
 
 def match(
-    S: Tensor,
-    frequencies: Tensor,
-    shapes: Tensor,
-    mask: Tensor | None = None,
-    *,
-    local: bool = False,
-    frames: int = FRAMES,
-    rate: float = RATE,
-) -> tuple[Tensor, Tensor]:
+    S: Tensor, hertz: Tensor, shapes: Tensor, mask: Tensor | None = None, *,
+    local: bool = False, frames: int = FRAMES, rate: float = RATE,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The slice of a spectral volume that each true mode is seen in: (slices int64 (J,), their MAC float32 (J,)).
 
-    S (K, 2, H, W); frequencies (J,), Hz; shapes (J, 2, H, W), their truth. Each mode is looked for in the three slices nearest
-    to its frequency, the constant one apart; modes beyond the last slice get its MAC. Take S with a Hann window: without one,
-    the jump between a clip's end and start leaks into all slices. Of modes closer than a slice is wide the stronger is seen.
+    S (K, 2, H, W); hertz (J,) and shapes (J, 2, H, W) of the true modes. Each is looked for in the three slices nearest to its
+    frequency, the constant one apart; modes beyond the last slice get its MAC. Take S with a Hann window: without one, the jump
+    between a clip's end and start leaks into all slices. Of modes closer than a slice is wide the stronger is seen.
 
-    mask   bool (H, W): the pixels that count
-    local  only those count where the true shape is not 0: a slice shows all that swings at its frequency, also what swings
-           apart from this mode, such as other flowers of a field
+    mask, local: bool (H, W), the pixels that count; only those where the true shape is not 0. A slice shows all that swings at
+    its frequency, also what swings apart from this mode, such as other flowers of a field.
     """
-    nearest = (frequencies.double() * frames / rate).round().long().clamp(1, len(S) - 1)
+    nearest = (hertz.double() * frames / rate).round().long().clamp(1, len(S) - 1)
     tried = (nearest[:, None] + torch.tensor([-1, 0, 1])).clamp(1, len(S) - 1)
     rows = []
     for shape, slices in zip(shapes, tried):
@@ -342,9 +277,7 @@ def match(
 
 def peaks(S: Tensor, least: float = 0.02) -> list[int]:
     """Slices that stand out, strongest first: local maxima of energy over k = 1 to K - 1 with at least `least` of their sum.
-
-    S complex (K, 2, H, W). Choosing modes so, as earlier work did by hand, is an option: the paper takes every slice.
-    """
+    S complex (K, 2, H, W). Earlier work chose its modes so, by hand; the paper takes every slice."""
     energy = S[1:].abs().double().square().sum((1, 2, 3))
     padded = torch.nn.functional.pad(energy, (1, 1))
     top = (energy >= padded[:-2]) & (energy > padded[2:]) & (energy >= least * energy.sum()) & (energy > 0)
@@ -352,42 +285,6 @@ def peaks(S: Tensor, least: float = 0.02) -> list[int]:
     return [int(k) + 1 for k in found[energy[found].argsort(descending=True)]]
 
 
-def rigidity(flow: Tensor, parts: Tensor) -> Tensor:
-    """How far parts are from moving as rigid ones: RMS residual in pixels, float32 (P,), one for each part.  (ours)
-
-    flow (T, 2, H, W), pixels; parts int (H, W): 0 to P - 1 names the part of a pixel, below 0 none does. In each frame each
-    part is fitted by the nearest displacement d + theta R90 (x - c): the linear, small-angle form of a rigid motion.
-    """
-    H, W = parts.shape
-    y, x = torch.meshgrid(torch.arange(H), torch.arange(W), indexing="ij")
-    out = torch.zeros(max(int(parts.max()) + 1, 0))
-    for p in range(len(out)):
-        here = parts == p
-        if not here.any():
-            continue
-        offset = torch.stack([-(y[here] - y[here].double().mean()), x[here] - x[here].double().mean()])  # R90 (x - c)
-        u = flow[:, :, here].double()
-        u = u - u.mean(-1, keepdim=True)
-        theta = (u * offset).sum((1, 2)) / offset.square().sum().clamp(min=1e-12)
-        out[p] = (u - theta[:, None, None] * offset).square().sum(1).mean().sqrt()
-    return out
-
-
-# ----------------------------------------------------------------------------------------------------------- linear edits
-
-
 def magnify(S: Tensor, gain: float) -> Tensor:
     """A spectral volume, or a motion, with `gain` times the motion: all is linear. Below 0 it moves the other way."""
     return S * gain
-
-
-def slow_motion(flow: Tensor, factor: float) -> Tensor:
-    """Motion (T, 2, H, W) played `factor` times as slowly at the same rate, as the paper does: linear between the frames.
-
-    Returns (1 + floor((T - 1) factor), 2, H, W); factor above 0. A spectral volume says what lies between the frames:
-    `spectral.motion` at fractional times is exact.
-    """
-    if factor <= 0:
-        raise ValueError(f"slow_motion: factor must be above 0, got {factor}")
-    frames = 1 + math.floor((len(flow) - 1) * factor + 1e-9)
-    return between(flow, (torch.arange(frames, dtype=torch.float64) / factor).clamp(max=len(flow) - 1))

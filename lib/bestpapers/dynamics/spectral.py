@@ -190,13 +190,9 @@ class Normalizer:
 
     @classmethod
     def fit(
-        cls,
-        volumes: Tensor | Sequence[Tensor],
-        kind: Kind = "adaptive",
-        reading: Reading = "component",
-        *,
+        cls, volumes: Tensor | Sequence[Tensor], kind: Kind = "adaptive", reading: Reading = "component", *,
         masks: Tensor | Sequence[Tensor] | None = None,
-    ) -> Normalizer:
+    ) -> Normalizer:  # fmt: skip
         """Take s_k from the volumes of a training set, (N, K, 2, H, W) or a sequence of (K, 2, H, W).
 
         masks: bool (H, W) for each: the pixels that count. None: those that move, |S| > 0 in any slice (ours: the paper does
@@ -327,10 +323,9 @@ class Fit:
 
 
 def fit_spectrum(
-    amplitude: Tensor | Sequence[float],
-    frequencies: Tensor | Sequence[float],
+    amplitude: Tensor | Sequence[float], frequencies: Tensor | Sequence[float],
     ranges: Sequence[tuple[int, int]] = ((1, 15), (1, 74)),
-) -> list[Fit]:
+) -> list[Fit]:  # fmt: skip
     """How does amplitude fall with frequency? An exponential and a power law, by least squares on log amplitude.
 
     amplitude, frequencies  (n,) each, frequencies rising; an entry at 0 Hz is left out, the next one is k = 1

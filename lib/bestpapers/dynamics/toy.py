@@ -3,36 +3,31 @@
 No picture, no space: the normalised volumes of one plant under many winds are projected on the eight main directions of all
 slices together, so that a slice becomes a *token* of eight numbers. What is left is the question of the paper's section 4.2:
 how should the slices of one volume be drawn? The arms are those of `model`, with an MLP in the place of the U-Net. Truth is
-known: M4, M6 and M7 compare with winds that no arm has seen.
+known: M4, M6, M7 and M12 compare with winds that no arm has seen. `frame_by_frame` is a rival that predicts no spectrum.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..lab.nn import sinusoids
-from ..lab.runs import fingerprint
-from . import diffusion, evaluate, worlds
-from .model import ARMS, CHANNELS, SliceAttention
-from .spectral import Kind, Normalizer
-from .train import AveragingTraining, TrainConfig
+from . import worlds
+from .model import CHANNELS, SliceAttention, embedded
+from .spectral import Kind, Normalizer, first_frame, motion
+from .train import Latents, Material, TrainConfig
+
+SIZE = (48, 72)  # of the picture that the pixels are taken from
+PAST = 8  # frames that `frame_by_frame` looks back
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A toy experiment. Everything but the arm and the seed.
-
-    truth  slices of the volumes that samples are compared with, at least `slices`
-    steps  of each stage; an arm of one stage takes twice as many
-    batch  what goes through the MLP per step: slices, or whole volumes in the volume arm
-    calls  of the network per sample (DDIM, or Euler's steps with objective="velocity")
-    """
+    """A toy experiment. Everything but the arm and the seed."""
 
     kind: str = "tree"
     plant: int = 0
@@ -40,195 +35,114 @@ class Setting:
     fresh: int = 512
     pixels: int = 128
     slices: int = 16
-    truth: int = 24
-    numbers: int = 8
+    truth: int = 24  # slices of the volumes that samples are compared with, at least `slices`
+    numbers: int = 8  # in a token
     normalize: Kind = "adaptive"
     objective: str = "noise"
     width: int = 128
     blocks: int = 3
-    steps: int = 2000
-    batch: int = 256
+    steps: int = 2000  # of each stage; an arm of one stage takes twice as many
+    batch: int = 256  # what goes through the MLP per step: slices, or whole volumes in the volume arm
     lr: float = 2e-3
-    calls: int = 50
+    calls: int = 50  # of the network per sample
+
+    def network(self, arm: str) -> nn.ModuleDict:
+        return nn.ModuleDict(dict(net=TokenNet(self, arm)))
+
+    def training(self, arm: str, seed: int) -> TrainConfig:
+        batch = self.batch * (self.slices if arm == "volume" else 1)  # in slices, as `train_arm` counts
+        same = dict(steps=self.steps, objective=self.objective, lr=self.lr)
+        return TrainConfig(batch=batch, slices=1, seed=seed, average=0.995, **same)  # type: ignore[arg-type]
+
+    def material(self, seed: int) -> Material:
+        """Winds, pixels and tokens (N, K, numbers) that follow from a seed."""
+        volumes = _volumes(self.kind, self.plant, self.winds + self.fresh, self.pixels, self.truth, seed)
+        known, truth = volumes[: self.winds, : self.slices], volumes[self.winds :]
+        normalizer = Normalizer.fit(known, self.normalize)
+        if self.normalize == "resolution":  # its divisors are the sides of a picture: without one, the same for x and y
+            normalizer = Normalizer(known.abs().square().mean().sqrt().expand(self.slices, 2), "resolution")
+        flat = normalizer(known).flatten(2)  # (N, K, 4 pixels)
+        mean, limit = flat.mean((0, 1)), 1.5 * float(flat.abs().max())
+        values, vectors = torch.linalg.eigh(torch.cov((flat - mean).flatten(0, 1).T.double()))
+        basis = vectors[:, -self.numbers :].float()
+        size = values[-self.numbers :].clamp_min(1e-12).sqrt().float()
+
+        def tokens(volumes: Tensor) -> Tensor:
+            return (normalizer(volumes).flatten(2) - mean) @ basis / size
+
+        def spectra(tokens: Tensor) -> Tensor:
+            # cut off, lest a network that goes astray be infinite, of which there is no logarithm
+            flat = (tokens * size @ basis.T + mean).clamp(-limit, limit)
+            return normalizer.inverse(flat.unflatten(-1, (CHANNELS, 1, -1)))
+
+        return Material(Latents(None, tokens(known)[None, None]), tokens, spectra, ((None, truth, None),))
 
 
-@dataclass(frozen=True)
-class Tokens:
-    """The toy's data: tokens (N, K, numbers) of the winds to learn from, and volumes (M, L, 2, 1, pixels) of fresh winds.
+@lru_cache(maxsize=1)
+def _volumes(kind: str, plant: int, winds: int, pixels: int, slices: int, seed: int) -> Tensor:
+    """Volumes (winds, slices, 2, 1, pixels) of some pixels that move: what all arms of a seed share."""
+    scene, rng = worlds.make_scene(kind, plant), np.random.default_rng((seed, 77))
+    shapes = scene.shapes(*SIZE).reshape(-1, 2, SIZE[0] * SIZE[1])
+    some = shapes[..., rng.choice(np.flatnonzero((shapes != 0).any((0, 1))), pixels)].reshape(len(shapes), -1)
+    curves = np.stack([scene.motion(worlds.Wind.draw(rng)) for _ in range(winds)])
+    modes = np.fft.rfft(curves, axis=1)[:, :slices]
+    return torch.from_numpy((modes @ some).astype(np.complex64)).unflatten(-1, (2, 1, -1))
 
-    mean (4 pixels,), basis (4 pixels, numbers), size (numbers,): tokens = (normalised - mean) @ basis / size
-    kept: the share of variance that the tokens hold.  limit: the largest normalised number there is
+
+def frame_by_frame(setting: Setting, seed: int, add: bool) -> tuple[Tensor, Tensor]:
+    """Motions of a rival that predicts frame after frame, and the true ones: (fresh, T, 2, 1, pixels) px each. (ours)
+
+    The next frame of a clip is a linear function of the last eight, by ridge regression on as many main directions as a token
+    has numbers, plus a residual. add: it is the *step* to the next frame that is predicted from the last steps, and steps are
+    added up, as methods do that predict flow from frame to frame; else the frame's own displacement from frame 0.
+
+    A sample takes its first nine frames and all of its residuals, in another order, from one known clip: so it knows how
+    strong the wind is, which a still does not tell. It has a better start than anything that sees the picture only.
     """
-
-    tokens: Tensor
-    truth: Tensor
-    normalizer: Normalizer
-    mean: Tensor
-    basis: Tensor
-    size: Tensor
-    kept: float
-    limit: float
-
-    def spectra(self, tokens: Tensor) -> Tensor:
-        """Tokens (N, K, numbers) -> spectral volumes (N, K, 2, 1, pixels). Numbers beyond 1.5 times the largest of the data
-        are taken for that: the way back from a logarithm would be infinite for a network that has gone astray."""
-        flat = (tokens * self.size @ self.basis.T + self.mean).clamp(-1.5 * self.limit, 1.5 * self.limit)
-        return self.normalizer.inverse(flat.unflatten(-1, (CHANNELS, 1, -1)))
-
-
-def material(
-    setting: Setting, seed: int, scene: worlds.Scene | None = None, size: tuple[int, int] = (48, 72)
-) -> Tokens:
-    """Winds, pixels and tokens that follow from a seed. scene: a plant to take in the place of the setting's own."""
-    scene = scene or worlds.make_scene(setting.kind, setting.plant)
-    rng = np.random.default_rng((seed, 77))
-    shapes = scene.shapes(*size).reshape(-1, 2, size[0] * size[1])
-    moving = np.flatnonzero((shapes != 0).any((0, 1)))
-    some = shapes[..., rng.choice(moving, setting.pixels)].reshape(len(shapes), -1)
-    curves = np.stack([scene.motion(worlds.Wind.draw(rng)) for _ in range(setting.winds + setting.fresh)])
-    modes = np.fft.rfft(curves, axis=1)[:, : setting.truth]
-    volumes = torch.from_numpy((modes @ some).astype(np.complex64)).unflatten(-1, (2, 1, -1))
-    known, truth = volumes[: setting.winds, : setting.slices], volumes[setting.winds :]
-    normalizer = Normalizer.fit(known, setting.normalize)
-    flat = normalizer(known).flatten(2)  # (N, K, 4 pixels)
-    mean = flat.mean((0, 1))
-    covariance = torch.cov((flat - mean).flatten(0, 1).T.double())
-    values, vectors = torch.linalg.eigh(covariance)
-    basis, sizes = vectors[:, -setting.numbers :].float(), values[-setting.numbers :].clamp_min(1e-12).sqrt().float()
-    kept = float(values[-setting.numbers :].sum() / values.sum())
-    limit = float(flat.abs().max())
-    return Tokens((flat - mean) @ basis / sizes, truth, normalizer, mean, basis, sizes, kept, limit)
+    volumes = _volumes(setting.kind, setting.plant, setting.winds + setting.fresh, setting.pixels, setting.truth, seed)
+    clips = motion(first_frame(volumes)).double()
+    known, truth = clips[: setting.winds].flatten(2), clips[setting.winds :]
+    basis = torch.linalg.svd(known.flatten(0, 1).T @ known.flatten(0, 1))[0][:, : setting.numbers]
+    path = known @ basis  # (N, T, numbers)
+    path = path.diff(dim=1) if add else path
+    past = path.unfold(1, PAST, 1)[:, :-1].flatten(2)  # (N, T - PAST, PAST numbers)
+    A, b = past.flatten(0, 1), path[:, PAST:].flatten(0, 1)
+    rule = torch.linalg.solve(A.T @ A + 1e-6 * (A.T @ A).trace() / len(A.T) * torch.eye(len(A.T)), A.T @ b)
+    left = path[:, PAST:] - past @ rule
+    generator = torch.Generator().manual_seed(seed)
+    which = torch.randint(setting.winds, (setting.fresh,), generator=generator)
+    order = torch.rand(setting.fresh, left.shape[1], generator=generator).argsort(1)
+    drawn = list(path[which, :PAST].unbind(1))
+    for n in range(left.shape[1]):
+        last = torch.stack(drawn[-PAST:], -1).flatten(1)
+        drawn.append(last @ rule + left[which, order[:, n]])
+    found = torch.stack(drawn, 1)
+    if add:
+        found = torch.cat([torch.zeros_like(found[:, :1]), found.cumsum(1)], 1)
+    return (found @ basis.T).view_as(truth).float(), truth.float()
 
 
 class TokenNet(nn.Module):
     """The noise in noisy tokens (B, K, numbers): an MLP with attention across slices if coordinated."""
 
-    def __init__(self, setting: Setting, arm: str) -> None:
+    def __init__(self, config: Setting, arm: str) -> None:
         super().__init__()
-        if arm not in ARMS:
-            raise ValueError(f"TokenNet: arm must be one of {', '.join(ARMS)}, got {arm!r}")
-        self.arm, width, K = arm, setting.width, setting.slices
-        wide = setting.numbers * (K if arm == "volume" else 1)
+        self.config, self.arm, width = config, arm, config.width
+        wide, blocks = config.numbers * (config.slices if arm == "volume" else 1), range(config.blocks)
         self.enter, self.leave = nn.Linear(wide, width), nn.Linear(width, wide)
         self.time, self.frequency = nn.Linear(width, width), nn.Linear(width, width)
-        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in range(setting.blocks)])
-        self.first = nn.ModuleList([nn.Linear(2 * width, 2 * width) for _ in range(setting.blocks)])
-        self.second = nn.ModuleList([nn.Linear(2 * width, width) for _ in range(setting.blocks)])
-        self.across = nn.ModuleList(
-            [SliceAttention(width, K, 4) for _ in range(setting.blocks if arm == "coordinated" else 0)]
-        )
+        self.norms = nn.ModuleList([nn.LayerNorm(width) for _ in blocks])
+        self.first = nn.ModuleList([nn.Linear(2 * width, 2 * width) for _ in blocks])
+        self.second = nn.ModuleList([nn.Linear(2 * width, width) for _ in blocks])
+        talk = partial(SliceAttention, width, config.slices, 4) if arm == "coordinated" else nn.Identity
+        self.across = nn.ModuleList([talk() for _ in blocks])
 
     def forward(self, z: Tensor, step: Tensor, which: Tensor | None = None) -> Tensor:
         """step (B,) or (B, K), 0 to 1000; which (B, K): the slices that z holds, if not all in their order."""
-        B, K, _ = z.shape
-        width = self.time.out_features
-        embedded = self.time(sinusoids(step.float(), width))
-        if self.arm == "volume":
-            x = self.enter(z.flatten(1))
-        else:
-            which = torch.arange(K) if which is None else which
-            embedded = embedded if step.ndim == 2 else embedded[:, None]
-            embedded = (embedded + self.frequency(sinusoids(which.float(), width, 100.0))).expand(B, K, -1)
-            x = self.enter(z)
-        embedded = F.silu(embedded)
-        for number, (norm, first, second) in enumerate(zip(self.norms, self.first, self.second)):
-            x = x + second(F.silu(first(torch.cat([norm(x), embedded], -1))))
-            if self.arm == "coordinated":
-                x = self.across[number](x.reshape(B * K, width, 1, 1)).view(B, K, width)
+        told = F.silu(embedded(self, self.config.width, step, z.shape[1], which))
+        x = self.enter(z.flatten(1) if self.arm == "volume" else z)
+        for norm, first, second, across in zip(self.norms, self.first, self.second, self.across):
+            x = x + second(F.silu(first(torch.cat([norm(x), told], -1))))
+            x = across(x.reshape(-1, x.shape[-1], 1, 1)).view(x.shape)
         found: Tensor = self.leave(x)
         return found.view_as(z)
-
-
-class TokenTraining(AveragingTraining):
-    """A token network on tokens; of a coordinated one only what is new learns."""
-
-    def __init__(self, net: TokenNet, tokens: Tensor, config: TrainConfig) -> None:
-        for name, parameter in net.named_parameters():
-            parameter.requires_grad_(net.arm != "coordinated" or name.startswith("across."))
-        super().__init__(net, config)
-        self.net, self.tokens = net, tokens
-
-    def digest(self) -> str:
-        return fingerprint(self.tokens)
-
-    def loss(self, generator: torch.Generator) -> Tensor:
-        N, K = self.tokens.shape[:2]
-        single = self.net.arm == "independent"
-        B = self.config.batch // K if self.net.arm == "coordinated" else self.config.batch
-        wind, which = torch.randint(N, (B,), generator=generator), None
-        z = self.tokens[wind]
-        if single:
-            which = torch.randint(K, (B, 1), generator=generator)
-            z = z[torch.arange(B)[:, None], which]
-        time = torch.rand(z.shape[:2] if single else (B,), generator=generator)
-        noise = torch.randn(z.shape, generator=generator)
-
-        def predict(z: Tensor, step: Tensor) -> Tensor:
-            found: Tensor = self.net(z, step, which) if single else self.net(z, step)
-            return found
-
-        if self.config.objective == "velocity":
-            return diffusion.matching_loss(predict, z, time, noise)
-        return diffusion.noise_loss(predict, z, (time * diffusion.STEPS).long(), noise)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A trained arm: the network, losses of all its steps, seconds."""
-
-    net: TokenNet
-    losses: list[float]
-    seconds: float
-
-
-def train_arm(arm: str, seed: int, setting: Setting, data: Tokens, quiet: bool = False) -> Run:
-    """Train one arm. All arms take as many steps; the coordinated one spends the second half on attention alone."""
-    config = TrainConfig(
-        steps=setting.steps, batch=setting.batch, objective=setting.objective, seed=seed, lr=setting.lr, average=0.995
-    )
-
-    def one(net: TokenNet, config: TrainConfig) -> TokenTraining:
-        trainer = TokenTraining(net, data.tokens, config)
-        trainer.run(desc=f"{net.arm} {seed}", quiet=quiet)
-        return trainer
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        net = TokenNet(setting, "volume" if arm == "volume" else "independent")
-        whole = TokenNet(setting, arm)
-    if arm != "coordinated":
-        only = one(net, replace(config, steps=2 * setting.steps))
-        return Run(only.averaged, only.losses, only.seconds)
-    first = one(net, config)
-    whole.load_state_dict(whole.state_dict() | first.averaged.state_dict())
-    second = one(whole, replace(config, seed=seed + 1000))
-    return Run(second.averaged, first.losses + second.losses, first.seconds + second.seconds)
-
-
-@torch.no_grad()
-def sample(net: TokenNet, setting: Setting, count: int, seed: int, calls: int | None = None) -> Tensor:
-    """Tokens (count, K, numbers) drawn by a trained arm; the same seed gives all arms the same noise."""
-    noise = torch.randn(count, setting.slices, setting.numbers, generator=torch.Generator().manual_seed(seed))
-    draw: Any = diffusion.euler if setting.objective == "velocity" else diffusion.ddim
-    found: Tensor = draw(net, noise, calls or setting.calls)
-    return found
-
-
-def score(net: TokenNet, setting: Setting, data: Tokens, seed: int, calls: int | None = None) -> dict[str, float]:
-    """M3, M4, M6, M7 and M14 of as many samples as there are fresh winds, against these."""
-    drawn = data.spectra(sample(net, setting, len(data.truth), seed + 1, calls))
-    return evaluate.scores(drawn, data.truth)
-
-
-def bounds(data: Tokens, seed: int = 0) -> dict[str, dict[str, float]]:
-    """What truth scores against other truth ("floor"), tokens against the volumes they were made of ("tokens": what no arm
-    can pass), and a still ("ceiling")."""
-    half = len(data.truth) // 2
-    first, second = data.truth[:half], data.truth[half:]
-    flat = data.normalizer(second[:, : data.tokens.shape[1]]).flatten(2)
-    tokens = (flat - data.mean) @ data.basis / data.size
-    return dict(
-        floor=evaluate.scores(second, first),
-        tokens=evaluate.scores(data.spectra(tokens), first),
-        ceiling=evaluate.scores(torch.zeros_like(second), first),
-    )

@@ -5,19 +5,14 @@
 
 What a step draws follows from the seed and the number of the step alone. So a resumed run goes on as if never interrupted, all
 processes agree without talking, and arms that are compared see the same plants, winds and noise in the same order.
-
-Every trainer keeps an average of its weights over the last thousand steps or so, and that is what comes out (ours; usual with
-diffusion, the paper is silent).
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,98 +23,71 @@ from torch import Tensor, nn
 
 from ..course import presets
 from ..course.progress import progress
-from ..lab import cli
-from ..lab.files import atomic_write
+from ..lab import cli, diffusion
+from ..lab.averaging import AveragingConfig, AveragingTraining
+from ..lab.files import FormatError
 from ..lab.runs import fingerprint
-from ..lab.training import ROW_EVERY, Training, processes
-from . import diffusion, worlds
+from ..lab.tensors import read_tensors, write_tensors
+from ..lab.training import processes
+from . import worlds
 from .data import SOURCE
-from .model import GPU, LAPTOP, Animator, Codec, Config, Denoiser, codec_loss, coordinated, freeze
-from .spectral import Kind, Normalizer
+from .model import CHANNELS, GPU, LAPTOP, Animator, Codec, Config, codec_loss, coordinated, freeze
+from .spectral import Normalizer
 
 PLANT = ("pixels", "modes", "shapes", "winds")
 WHITENING = ("mean", "whiten", "colour")
-STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
 JITTER = 0.15  # of the brightness of each colour, in the condition only: motion does not hang on the hour of the day
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Settings of one run.
+class TrainConfig(AveragingConfig):
+    """Settings of one run; `batch` counts pictures. The paper says nothing of an average of the weights (ours)."""
 
-    batch      pictures per step, of all processes together
-    slices     of each picture, drawn at random; a coordinated or volume network takes all
-    objective  "noise" or "velocity" (flow matching)
-    frozen     of a coordinated network: only attention across slices learns (paper); else all does
-    precision  "bfloat16" or "float32" of the convolutions: on processors with units for bfloat16 half the time
-    average    of the weights: how much of it stays from step to step
-    """
-
-    steps: int = 1000
-    batch: int = 16
-    slices: int = 4
-    objective: str = "noise"
-    frozen: bool = True
-    seed: int = 0
-    lr: float = 1e-3
-    warmup: int = 100
-    precision: str = "float32"
-    average: float = 0.999
-    checkpoint_every: int = 100
+    slices: int = 4  # of each picture, drawn at random; a coordinated or volume network takes all
+    objective: str = "noise"  # or "velocity" (flow matching)
+    frozen: bool = True  # of a coordinated network: only attention across slices learns (paper); else all does
+    crop: int = 0  # pixels along a side of what the codec sees of a picture; 0: all of it
 
     def __post_init__(self) -> None:
-        for name, known in (("objective", ("noise", "velocity")), ("precision", ("float32", "bfloat16"))):
-            if getattr(self, name) not in known:
-                raise ValueError(f"TrainConfig: {name} must be one of {', '.join(known)}, got {getattr(self, name)!r}")
-        for name in ("steps", "batch", "slices", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"TrainConfig: {name} must be at least 1, got {getattr(self, name)}")
-        if self.lr <= 0 or self.warmup < 0 or not 0 <= self.average < 1:
-            raise ValueError("TrainConfig: lr must be above 0, warmup at least 0, average 0 to below 1")
-
-
-def learning_rate(config: TrainConfig, number: int) -> float:
-    """Of step `number` (from 0 on): linear warm-up, then a cosine down to 0."""
-    if number < config.warmup:
-        return config.lr * (number + 1) / config.warmup
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (number - config.warmup) / max(1, config.steps - config.warmup)))
-
-
-# --------------------------------------------------------------------------------------------------------------- data
+        super().__post_init__()
+        if self.objective not in diffusion.OBJECTIVES or self.slices < 1 or self.crop < 0:
+            raise ValueError("TrainConfig: objective must be one of noise, velocity; slices at least 1, crop 0 or more")
 
 
 @dataclass(frozen=True)
 class Plants:
-    """Plants to learn from, each with some winds. Motion is linear in the modes, so that no volume need be kept.
+    """P plants to learn from, each with some winds. Motion is linear in the modes, so that no volume need be kept."""
 
-    pictures  (P, 3, H, W) uint8
-    pixels    P of (n,) int64: those that move, as numbers in a row-by-row picture
-    modes     P of (m, n) int16: the m modes that move each pixel most; of many flowers, only one's own
-    shapes    P of (m, 2, n) float16: px of motion per unit of these modes, which is 1 px where it moves most
-    winds     P of (N, K, J) complex64: the spectrum of all modes under N winds
-    """
+    pictures: Tensor  # (P, 3, H, W) uint8
+    pixels: tuple[Tensor, ...]  # (n,) int64: those that move, as numbers in a row-by-row picture
+    modes: tuple[Tensor, ...]  # (m, n) int16: the m modes that move each pixel most; of many flowers, only one's own
+    shapes: tuple[Tensor, ...]  # (m, 2, n) float16: px of motion per unit of these modes: 1 px where it moves most
+    winds: tuple[Tensor, ...]  # (N, K, J) complex64: the spectrum of all modes under N winds
 
-    pictures: Tensor
-    pixels: tuple[Tensor, ...]
-    modes: tuple[Tensor, ...]
-    shapes: tuple[Tensor, ...]
-    winds: tuple[Tensor, ...]
-
-    def moving(self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None)) -> Tensor:
-        """Volumes at the pixels that move alone: (N, K, 2, n) complex64 of these winds and slices."""
+    def moving(
+        self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None),
+        some: Tensor | slice = slice(None),
+    ) -> Tensor:  # fmt: skip
+        """Volumes at the pixels that move alone: (N, K, 2, n) complex64 of these winds and slices, and of some of `pixels`."""
         spectra = self.winds[plant][winds][:, which]
-        found = spectra.new_zeros(*spectra.shape[:2], 2, len(self.pixels[plant]))
-        for modes, shapes in zip(self.modes[plant].long(), self.shapes[plant].float()):
+        found = spectra.new_zeros(*spectra.shape[:2], 2, len(self.pixels[plant][some]))
+        for modes, shapes in zip(self.modes[plant][:, some].long(), self.shapes[plant][..., some].float()):
             found += spectra[..., None, modes] * shapes
         return found
 
-    def volumes(self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None)) -> Tensor:
-        """Spectral volumes (N, K, 2, H, W) complex64 of one plant: these of its winds, these slices."""
-        moving = self.moving(plant, winds, which)
-        H, W = self.pictures.shape[-2:]
-        out = moving.new_zeros(*moving.shape[:3], H * W)
-        out[..., self.pixels[plant]] = moving
-        return out.unflatten(-1, (H, W))
+    def volumes(
+        self, plant: int, winds: Tensor | slice = slice(None), which: Tensor | slice = slice(None),
+        cut: tuple[int, int, int, int] | None = None,
+    ) -> Tensor:  # fmt: skip
+        """Spectral volumes (N, K, 2, H, W) complex64 of one plant: these of its winds, these slices; of all of the picture, or
+        of a crop (top, left, height, width)."""
+        top, left, high, wide = cut or (0, 0, *self.pictures.shape[-2:])
+        y, x = self.pixels[plant] // self.pictures.shape[-1] - top, self.pixels[plant] % self.pictures.shape[-1] - left
+        some = ((y >= 0) & (y < high) & (x >= 0) & (x < wide)).nonzero()[:, 0]
+        moving = self.moving(plant, winds, which, some)
+        out = moving.new_zeros(*moving.shape[:3], high * wide)
+        out[..., (y * wide + x)[some]] = moving
+        return out.unflatten(-1, (high, wide))
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, for a file."""
@@ -131,9 +99,6 @@ class Plants:
         """Made again from `tensors()`."""
         many = {name: tuple(tensors[key] for key in sorted(tensors) if key.startswith(f"{name}.")) for name in PLANT}
         return cls(tensors["pictures"], **many)
-
-    def digest(self) -> str:
-        return fingerprint(*self.tensors().values())
 
 
 def collect(scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: int = 0, quiet: bool = False) -> Plants:
@@ -156,32 +121,22 @@ def collect(scenes: Iterable[worlds.Scene], winds: int, config: Config, seed: in
     return Plants(torch.stack(pictures), tuple(pixels), tuple(modes), tuple(shapes), tuple(spectra))
 
 
-def fit_normalizer(plants: Plants, kind: Kind = "adaptive", pixels: int = 64) -> Normalizer:
+def fit_normalizer(plants: Plants, pixels: int = 64) -> Normalizer:
     """s_k from moving pixels of all plants and winds, `pixels` of each: a few million numbers say as much as all."""
     rows = []
     for plant in range(len(plants.winds)):
         moving, generator = plants.moving(plant), torch.Generator().manual_seed(plant)
         some = moving[..., torch.randint(moving.shape[-1], (pixels,), generator=generator)]
         rows.append(some.permute(1, 2, 0, 3).flatten(2))
-    together = torch.cat(rows, -1)[..., None, :]  # as one picture of one row, (K, 2, 1, all)
-    normalizer = Normalizer.fit([together], kind)
-    if kind == "resolution":  # whose divisors are the sides of the picture, and this row is none
-        H, W = plants.pictures.shape[-2:]
-        power = together.abs().square().mean((0, 2, 3)) / torch.tensor([W**2, H**2])
-        normalizer = Normalizer(power.mean().sqrt() * torch.tensor([W, H]).expand(len(together), 2).clone(), kind)
-    return normalizer
+    return Normalizer.fit([torch.cat(rows, -1)[..., None, :]])  # as one picture of one row, (K, 2, 1, all)
 
 
 @dataclass(frozen=True)
 class Latents:
-    """What denoisers learn from: pictures (P, 3, H, W) uint8 and the latents of their volumes (P, 2, N, K, 4, h, w) float16,
-    [:, 0] straight and [:, 1] of the plants seen in a mirror."""
+    """What denoisers learn from."""
 
-    pictures: Tensor
-    values: Tensor
-
-    def digest(self) -> str:
-        return fingerprint(self.pictures, self.values)
+    pictures: Tensor | None  # (P, 3, H, W) uint8
+    values: Tensor  # latents of their volumes (P, 2, N, K, 4, h, w) float16: [:, 1] of plants in a mirror; (P, 1, ...): none
 
 
 def mirror(volumes: Tensor) -> Tensor:
@@ -190,202 +145,150 @@ def mirror(volumes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def encode(
-    codec: Codec, normalizer: Normalizer, plants: Plants, precision: str = "float32", quiet: bool = False
-) -> Latents:
+def encode(codec: Codec, normalizer: Normalizer, plants: Plants, config: TrainConfig, quiet: bool = False) -> Latents:
     """The latents of all plants and winds, straight and mirrored; sets the codec's whitening on the way."""
-    device = codec.mean.device
-    raw = []
+    device, raw, (H, W) = codec.mean.device, [], plants.pictures.shape[-2:]
     for plant in progress(range(len(plants.winds)), desc="latents", disable=quiet):
-        both = torch.cat([plants.volumes(plant), mirror(plants.volumes(plant))])
-        with _precision(precision, device):
-            parts = [codec.moments(normalizer(part.to(device)))[0].cpu() for part in both.split(4)]
-        raw.append(torch.cat(parts).unflatten(0, (2, -1)))
+        moving, pixels = plants.moving(plant)[..., None, :], plants.pixels[plant]
+        both = []
+        for flow, at in ((moving, pixels), (mirror(moving).flip(-1), pixels + W - 1 - 2 * (pixels % W))):
+            slices = torch.zeros(*flow.shape[:2], CHANNELS, H * W)  # what is still is 0, and need not be normalised
+            slices[..., at] = normalizer(flow)[..., 0, :]
+            with config.autocast(device):
+                both.append(codec.moments(slices.unflatten(-1, (H, W)).to(device))[0].cpu())
+        raw.append(torch.stack(both))
     values = torch.stack(raw)
     codec.set_whitening(values[:: max(1, len(values) // 100)].to(device))
-    shift = values - codec.mean.cpu()[:, None, None]
-    return Latents(plants.pictures, torch.einsum("ij,...jhw->...ihw", codec.whiten.cpu(), shift).half())
-
-
-# ------------------------------------------------------------------------------------------------------------ trainers
-
-
-class AveragingTraining(Training):
-    """A run that also keeps an average of what learns; `losses` are those of all steps."""
-
-    config: TrainConfig
-
-    def __init__(self, model: nn.Module, config: TrainConfig, checkpoint: str | Path | None = None, group: Any = None):
-        super().__init__(model, config, config.steps, checkpoint, group)
-        if config.batch % self.ranks:
-            raise ValueError(f"Training: a batch of {config.batch} cannot be shared evenly by {self.ranks} processes")
-        self.device = next(model.parameters()).device
-        self.learning = {name: p for name, p in model.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.Adam(self.learning.values(), lr=config.lr, fused=True)
-        self.smooth = {name: p.detach().clone() for name, p in self.learning.items()}
-        self.losses: list[float] = []
-
-    def loss(self, generator: torch.Generator) -> Tensor:
-        """The loss of this process's part of the batch; `generator` draws the same in all of them."""
-        raise NotImplementedError
-
-    def own(self, whole: Tensor) -> Tensor:
-        """This process's part of what was drawn for a batch."""
-        return whole.chunk(self.ranks)[self.rank].to(self.device)
-
-    def step(self) -> float:
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.iteration)
-        generator = torch.Generator().manual_seed(self.config.seed * STRIDE + self.iteration)
-        with _precision(self.config.precision, self.device):
-            loss = self.loss(generator)
-        self.optimizer.zero_grad()
-        loss.backward()
-        value = float(self.average(loss.detach()))
-        nn.utils.clip_grad_norm_(self.learning.values(), 1.0)
-        self.optimizer.step()
-        keep = min(self.config.average, (1 + self.iteration) / (10 + self.iteration))
-        with torch.no_grad():
-            torch._foreach_lerp_(list(self.smooth.values()), list(self.learning.values()), 1 - keep)
-        self.losses.append(value)
-        self.iteration += 1
-        return value
-
-    @property
-    def averaged(self) -> Any:
-        """A copy of the model with averaged weights."""
-        found = copy.deepcopy(self.model)
-        found.load_state_dict(found.state_dict() | self.smooth)
-        return found.eval()
-
-    def row(self, result: float) -> dict[str, float]:
-        last = self.losses[-ROW_EVERY:]
-        return dict(loss=sum(last) / len(last))
-
-    def tensors(self) -> dict[str, Tensor]:
-        return self.smooth
-
-    def state(self) -> dict[str, Any]:
-        return dict(losses=self.losses)
-
-    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        for name, tensor in self.smooth.items():
-            tensor.copy_(tensors[name])
-        self.losses = state["losses"]
-
-
-@contextmanager
-def _precision(precision: str, device: torch.device) -> Iterator[None]:
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        yield
+    return Latents(plants.pictures, codec.whitened(values).half())
 
 
 class CodecTraining(AveragingTraining):
-    """The codec on random slices of random plants and winds, half of them in a mirror."""
+    """The codec on random slices of random plants and winds, half of them in a mirror; of crops around what moves, if so
+    configured. run: checkpoint, group."""
 
-    def __init__(
-        self, codec: Codec, plants: Plants, normalizer: Normalizer, config: TrainConfig,
-        checkpoint: str | Path | None = None, group: Any = None,
-    ) -> None:  # fmt: skip
-        super().__init__(codec, config, checkpoint, group)
-        self.plants, self.normalizer = plants, normalizer
+    def __init__(self, codec: Codec, plants: Plants, normalizer: Normalizer, config: TrainConfig, *run: Any) -> None:
+        super().__init__(codec, config, *run)
+        self.codec, self.plants, self.normalizer = codec, plants, normalizer
         self.resume()
 
     def digest(self) -> str:
-        return self.plants.digest()
+        return fingerprint(*self.plants.tensors().values())
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        config, codec, plants = self.config, self.model, self.plants
-        assert isinstance(codec, Codec)
-        K, B = codec.config.slices, config.batch
-        which = torch.rand(B, K, generator=generator).argsort(1)[:, : config.slices]
-        plant, wind, flip = _draw(plants.winds, B, generator)
-        noise = torch.randn(B, which.shape[1], *codec.config.latent, generator=generator)
-        own = range(B)[self.rank * B // self.ranks : (self.rank + 1) * B // self.ranks]
-        volumes = []
-        for i in own:
-            some = replace(self.normalizer, scale=self.normalizer.scale[which[i]])
-            found = plants.volumes(int(plant[i]), wind[i : i + 1], which[i])
-            volumes.append(some(mirror(found) if flip[i] else found)[0])
-        pictures = _pictures(plants.pictures, plant, flip)
-        return codec_loss(codec, torch.stack(volumes).to(self.device), self.own(pictures), self.own(noise))
+        codec, plants, B, (height, width) = self.codec, self.plants, self.config.batch, self.plants.pictures.shape[-2:]
+        high, wide = min(self.config.crop or height, height), min(self.config.crop or width, width)
+        which = torch.rand(B, codec.config.slices, generator=generator).argsort(1)[:, : self.config.slices]
+        plant, wind, flip = _draw(B, [len(w) for w in plants.winds], generator)
+        down, at = codec.config.down, torch.rand(B, 3, generator=generator)
+        noise = torch.randn(*which.shape, CHANNELS, high // down, wide // down, generator=generator)
+        pictures, volumes = [], []
+        for i in self.own(torch.arange(B)).tolist():
+            some, pixels = replace(self.normalizer, scale=self.normalizer.scale[which[i]]), plants.pixels[plant[i]]
+            y, x = divmod(int(pixels[int(at[i, 0] * len(pixels))]), width)  # it lies in the crop, anywhere
+            top, left = (
+                min(max(p - int(share * part), 0), whole - part) // down * down
+                for p, share, part, whole in ((y, at[i, 1], high, height), (x, at[i, 2], wide, width))
+            )
+            found = plants.volumes(int(plant[i]), wind[i : i + 1], which[i], (top, left, high, wide))[0]
+            picture = plants.pictures[plant[i], :, top : top + high, left : left + wide].float() / 255
+            volumes.append(some(mirror(found) if flip[i] else found))
+            pictures.append(picture.flip(-1) if flip[i] else picture)
+        seen = torch.stack(volumes).to(self.device), torch.stack(pictures).to(self.device)
+        return codec_loss(codec, *seen, self.own(noise))
 
 
 class DenoiserTraining(AveragingTraining):
-    """A denoiser and, unless it is frozen, its eye, on latents. model: ModuleDict of `eye` and `net`."""
+    """A denoiser and, unless it is frozen, its eye, on latents. model: ModuleDict of `net` and, for latents with pictures,
+    `eye`; run: checkpoint, group. An independent network learns from single slices, the others from whole volumes."""
 
-    def __init__(
-        self, model: nn.ModuleDict, latents: Latents, config: TrainConfig,
-        checkpoint: str | Path | None = None, group: Any = None,
-    ) -> None:  # fmt: skip
-        net = model["net"]
-        assert isinstance(net, Denoiser)
-        still = net.arm == "coordinated" and config.frozen
-        model["eye"].requires_grad_(not still)
-        freeze(net, still)
-        super().__init__(model, config, checkpoint, group)
-        self.eye, self.net, self.latents = model["eye"], net, latents
+    def __init__(self, model: nn.ModuleDict, latents: Latents, config: TrainConfig, *run: Any) -> None:
+        self.net: Any = model["net"]
+        self.eye = model["eye"] if latents.pictures is not None else None
+        frozen = self.net.arm == "coordinated" and config.frozen
+        model.requires_grad_(not frozen)
+        freeze(self.net, frozen)
+        super().__init__(model, config, *run)
+        self.latents = latents
         self.resume()
 
     def digest(self) -> str:
-        return self.latents.digest()
+        return fingerprint(*(t for t in (self.latents.pictures, self.latents.values) if t is not None))
 
     def loss(self, generator: torch.Generator) -> Tensor:
         config, values, B = self.config, self.latents.values, self.config.batch
-        plant, wind, flip = _draw([values[0, 0]] * len(values), B, generator)
-        z = values[plant, flip.long(), wind].float()
-        K = z.shape[1]
-        single = self.net.arm == "independent"
-        which = torch.rand(B, K, generator=generator).argsort(1)[:, : config.slices] if single else None
-        if which is not None:
+        plant, wind, flip = _draw(B, [values.shape[2]] * len(values), generator)
+        z = values[plant, flip.long() % values.shape[1], wind].float()
+        which = None
+        if self.net.arm == "independent":
+            which = torch.rand(z.shape[:2], generator=generator).argsort(1)[:, : config.slices]
             z = z[torch.arange(B)[:, None], which]
-        time = torch.rand(z.shape[:2] if single else (B,), generator=generator)  # all slices of a volume share one
+        time = torch.rand((B,) if which is None else which.shape, generator=generator)  # slices of a volume share one
         noise = torch.randn(z.shape, generator=generator)
-        light = 1 + JITTER * torch.randn(B, 3, 1, 1, generator=generator)
-        keep = torch.rand(B, generator=generator) >= diffusion.DROPOUT
-        pictures = (_pictures(self.latents.pictures, plant, flip) * light).clamp(0, 1)
-        condition = self.eye(self.own(pictures)) * self.own(keep)[:, None, None, None]
-        slices = None if which is None else self.own(which)
-
-        def predict(z: Tensor, step: Tensor) -> Tensor:
-            found: Tensor = self.net(z, step, condition, slices)
-            return found
-
-        z, noise, time = self.own(z), self.own(noise), self.own(time)
-        if config.objective == "velocity":
-            return diffusion.matching_loss(predict, z, time, noise)
-        return diffusion.noise_loss(predict, z, (time * diffusion.STEPS).long(), noise)
+        given: list[Tensor | None] = []
+        if self.eye is not None and self.latents.pictures is not None:
+            light = 1 + JITTER * torch.randn(B, 3, 1, 1, generator=generator)
+            keep = torch.rand(B, generator=generator) >= diffusion.DROPOUT
+            pictures = self.latents.pictures[plant].float() / 255
+            pictures = torch.where(flip[:, None, None, None], pictures.flip(-1), pictures)
+            pictures = (pictures * light).clamp(0, 1)
+            given.append(self.eye(self.own(pictures)) * self.own(keep)[:, None, None, None])
+        given.append(None if which is None else self.own(which))
+        noisy = self.own(z), self.own(time), self.own(noise)
+        return diffusion.loss(config.objective, lambda z, step: self.net(z, step, *given), *noisy)
 
 
-def _draw(winds: Sequence[Tensor], batch: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _draw(batch: int, winds: Sequence[int], generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """A plant, one of its winds, and whether it is in a mirror: (batch,) each."""
     plant = torch.randint(len(winds), (batch,), generator=generator)
-    number = torch.tensor([len(w) for w in winds])[plant]
-    wind = (torch.rand(batch, generator=generator) * number).long()
+    wind = (torch.rand(batch, generator=generator) * torch.tensor(winds)[plant]).long()
     return plant, wind, torch.rand(batch, generator=generator) < 0.5
 
 
-def _pictures(pictures: Tensor, plant: Tensor, flip: Tensor) -> Tensor:
-    """Pictures in 0..1, some of them in a mirror."""
-    found = pictures[plant].float() / 255
-    return torch.where(flip[:, None, None, None], found.flip(-1), found)
+@dataclass(frozen=True)
+class Material:
+    """Data of an experiment."""
+
+    latents: Latents  # to learn from
+    forward: Callable[[Tensor], Tensor]  # volumes (N, K, 2, h, w) -> latents (N, K, ...)
+    back: Callable[[Tensor], Tensor]
+    # pictures (3, H, W) uint8, if any, with volumes (M, L, 2, h, w) of fresh winds, and masks (h, w) if not all moves
+    tests: tuple[tuple[Tensor | None, Tensor, Tensor | None], ...]
 
 
-# ------------------------------------------------------------------------------------------------------- all the stages
+def train_arm(
+    arm: str, network: Callable[[str], nn.ModuleDict], latents: Latents, config: TrainConfig, quiet: bool = True
+) -> tuple[nn.ModuleDict, list[float], float]:
+    """Train one of `model.ARMS`, or "unfrozen", whose second stage lets all weights learn, at a third of the rate. All take
+    2 `config.steps`, with as many slices in each: what draws whole volumes, draws fewer. `network` makes an untrained arm.
+    Returns the model, the losses of all its steps, and seconds."""
+    share = max(1, config.batch * config.slices // latents.values.shape[3])
+    stages = [replace(config, steps=2 * config.steps, batch=share if arm == "volume" else config.batch)]
+    if arm in ("coordinated", "unfrozen"):
+        second = replace(config, batch=share, frozen=arm == "coordinated", seed=config.seed + 1000)
+        stages = [config, second if second.frozen else replace(second, lr=config.lr / 3)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = network("volume" if arm == "volume" else "independent")
+    losses, seconds = list[float](), 0.0
+    for number, stage in enumerate(stages):
+        if number:
+            model["net"] = coordinated(model["net"], config.seed)
+        trainer = DenoiserTraining(model, latents, stage)
+        trainer.run(desc=f"{arm} {config.seed}", quiet=quiet)
+        model, losses, seconds = trainer.averaged, losses + trainer.losses, seconds + trainer.seconds
+    return model, losses, seconds
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the shipped weights are made: plants of each kind, winds of each, and the stages one after the other.
-
-    finish: after the paper's second stage, with all weights learning (ours): at our scale attention alone learns too little.
-    """
+    """How the shipped weights are made: the data, and the stages one after the other. `finish` comes after the paper's second
+    stage, with all weights learning (ours): at our scale attention alone learns too little."""
 
     model: Config = LAPTOP
-    plants: int = 128
-    winds: int = 8
+    plants: int = 128  # of each kind
+    winds: int = 8  # of each plant
     seed: int = 0
-    codec: TrainConfig = TrainConfig(steps=3000, batch=4, slices=8, lr=2e-3, precision="bfloat16", average=0.995)
+    codec: TrainConfig = TrainConfig(steps=4000, batch=16, lr=2e-3, precision="bfloat16", average=0.995, crop=96)
     single: TrainConfig = TrainConfig(steps=8000, batch=16, slices=4, precision="bfloat16")
     across: TrainConfig = TrainConfig(steps=1500, batch=4, precision="bfloat16", average=0.998)
     finish: TrainConfig = TrainConfig(steps=4000, batch=4, lr=3e-4, frozen=False, precision="bfloat16")
@@ -395,7 +298,7 @@ RECIPES = dict(
     laptop=Recipe(),
     gpu=Recipe(
         GPU, plants=2000, winds=16,
-        codec=TrainConfig(steps=20_000, batch=16, slices=8, precision="bfloat16"),
+        codec=TrainConfig(steps=30_000, batch=64, precision="bfloat16", crop=128),
         single=TrainConfig(steps=100_000, batch=96, lr=3e-4, precision="bfloat16", average=0.9999),
         across=TrainConfig(steps=20_000, batch=32, lr=3e-4, precision="bfloat16"),
         finish=TrainConfig(steps=50_000, batch=32, lr=1e-4, frozen=False, precision="bfloat16", average=0.9999),
@@ -413,71 +316,58 @@ def make(
     recipe: Recipe, folder: Path, kinds: Sequence[str] = worlds.KINDS, group: Any = None, quiet: bool = False
 ) -> Animator:
     """Train all stages, each from its checkpoint in `folder` if it has begun, and write `animator.safetensors` after each."""
-    device, first = presets.device(), group is None or torch.distributed.get_rank(group) == 0
+    first = group is None or torch.distributed.get_rank(group) == 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
-        animator = Animator(recipe.model, "independent").to(device)
-    said = json.dumps([SOURCE, asdict(recipe.model), recipe.plants, recipe.winds, recipe.seed, list(kinds)])
-    plants = Plants.of(
-        _kept(folder / "plants.safetensors", said, first, lambda: collect(
-            scenes(kinds, "train", recipe.plants), recipe.winds, recipe.model, recipe.seed, quiet
-        ).tensors())
-    )  # fmt: skip
-    animator.normalizer = fit_normalizer(plants)
+        animator = Animator(recipe.model, "independent", recipe.single.objective).to(presets.device())
 
-    def stage(name: str, trainer: AveragingTraining) -> Any:
-        if trainer.iteration < trainer.steps:
-            trainer.run(desc=name, quiet=quiet)
-        return trainer.averaged
+    def kept(name: str, mark: str, made: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        path = folder / f"{name}.safetensors"
+        with suppress(FormatError):  # not made yet, or damaged
+            tensors, about = read_tensors(path)
+            if about.get("mark") == mark:
+                return tensors
+        tensors = made()
+        if first:
+            write_tensors(path, tensors, mark=mark)
+        return tensors
 
-    codec = CodecTraining(
-        animator.codec, plants, animator.normalizer, recipe.codec, folder / "codec.safetensors", group
-    )
-    animator.codec = stage("codec", codec)
+    def stage(name: str, trainer: Callable[..., AveragingTraining], *on: Any) -> Any:
+        run = trainer(*on, getattr(recipe, name), folder / f"{name}.safetensors", group)
+        if run.iteration < run.steps:
+            run.run(desc=name, quiet=quiet)
+        return run.averaged
+
+    def grown() -> dict[str, Tensor]:
+        some = scenes(kinds, "train", recipe.plants)
+        return collect(some, recipe.winds, recipe.model, recipe.seed, quiet).tensors()
 
     def whitened() -> dict[str, Tensor]:
-        made = encode(animator.codec, animator.normalizer, plants, recipe.codec.precision, quiet)
+        made = encode(animator.codec, animator.normalizer, plants, recipe.codec, quiet)
         return dict(values=made.values, **{name: getattr(animator.codec, name).cpu() for name in WHITENING})
 
+    said = json.dumps([SOURCE, asdict(recipe.model), recipe.plants, recipe.winds, recipe.seed, list(kinds)])
+    plants = Plants.of(kept("plants", said, grown))
+    animator.normalizer = fit_normalizer(plants)
+    animator.codec = stage("codec", CodecTraining, animator.codec, plants, animator.normalizer)
     mark = fingerprint(plants.pictures, *plants.winds, *animator.codec.parameters())
-    found = _kept(folder / "latents.safetensors", mark, first, whitened)
+    found = kept("latents", mark, whitened)
     for name in WHITENING:
         getattr(animator.codec, name).copy_(found[name])
     latents = Latents(plants.pictures, found["values"])
     model = nn.ModuleDict(dict(eye=animator.eye, net=animator.net))
     for name in STAGES[1:]:
         if name == "across":
-            model["net"] = coordinated(model["net"], recipe.seed)  # type: ignore[arg-type]
-        config: TrainConfig = getattr(recipe, name)
-        model = stage(name, DenoiserTraining(model, latents, config, folder / f"{name}.safetensors", group))
+            model["net"] = coordinated(model["net"], recipe.seed)
+        model = stage(name, DenoiserTraining, model, latents)
         animator.eye, animator.net = model["eye"], model["net"]  # type: ignore[assignment]
         if first:
             animator.save(folder / "animator.safetensors", stage=name)
     return animator
 
 
-def _kept(path: Path, mark: str, write: bool, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Tensors that take long to make, found in a file if it bears the same mark."""
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save_file
-
-    try:
-        with safe_open(path, "pt") as file:
-            if (file.metadata() or {}).get("mark") == mark:
-                return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    except (OSError, SafetensorError):
-        pass  # not made yet, or damaged
-    tensors = make()
-    if write:
-        with atomic_write(path) as part:
-            save_file({name: t.contiguous() for name, t in tensors.items()}, part, metadata=dict(mark=mark))
-    return tensors
-
-
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--folder", type=Path, required=True, help="where checkpoints and weights go; go on from those there"
-    )
+    parser.add_argument("--folder", type=Path, required=True, help="of checkpoints and weights; it goes on from these")
     parser.add_argument("--kinds", nargs="+", choices=worlds.KINDS, default=worlds.KINDS, help="of plants")
     parser.add_argument("--plants", type=cli.positive_int, help="of each kind")
     parser.add_argument("--steps", type=cli.positive_int, help="of every stage, to try it out")
@@ -485,17 +375,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train everything that `animate` needs, on plants of the simulator."""
-    recipe: Recipe = RECIPES[presets.active()]
-    recipe = replace(recipe, plants=options.plants or recipe.plants)
+    recipe = RECIPES[presets.active()]
+    changes: dict[str, Any] = dict(plants=options.plants or recipe.plants)
     if options.steps:
-        short = {name: replace(getattr(recipe, name), steps=options.steps, warmup=0) for name in STAGES}
-        recipe = replace(recipe, **short)
+        changes |= {name: replace(getattr(recipe, name), steps=options.steps, warmup=0) for name in STAGES}
     with processes() as group:
-        make(recipe, options.folder, options.kinds, group)
+        make(replace(recipe, **changes), options.folder, options.kinds, group)
     return 0
 
 
 if __name__ == "__main__":
-    words = argparse.ArgumentParser(prog="python -m bestpapers.dynamics train", description=run.__doc__)
-    arguments(words)
-    raise SystemExit(run(words.parse_args()))
+    parser = argparse.ArgumentParser(description=run.__doc__)
+    arguments(parser)
+    raise SystemExit(run(parser.parse_args()))

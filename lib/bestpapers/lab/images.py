@@ -1,8 +1,10 @@
-"""Images as tensors [..., H, W, D] with values in [0, 1]: as 8-bit files keep them, made smaller, and compared (PSNR, SSIM)."""
+"""Images as tensors [..., H, W, D] with values in [0, 1]: as 8-bit files keep them, made smaller, and compared (PSNR, SSIM,
+features)."""
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 import torch.nn.functional as nnf
@@ -77,3 +79,14 @@ def ssim(image: Tensor, truth: Tensor, *, reduce: bool = True) -> Tensor:
     structure = (2 * cov + SSIM_C2) / (var_x + var_y + SSIM_C2)
     values = luminance * structure
     return values.mean() if reduce else values.movedim(-1, 0)
+
+
+def random_features(frames: Any, seed: int = 0, width: int = 32) -> Tensor:
+    """Features of pictures, uint8 (N, H, W, 3) -> (N, 2 width): means and deviations over the picture of what a fixed random
+    network of three layers sees. What it knows of pictures is nothing but locality (ours, in the place of Inception)."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.as_tensor(frames).movedim(-1, 1).float() / 127.5 - 1
+    for inputs, outputs in ((3, width // 2), (width // 2, width), (width, width)):
+        weight = torch.randn(outputs, inputs, 3, 3, generator=generator) * (2 / (9 * inputs)) ** 0.5
+        x = nnf.relu(nnf.conv2d(x, weight, stride=2, padding=1))
+    return torch.cat([x.mean((2, 3)), x.std((2, 3))], 1)

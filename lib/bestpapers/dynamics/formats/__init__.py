@@ -10,8 +10,8 @@ expected and what was found. Nothing is unpickled, and no file names another tha
 """
 
 from ...lab.files import FormatError
-from .export import write_clip
-from .flo import read_flo, write_flo
+from ...lab.optical import read_flo, write_flo
+from ...lab.video import write_clip
 from .spectra import SpectralFile, read_spectrum, write_spectrum
 from .video import Clip, Finding, Report, read_video
 

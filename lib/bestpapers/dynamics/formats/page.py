@@ -10,6 +10,12 @@ from ..widgets import Pluck
 ENDINGS = (".html", ".htm")
 
 
+def check_page(path: Path) -> None:
+    """FormatError where `write_page` would not write to this name."""
+    if path.suffix.lower() not in ENDINGS:
+        raise FormatError(path, "name", f"an ending {' or '.join(ENDINGS)}", path.suffix or "none", "browsers go by it")
+
+
 def write_page(path: str | Path, pluck: Pluck, title: str) -> None:
     """Write the widget as a page that a browser opens from the file; whole or not at all.
 
@@ -24,6 +30,5 @@ def write_page(path: str | Path, pluck: Pluck, title: str) -> None:
         ValueError: no title.
     """
     path = Path(path)
-    if path.suffix.lower() not in ENDINGS:
-        raise FormatError(path, "name", "an ending .html or .htm", path.suffix or "none", "browsers go by it")
+    check_page(path)
     write_file(path, pluck.page(title).encode("utf-8"))

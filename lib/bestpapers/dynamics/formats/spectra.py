@@ -14,11 +14,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...lab.files import FormatError, atomic_write, parse_json, read_file, show
+from ...lab.files import FormatError, show
+from ...lab.tensors import read_tensors, write_tensors
 from ..spectral import FRAMES, RATE, Normalizer, from_channels, motion, to_channels
 
 FORMAT = "bestpapers spectral volume 1"
-MAX_BYTES = 1 << 30
 MAX_FRAMES = 100_000
 MAX_RATE = 10_000.0  # frames per second
 RULES = ("free", "zero")
@@ -42,36 +42,22 @@ class SpectralFile:
 
 def write_spectrum(path: str | Path, volume: SpectralFile) -> None:
     """Write a volume. FormatError where it is not what it says."""
-    from safetensors.torch import save_file
-
     _check(Path(path), volume)
     normalizer, spectrum = volume.normalizer, volume.spectrum.detach().cpu().to(torch.complex64)
     tensors = {"spectrum": normalizer.forward(spectrum) if normalizer else to_channels(spectrum)}
-    header = {
-        "format": FORMAT,
-        "frames": str(volume.frames),
-        "rate": repr(float(volume.rate)),
-        "slices": str(len(spectrum)),
-        "first_frame": volume.first_frame,
-        "normalisation": f"{normalizer.kind}, {normalizer.reading}" if normalizer else "none",
-    }
     if normalizer:
-        tensors["scale"] = normalizer.scale.detach().cpu().float()
-    with atomic_write(Path(path)) as part:
-        save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, part, header)
+        tensors["scale"] = normalizer.scale.float()
+    write_tensors(
+        Path(path), tensors, format=FORMAT, frames=str(volume.frames), rate=repr(float(volume.rate)),
+        slices=str(len(spectrum)), first_frame=volume.first_frame,
+        normalisation=f"{normalizer.kind}, {normalizer.reading}" if normalizer else "none",
+    )  # fmt: skip
 
 
 def read_spectrum(path: str | Path) -> SpectralFile:
     """Read a volume that `write_spectrum` wrote. Raises FormatError unless header and tensors are whole and agree."""
-    from safetensors.torch import load
-
     path = Path(path)
-    data = read_file(path, MAX_BYTES)
-    try:
-        tensors = load(data)
-    except Exception as error:  # safetensors' own, and what it passes on
-        raise FormatError(path, "file", "a whole safetensors file", str(error)[:200]) from error
-    header = parse_json(data[8 : 8 + int.from_bytes(data[:8], "little")], path).get("__metadata__") or {}
+    tensors, header = read_tensors(path)
     if header.get("format") != FORMAT:
         raise FormatError(path, "format", FORMAT, show(header.get("format")), "was it written by write_spectrum?")
     try:

@@ -7,14 +7,12 @@ telephone slows down in the dark. What makes a spectrum wrong while everything l
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.util import find_spec
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,26 +22,15 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...course.progress import progress
-from ...lab.files import BoundedFile, FormatError, opened_image
+from ...lab.files import FormatError
+from ...lab.video import MEND, Frames, Picture, Source
+from ...lab.video import frames as decode
 from .. import flow as flows
-from ..flow import MAX_SIDE, MIN_SIDE, Picture
+from ..flow import MIN_SIDE
 from ..spectral import FRAMES, RATE
 
-Frames = Generator[tuple[float, Picture], None, None]  # time in seconds, (H, W, 3) RGB
-
 SIZE = (160, 256)  # height and width of the clip, px
-MAX_ANIMATION = 1 << 23  # px, of a GIF's or WebP's frame: these are held several times while they are decoded
 MAX_BYTES = 1 << 29  # of the clip's frames together
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-
-# How a file begins, so that FFmpeg never sees a playlist, which could name other files and addresses
-CONTAINERS = re.compile(
-    rb"....(ftyp|moov|mdat|wide|free|skip|pnot)|\x1aE\xdf\xa3|RIFF....AVI |FLV\x01|OggS|\x30\x26\xb2\x75"
-    rb"|\x00\x00\x01\xba|G.{187}G",
-    re.DOTALL,
-)
-MEND = "play it to see whether it is whole, and copy it again or convert it"
-
 DUPLICATE = 0.1  # times the largest of the four steps before, and of the four after: less is no step
 DUPLICATES = 0.10  # share of such steps that is reported
 CUT_LEVELS, CUT_TIMES = 6.0, 6.0  # grey levels, and times the median step, by which the picture changes at a cut
@@ -52,6 +39,7 @@ UNEVEN = 0.2  # share by which a step differs from the middle one
 SHIFT = 0.3  # px that even the quietest tenth of the picture moves, on average over time: less is flow's own error
 STILL = 0.3  # px that the liveliest hundredth of pixels move: flow finds half of it in noise
 CHANGE = 6.0  # grey levels by which these change, blurred so that noise is less than 2
+NOISE = 1.0  # grey levels: if no more changes, it is noise, whatever flow finds in an even sky
 
 FINDINGS = {
     "gap": "No frame for {longest:.1f} s after second {after:.1f}: the file is damaged there, or the camera paused. "
@@ -67,8 +55,8 @@ FINDINGS = {
     "across it means nothing. The longest stretch without one has {length:.1f} s: start={since:.2f}.",
     "camera": "Even the quietest tenth of the picture moves by {least:.1f} px on average: the camera moves, or a plant "
     "fills the frame. Without the shift common to all ({common:.1f} px), {left:.1f} px are left: {advice}.",
-    "still": "Nothing moves{but}: even the liveliest hundredth of the picture moves by {largest:.2f} px only. Film "
-    "something that sways, from nearer.",
+    "still": "Nothing moves: even the liveliest hundredth of the picture {by} only{but}. Film something that sways, from "
+    "nearer.",
     "duplicates": "{double} of {steps} steps show nearly the same frame again: the clip was made from one with fewer "
     "frames per second, or pressed so hard that frames repeat, and its spectrum is wrong. Take the original.",
 }
@@ -126,38 +114,10 @@ class Clip:
         return torch.einsum("tn,n...->t...", torch.from_numpy(weights).to(flow), different)
 
 
-@dataclass
-class _Source:
-    """A file, and what is found out about it while its frames come."""
-
-    path: Path
-    start: float  # seconds after its first frame at which the clip begins
-    codec: str = ""
-    promised: float = 0.0  # frames, by the header
-    header_rate: float = 0.0  # frames per second
-    lasts: float = 0.0  # seconds that the last frame is shown, where the file says so
-    fault: str = ""  # why decoding stopped, where it did not end
-    unit: float = 0.0015  # seconds: steps differ by so much because the file rounds times
-    seen: int = 0  # frames
-    backward: int = 0  # of them, whose time is not after that of the one before
-
-    def check_size(self, width: int, height: int, most: int = MAX_SIDE**2) -> None:
-        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and width * height <= most):
-            expected = f"at most {MAX_SIDE} pixels a side and {most / 1e6:.3g} million in all"
-            raise FormatError(self.path, "size", expected, f"{width} x {height}", "shrink it first")
-
-
 def read_video(
-    path: str | Path,
-    *,
-    frames: int = FRAMES,
-    rate: float = RATE,
-    start: float = 0.0,
-    size: tuple[int, int] | None = SIZE,
-    folder_rate: float = RATE,
-    reader: Literal["auto", "opencv", "av"] = "auto",
-    desc: str | None = "reading",
-) -> Clip:
+    path: str | Path, *, frames: int = FRAMES, rate: float = RATE, start: float = 0.0,
+    size: tuple[int, int] | None = SIZE, folder_rate: float = RATE, reader: str = "auto", desc: str | None = "reading",
+) -> Clip:  # fmt: skip
     """`frames` frames at `rate` per second of a video file, an animated GIF or WebP, or a folder of pictures.
 
     start        seconds after the file's first frame
@@ -171,144 +131,17 @@ def read_video(
     """
     if frames < 2 or not rate > 0 or not start >= 0 or not folder_rate > 0 or (size and min(size) < MIN_SIDE):
         raise ValueError("read_video: frames must be 2 or more, rates above 0, start 0 or later, size 16 or more")
-    if reader not in ("auto", "opencv", "av"):
-        raise ValueError(f'read_video: reader must be "auto", "opencv" or "av", got {reader!r}')
-    if reader == "av" and find_spec("av") is None:
-        raise ValueError('read_video: reader="av" needs PyAV: pip install av')
-    source = _Source(Path(path), start)
-    with closing(_decoded(source, folder_rate, reader)) as decoded:
+    source = Source(Path(path), start)
+    with closing(decode(source, folder_rate, reader)) as decoded:
         return _taken(source, progress(decoded, desc, unit="frame", disable=desc is None), frames, rate, size)
 
 
-def _decoded(source: _Source, folder_rate: float, reader: str) -> Frames:
-    path = source.path
-    try:
-        if path.is_dir():
-            return _folder(source, list(path.iterdir()), folder_rate)
-        if not path.is_file():
-            raise FormatError(path, "file", "a video or a folder of frames", "nothing of that name")
-        with path.open("rb") as file:
-            head = file.read(400)
-    except OSError as error:
-        raise FormatError(path, "file", "one that can be read", str(error)) from error
-    if head[:4] == b"GIF8" or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return _animation(source)
-    if not CONTAINERS.match(head):
-        expected = "a video (MP4, MOV, WebM, MKV, AVI, ...), an animated GIF or WebP"
-        raise FormatError(path, "file", expected, "another kind of file" if head else "an empty file")
-    silent = reader == "auto" and find_spec("av") is not None and not _capture(path).grab()
-    return _by_av(source) if silent or reader == "av" else _by_opencv(source)
-
-
-def _capture(path: Path) -> Any:
-    # by FFmpeg: OpenCV's other readers take some names for patterns of pictures' names
-    return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-
-
-def _unopened(path: Path) -> FormatError:
-    return FormatError(path, "file", "a video that can be opened", "damage, or a kind that is not known", MEND)
-
-
-def _by_opencv(source: _Source) -> Frames:
-    capture = _capture(source.path)
-    if not capture.isOpened():
-        raise _unopened(source.path)
-    try:
-        name = int(capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
-        source.codec = "".join(chr(c) for c in name if 32 < c < 127) or "unknown codec"
-        source.promised, source.header_rate = (capture.get(p) for p in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
-        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if width or height:
-            source.check_size(width, height)
-        while (picture := capture.read()[1]) is not None:
-            yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, picture[..., ::-1]
-    except cv2.error as error:
-        raise FormatError(source.path, "frames", "pictures that can be decoded", str(error)[:200]) from error
-    finally:
-        capture.release()
-
-
-def _by_av(source: _Source) -> Frames:
-    import av
-
-    try:
-        container = av.open(str(source.path.absolute()))
-    except Exception as error:  # FFmpeg's errors are many
-        raise _unopened(source.path) from error
-    with container:
-        stream = next(iter(container.streams.video), None)
-        if stream is None or stream.codec_context is None:
-            raise _unopened(source.path)
-        source.codec = stream.codec_context.name
-        source.promised, source.header_rate = stream.frames, float(stream.average_rate or 0)
-        try:
-            for frame in container.decode(stream):
-                source.check_size(frame.width, frame.height)
-                turns = round(getattr(frame, "rotation", 0) / 90)  # anticlockwise, as the camera noted
-                when = math.nan if frame.time is None else float(frame.time)
-                yield when, np.rot90(frame.to_ndarray(format="rgb24"), turns)
-        except FormatError:
-            raise
-        except Exception as error:
-            source.fault = str(error)[:200]  # what comes before it may be enough
-
-
-def _opened(file: BoundedFile, path: Path) -> Image.Image:
-    try:
-        return Image.open(file, formats=("GIF", "WEBP"))
-    except Image.DecompressionBombError as error:
-        raise FormatError(path, "size", f"at most {MAX_ANIMATION:,} pixels", "far more") from error
-    except Exception as error:  # damaged files make Pillow raise nearly anything
-        raise FormatError(path, "image", "a whole image (GIF, WEBP)", f"damage ({str(error)[:200]})") from error
-
-
-def _animation(source: _Source) -> Frames:
-    with BoundedFile(source.path) as file, _opened(file, source.path) as image:
-        width, height = image.size
-        source.check_size(width, height, MAX_ANIMATION)
-        source.codec, source.unit = str(image.format), 0.0105 if image.format == "GIF" else 0.0015
-        now = 0  # milliseconds, whole ones: their sum is exact
-        for n in count():
-            try:
-                image.seek(n)
-                picture = np.asarray(image.convert("RGB"))
-            except EOFError:
-                return
-            except Exception as error:
-                source.fault = str(error)[:200]  # what comes before it may be enough
-                return
-            yield now / 1000, picture
-            lasts = image.info.get("duration", 0)
-            # as browsers do, which show what asks for 10 ms or less for 100
-            lasts = round(lasts) if isinstance(lasts, int | float) and 10 < lasts < 1e9 else 100
-            source.lasts, now = lasts / 1000, now + lasts
-
-
-def _folder(source: _Source, inside: list[Path], rate: float) -> Frames:
-    def key(file: Path) -> list[str | int]:  # frame 10 after frame 9
-        return [int(part) if n % 2 else part for n, part in enumerate(re.split(r"(\d+)", file.name.lower()))]
-
-    folder, first = source.path, None
-    files = sorted((f for f in inside if f.suffix.lower() in SUFFIXES and f.name[0] != "."), key=key)
-    if not files:
-        raise FormatError(folder, "folder", f"pictures ({', '.join(SUFFIXES)})", "none")
-    source.codec, source.lasts = "a folder of pictures", 1 / rate
-    for n, file in enumerate(files):
-        with opened_image(file) as image:
-            picture = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-        first = picture.shape if first is None else first
-        if picture.shape != first:
-            expected = f"{first[1]} x {first[0]} px as {files[0].name}"
-            raise FormatError(file, "size", expected, f"{picture.shape[1]} x {picture.shape[0]}")
-        yield n / rate, picture
-
-
-def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tuple[int, int] | None) -> Clip:
+def _taken(source: Source, decoded: Frames, frames: int, rate: float, size: tuple[int, int] | None) -> Clip:
     """The clip: for every n the frame nearest in time, and the report."""
     path, grid = source.path, np.arange(frames) / rate
-    chosen, picked = list[Any](), list[float]()  # frames of the clip, and when each is shown
+    chosen, picked = list[Picture](), list[float]()  # frames of the clip, and when each is shown
     times, steps, likeness = list[float](), list[float](), list[float]()  # of all frames that were looked at
-    origin, ended, begin, last, shape = 0.0, -math.inf, 0.0, np.zeros(0, np.uint8), (0, 0, 0)
+    begin, last, shape = 0.0, np.zeros(0, np.uint8), (0, 0, 0)
 
     def keep(until: float) -> None:
         while len(chosen) < frames and grid[len(chosen)] <= until:
@@ -316,14 +149,6 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
             picked.append(times[-1])
 
     for when, picture in decoded:
-        source.seen += 1
-        if not when > ended:  # nor is NaN
-            source.backward += 1
-            continue
-        origin = when if ended == -math.inf else origin
-        ended = when
-        if when - origin < source.start - 1e-6:
-            continue
         fitted = _fitted(picture, size)
         if not times:
             begin, shape = when, picture.shape
@@ -340,10 +165,6 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
         last = fitted
         if len(chosen) == frames:
             break
-    if not source.seen and not source.fault:
-        codec = f"AV1 ({source.codec})" if source.codec.upper() == "AV01" else source.codec
-        found = f"none: {codec} is opened and cannot be decoded here, or the file is damaged"
-        raise FormatError(path, "codec", "frames", found, "pip install av, or convert the video to H.264 or VP9")
     if source.backward > source.seen / 2:
         found = f"{source.backward} of {source.seen} that do not"
         raise FormatError(path, "times", "frames with times that rise", found, "convert it first")
@@ -352,7 +173,7 @@ def _taken(source: _Source, decoded: Frames, frames: int, rate: float, size: tup
         there = times[-1] + (source.lasts or float(np.median(np.diff(times))))
         keep(there - 1e-6)
     if len(chosen) < frames:
-        raise _short(source, max(0.0, ended - origin), there, frames, rate)
+        raise _short(source, there, frames, rate)
     clip = np.stack(chosen)
     findings = *_of_times(source, times, picked, rate), *_of_pictures(source, clip, times, np.array(steps), likeness)
     report = Report(path, source.codec, shape[1], shape[0], len(times), there, (len(times) - 1) / times[-1], findings)
@@ -367,12 +188,12 @@ def _fitted(picture: Picture, size: tuple[int, int] | None) -> Picture:
     return np.asarray(ImageOps.fit(Image.fromarray(picture), (wide, tall), Image.Resampling.BICUBIC))
 
 
-def _short(source: _Source, ended: float, there: float, frames: int, rate: float) -> FormatError:
+def _short(source: Source, there: float, frames: int, rate: float) -> FormatError:
     """Why there are too few frames: decoding has stopped before the time that the header promises, or there is no more."""
     promised = max(0.0, source.promised / source.header_rate) if source.header_rate > 0 else 0.0
-    if source.fault or ended < 0.9 * promised - 0.2:
+    if source.fault or source.ended < 0.9 * promised - 0.2:
         expected = f"{promised or frames / rate:.1f} s of them" + (", as its header says" if promised else "")
-        found = f"{ended:.1f} s, then damage or the file's end {source.fault}".strip()
+        found = f"{source.ended:.1f} s, then damage or the file's end {source.fault}".strip()
         return FormatError(source.path, "frames", expected, found, MEND)
     possible = math.ceil((there - 1e-6) * rate)
     advice = "film for longer" + (f", or ask for frames={possible} or less" if possible > 1 else "")
@@ -384,7 +205,7 @@ def _finding(kind: str, **numbers: Any) -> Finding:
     return Finding(kind, FINDINGS[kind].format(**numbers))
 
 
-def _of_times(source: _Source, times: list[float], picked: list[float], rate: float) -> Iterator[Finding]:
+def _of_times(source: Source, times: list[float], picked: list[float], rate: float) -> Iterator[Finding]:
     steps = np.diff(times)
     middle, true, gap = float(np.median(steps)), 1 / float(steps.mean()), int(steps.argmax())
     if steps[gap] > max(0.2, 4 * middle):
@@ -408,7 +229,7 @@ def _likeness(one: Picture, other: Picture) -> float:
 
 
 def _of_pictures(
-    source: _Source, clip: Picture, times: list[float], step: NDArray[np.float64], likeness: list[float]
+    source: Source, clip: Picture, times: list[float], step: NDArray[np.float64], likeness: list[float]
 ) -> Iterator[Finding]:
     sudden = step > max(CUT_LEVELS, CUT_TIMES * float(np.median(step)))
     cuts = np.flatnonzero(sudden & (np.array(likeness) < CUT_LIKENESS))
@@ -446,5 +267,6 @@ def _of_motion(clip: Picture) -> Iterator[Finding]:
     blurred = np.stack([cv2.blur(frame, (5, 5)) for frame in chosen]).astype(np.float32).mean(-1)
     # what moves and flow does not see: a flame, a bar on plain ground
     change = float(np.percentile(blurred.std(0), 99))
-    if largest < STILL and (camera or change < CHANGE):
-        yield _finding("still", but=", the camera's motion apart" if camera else "", largest=largest)
+    if change < NOISE or (largest < STILL and (camera or change < CHANGE)):
+        by = f"changes by {change:.1f} grey levels" if change < NOISE else f"moves by {largest:.2f} px"
+        yield _finding("still", by=by, but=", the camera's motion apart" if camera else "")

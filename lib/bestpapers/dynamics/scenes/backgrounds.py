@@ -80,7 +80,7 @@ WHEN: dict[str, dict[str, float]] = {
 
 
 @njit(cache=True, error_model="numpy")
-def _cell(i: int, j: int, seed: int) -> float:
+def cell(i: int, j: int, seed: int) -> float:
     """A number in [0, 1) for a cell of a grid: always the same one."""
     n = (i * 374761393 + j * 668265263 + seed * 974634777) & 0xFFFFFFFF
     n = ((n ^ (n >> 13)) * 1274126177) & 0xFFFFFFFF
@@ -100,8 +100,8 @@ def _octaves(x, y, seed, octaves, gain, out):
             fx = fx * fx * fx * (fx * (6.0 * fx - 15.0) + 10.0)
             fy = fy * fy * fy * (fy * (6.0 * fy - 15.0) + 10.0)
             s = seed + 17 * o
-            a = _cell(i, j, s) + fx * (_cell(i + 1, j, s) - _cell(i, j, s))
-            b = _cell(i, j + 1, s) + fx * (_cell(i + 1, j + 1, s) - _cell(i, j + 1, s))
+            a = cell(i, j, s) + fx * (cell(i + 1, j, s) - cell(i, j, s))
+            b = cell(i, j + 1, s) + fx * (cell(i + 1, j + 1, s) - cell(i, j + 1, s))
             total += size * (2.0 * (a + fy * (b - a)) - 1.0)
             weight += size
             size *= gain
@@ -133,10 +133,10 @@ def noise(x: ArrayLike, y: ArrayLike, seed: int, octaves: int = 4, gain: float =
     return out.reshape(px.shape)
 
 
-def step(low: float, high: float, value: ArrayLike) -> Array:
+def step(low: float | Array, high: float | Array, value: ArrayLike) -> Array:
     """0 below low, 1 above high, smooth between (low may be the larger one: then it falls)."""
-    t = np.clip((np.asarray(value, np.float32) - low) / (high - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
+    t = np.clip((np.asarray(value, np.float32) - low) / (np.asarray(high) - low), 0.0, 1.0)
+    return t * t * (3.0 - 2.0 * t)  # type: ignore[return-value]
 
 
 def mix(a: ArrayLike, b: ArrayLike, t: ArrayLike) -> Array:

@@ -23,7 +23,7 @@ from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from ..worlds import ACROSS, SERIAL, SUPER, Array, FieldPart, Floats, Part, Scene, place
-from .backgrounds import Background
+from .backgrounds import Background, cell, mix, step
 
 Point = tuple[float, float]
 Colour = tuple[float, float, float]
@@ -247,23 +247,14 @@ def _colour(ids, pose, pivot, kind, rest, texels, starts, rects, samples, out):
 
 
 @njit(**SERIAL)
-def _hash(i, j, seed):
-    """A number in [0, 1) for a cell of a grid: always the same one."""
-    n = (i * 374761393 + j * 668265263 + seed * 974634777) & 0xFFFFFFFF
-    n = ((n ^ (n >> 13)) * 1274126177) & 0xFFFFFFFF
-    n = ((n ^ (n >> 15)) * 2246822519) & 0xFFFFFFFF
-    return ((n ^ (n >> 13)) & 0xFFFFFF) / 16777216.0
-
-
-@njit(**SERIAL)
 def _noises(x, y, seed, out):
     for n in range(len(x)):
         i, j = math.floor(x[n]), math.floor(y[n])
         fx, fy = x[n] - i, y[n] - j
         fx, fy = fx * fx * (3.0 - 2.0 * fx), fy * fy * (3.0 - 2.0 * fy)
         i, j, s = int(i), int(j), int(seed[n % len(seed)])
-        above = _hash(i, j, s) * (1.0 - fx) + _hash(i + 1, j, s) * fx
-        below = _hash(i, j + 1, s) * (1.0 - fx) + _hash(i + 1, j + 1, s) * fx
+        above = cell(i, j, s) * (1.0 - fx) + cell(i + 1, j, s) * fx
+        below = cell(i, j + 1, s) * (1.0 - fx) + cell(i + 1, j + 1, s) * fx
         out[n] = 2.0 * (above + fy * (below - above)) - 1.0
 
 
@@ -286,18 +277,6 @@ def fbm(x: ArrayLike, y: ArrayLike, seed: int | Array = 0, octaves: int = 4, gai
         )
         size, weight = 2.0 * size, gain * weight
     return total
-
-
-def step(low: float | Array, high: float | Array, x: Array) -> Array:
-    """0 below `low`, 1 above `high`, smooth in between (high < low: the other way round)."""
-    t = np.clip((x - low) / (np.asarray(high) - low), 0.0, 1.0)
-    return t * t * (3.0 - 2.0 * t)
-
-
-def mix(a: Any, b: Any, t: Any) -> NDArray[Any]:
-    """From colours a (t = 0) to b (t = 1): arrays (..., 3) and t (...) or a number."""
-    t = np.asarray(t, float)[..., None]
-    return np.asarray(a, float) * (1 - t) + np.asarray(b, float) * t
 
 
 # ----------------------------------------------------------------------------------------------------------- materials
@@ -325,7 +304,7 @@ def foliage(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     shine = shine + 0.16 * (t - 0.4)
     colour = dark + np.clip(shine, 0, 1.25)[:, None] * (bright - dark)
     rib = step(0.09, 0.02, np.abs(w)) * step(1.0, 0.7, t) * (0.06 * width > 0.4 * pixel)
-    return mix(colour, colour * 1.25 + 0.04, 0.55 * rib)
+    return mix(colour, colour * 1.25 + 0.04, 0.55 * rib)  # type: ignore[return-value]
 
 
 # ------------------------------------------------------------------------------------------------------------ outlines

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..worlds import Array, Body, Branching, Material, Part, Scene
-from .backgrounds import Background, draw_background
-from .canvas import Colour, ellipse, foliage, leaf, mix, noise, smooth, step, tapered, tones, turned
+from .backgrounds import Background, draw_background, mix, step
+from .canvas import Colour, ellipse, foliage, leaf, noise, smooth, tapered, tones, turned
 
 Frame = tuple[float, float, float]
 
@@ -115,7 +115,7 @@ def petal(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     )
     colour = dark + np.clip(shine, 0, 1.15)[:, None] * (bright - dark)
     colour = mix(colour, colour * foot, step(1.0, 0.3, t / np.maximum(share, 1e-3)))
-    return mix(colour, colour * 1.12 + 0.02, step(0.75, 1.0, t) * 0.6)
+    return mix(colour, colour * 1.12 + 0.02, step(0.75, 1.0, t) * 0.6)  # type: ignore[return-value]
 
 
 def disc(u: Array, v: Array, skin: Array, pixel: float) -> Array:
@@ -156,7 +156,7 @@ def blade(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     t = u / skin[6]
     shine = np.clip(skin[7] * (0.75 + 0.4 * t), 0, 1.1)
     colour = dark + shine[:, None] * (bright - dark)
-    return mix(skin[8:11].T, colour, step(0.0, 0.5, t))
+    return mix(skin[8:11].T, colour, step(0.0, 0.5, t))  # type: ignore[return-value]
 
 
 def rosette(u: Array, v: Array, skin: Array, pixel: float) -> Array:
@@ -170,7 +170,7 @@ def rosette(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     r, turn = np.hypot(a, b), np.arctan2(b, a)
     shine = facing * (0.86 + 0.2 * np.cos(count * turn)) - 0.2 * a
     colour = dark + np.clip(shine, 0, 1.15)[:, None] * (bright - dark)
-    return mix(colour, skin[11:14].T, step(core + 0.14, core - 0.08, r))
+    return mix(colour, skin[11:14].T, step(core + 0.14, core - 0.08, r))  # type: ignore[return-value]
 
 
 # -------------------------------------------------------------------------------------------------------------- plants

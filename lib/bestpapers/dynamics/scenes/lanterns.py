@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh, null_space
 
 from ..worlds import Body, Glow, Part, Scene
-from .backgrounds import Background, Colour, Sheet, draw_background, mix, tone, vary
-from .canvas import ellipse, fbm, leaf, noise, smooth, step, tapered
+from .backgrounds import Background, Colour, Sheet, draw_background, mix, step, tone, vary
+from .canvas import ellipse, fbm, leaf, noise, smooth, tapered
 
 Floats = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..worlds import Array, Branching, Part, Scene
-from .backgrounds import Background, draw_background
-from .canvas import Colour, fbm, foliage, leaf, mix, noise, smooth, step, tapered, tones
+from .backgrounds import Background, draw_background, mix, step
+from .canvas import Colour, fbm, foliage, leaf, noise, smooth, tapered, tones
 
 UP = -0.5 * math.pi
 MODES = 12  # at most
@@ -106,7 +106,7 @@ def bark(u: Array, v: Array, skin: Array, pixel: float) -> Array:
         * step(0.1, 0.7, fbm(14.0 * u, 40.0 * bend, seed.astype(int) + 4, 2))
         * step(-0.2, -0.9, across * t)
     )
-    return mix(colour, colour * np.array([0.85, 1.25, 0.6]), moss)
+    return mix(colour, colour * np.array([0.85, 1.25, 0.6]), moss)  # type: ignore[return-value]
 
 
 def blossom(u: Array, v: Array, skin: Array, pixel: float) -> Array:
@@ -119,7 +119,7 @@ def blossom(u: Array, v: Array, skin: Array, pixel: float) -> Array:
     shine = shine + 0.06 * noise(5 * u / radius, 5 * v / radius, seed.astype(int))
     colour = dark + np.clip(shine, 0, 1.2)[:, None] * (bright - dark)
     colour = mix(colour, colour * np.array([0.95, 0.62, 0.72]), 0.75 * step(0.62, 0.2, r))
-    return mix(colour, (dark + bright) * np.array([0.62, 0.50, 0.16]), 0.8 * step(0.30, 0.18, r))
+    return mix(colour, (dark + bright) * np.array([0.62, 0.50, 0.16]), 0.8 * step(0.30, 0.18, r))  # type: ignore[return-value]
 
 
 # -------------------------------------------------------------------------------------------------------------- growth

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from bestpapers.dynamics import diffusion
-from bestpapers.dynamics.diffusion import KEPT, STEPS, ddim, euler, guided, square_linear
+from bestpapers.lab import diffusion
+from bestpapers.lab.diffusion import BETAS, KEPT, STEPS, ddim, guided, sample
 
 MEAN, SPREAD = 1.5, 0.4  # of the data that the exact denoisers below know
 
@@ -30,16 +30,14 @@ def exact_velocity(z, step):
 
 
 def test_the_schedule():
-    kept = square_linear()
-    betas = 1 - kept / torch.cat([torch.ones(1), kept[:-1]])
-    assert kept.shape == (1000,)
+    betas = 1 - KEPT / torch.cat([torch.ones(1), KEPT[:-1]])
+    torch.testing.assert_close(betas, BETAS.float(), rtol=1e-2, atol=0)
+    assert KEPT.shape == (STEPS,) == (1000,)
     assert betas[0].item() == pytest.approx(0.0015, rel=1e-3)
     assert betas[-1].item() == pytest.approx(0.0195, rel=1e-3)
     roots = betas[:500].double().sqrt().diff()  # later on, float32 is too coarse for it
     assert roots.std() < 0.02 * roots.mean()
-    assert kept[-1] < 5e-4
-    with pytest.raises(ValueError, match="first <= last"):
-        square_linear(10, 0.5, 0.1)
+    assert KEPT[-1] < 5e-4
 
 
 def test_the_noise_loss():
@@ -77,15 +75,33 @@ def test_the_matching_loss():
     torch.testing.assert_close(seen["step"], torch.tensor([1000.0, 700.0, 400.0, 0.0]))
 
 
-@pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_ddim_draws_the_data_that_the_denoiser_knows(eta):
-    found = ddim(exact_noise, normal(8000, 1), 500, eta=eta, generator=torch.Generator().manual_seed(1))
+@pytest.mark.parametrize("objective", diffusion.OBJECTIVES)
+def test_the_loss_of_an_objective(objective):
+    """It is that of noise at the step of a time, or that of the velocity at the time."""
+    z, noise, time = normal(4, 3), normal(4, 3, seed=1), torch.tensor([0.0, 0.3, 0.6, 0.999])
+
+    def predict(noisy, step):
+        return noisy * (step[:, None] / STEPS)
+
+    found = diffusion.loss(objective, predict, z, time, noise)
+    if objective == "noise":
+        assert found == diffusion.noise_loss(predict, z, torch.tensor([0, 300, 600, 999]), noise)
+    else:
+        assert found == diffusion.matching_loss(predict, z, time, noise)
+
+
+def test_ddim_draws_the_data_that_the_denoiser_knows():
+    found = ddim(exact_noise, normal(8000, 1), 500)
     assert found.mean().item() == pytest.approx(MEAN, abs=0.03)
     assert found.std().item() == pytest.approx(SPREAD, abs=0.03)
 
 
-def test_euler_draws_it_too_and_more_calls_come_nearer():
+def test_flow_matching_draws_it_too_and_more_calls_come_nearer():
     noise = normal(8000, 1)
+
+    def euler(net, z, calls):
+        return sample("velocity", net, z, calls)
+
     wrong = {n: abs(euler(exact_velocity, noise, n).std().item() - SPREAD) for n in (1, 4, 16, 64)}
     assert wrong[64] < 0.02
     assert wrong[1] > wrong[4] > wrong[16] > wrong[64]
@@ -105,17 +121,16 @@ def test_as_many_calls_as_asked_for(calls):
     assert asked[0].tolist() == [999, 999]
     assert [n for n, _ in after] == list(range(calls))
     del asked[:]
-    euler(predict, normal(2, 3), calls)
+    sample("velocity", predict, normal(2, 3), calls)
     assert len(asked) == calls
     assert asked[0].tolist() == [1000.0, 1000.0]
     assert asked[-1][0].item() == pytest.approx(1000 / calls)
 
 
-def test_eta_0_is_a_map_and_eta_1_is_not():
+def test_a_sampler_for_each_objective():
     noise = normal(5, 1)
-    assert torch.equal(ddim(exact_noise, noise, 20), ddim(exact_noise, noise, 20))
-    a, b = (ddim(exact_noise, noise, 20, eta=1.0, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
-    assert (a - b).abs().min() > 1e-4
+    assert torch.equal(sample("noise", exact_noise, noise, 20), ddim(exact_noise, noise, 20))
+    assert not torch.equal(sample("velocity", exact_velocity, noise, 20), ddim(exact_noise, noise, 20))
 
 
 def test_guidance_by_the_condition():
@@ -181,11 +196,9 @@ def test_bad_arguments():
     noise = normal(2, 1)
     with pytest.raises(ValueError, match="calls must be 1 to 1000"):
         ddim(exact_noise, noise, 0)
-    with pytest.raises(ValueError, match="eta 0 to 1"):
-        ddim(exact_noise, noise, 5, eta=2.0)
-    with pytest.raises(ValueError, match="give a generator"):
-        ddim(exact_noise, noise, 5, eta=0.5)
     with pytest.raises(ValueError, match="give a generator"):
         ddim(exact_noise, noise, 5, energy=lambda clean: clean.sum(1))
-    with pytest.raises(ValueError, match="at least 1"):
-        euler(exact_velocity, noise, 0)
+    with pytest.raises(ValueError, match="at least 1 call"):
+        sample("velocity", exact_velocity, noise, 0)
+    with pytest.raises(ValueError, match="no guidance"):
+        sample("velocity", exact_velocity, noise, 2, energy=lambda clean: clean.sum(1))

@@ -1,0 +1,53 @@
+"""Tensors by name in safetensors files, written whole or not at all, with words about them in the header; trained models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+from .files import FormatError, atomic_write
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], **about: str) -> None:
+    from safetensors.torch import save_file
+
+    with atomic_write(path) as part:
+        save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, part, metadata=about)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """All tensors of a file, and what was said about them. Raises FormatError for a file that is missing or damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118, not a dict
+    except (OSError, SafetensorError) as error:
+        raise FormatError(path, "file", "a whole safetensors file", str(error)[:200]) from error
+
+
+def write_model(path: Path, model: nn.Module, header: Mapping[str, Any], **more: Tensor) -> None:
+    """Write the weights of a model as float16, with what it is in words of JSON. more: other tensors, as they are."""
+    tensors = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    write_tensors(path, tensors | more, bestpapers=json.dumps(header))
+
+
+def read_model(path: Path, build: Callable[[dict[str, Any], dict[str, Tensor]], Model]) -> Model:
+    """The model of a file of `write_model`, in float32 and ready for use. Raises FormatError if it is none.
+
+    build  makes it, untrained, of the header and the tensors, and takes out of these what are no weights
+    """
+    try:
+        tensors, about = read_tensors(path)
+        model = build(json.loads(about["bestpapers"]), tensors)
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        wrong = f"something else ({str(error)[:200]})"
+        raise FormatError(path, "file", "weights of this kind of model", wrong) from error
+    return model.eval().requires_grad_(False)
