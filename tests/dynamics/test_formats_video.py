@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -12,20 +11,11 @@ from bestpapers.dynamics import flow as flows
 from bestpapers.dynamics.formats import FormatError, read_video, write_clip
 from bestpapers.lab import video as decoding
 
+from ..videos import write
 from .warped import clip, sway, texture, turn
 
 FILES = Path(__file__).parents[1] / "lab" / "files"
 SIZE = (48, 64)
-
-
-def write(path, frames, rate=30.0):
-    """A video by OpenCV, the codec by the ending. MJPG stands for what is exact, VP9 and VP8 for what readers have."""
-    code = {".avi": "MJPG", ".webm": "VP90", ".mkv": "VP80"}[path.suffix]
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), rate, frames.shape[2:0:-1])
-    for frame in frames:
-        writer.write(frame[..., ::-1])
-    writer.release()
-    return path
 
 
 def read(path, frames=150, **kw):

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -25,14 +24,7 @@ WITH = Shipped(48, 64, 60, every=10, points=3, calls=2, draws=2, few=2)
 CLAIMS = set(tomllib.loads((Path(bestpapers.dynamics.__file__).parent / "claims.toml").read_text()))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from bestpapers.dynamics import model
-from bestpapers.dynamics.model import ARMS, Animator, Codec, Config, Denoiser, Eye, coordinated, freeze
+from bestpapers.dynamics.model import ARMS, Animator, Codec, Denoiser, Eye, coordinated, freeze
 from bestpapers.dynamics.spectral import Normalizer, motion
 from bestpapers.lab.diffusion import KEPT
 from bestpapers.lab.files import FormatError
 
-TINY = Config(48, 64, slices=4, down=8, codec=16, base=16, heads=2)
+from .tiny import TINY
 
 
 def latents(batch=2, slices=4, seed=0, config=TINY):

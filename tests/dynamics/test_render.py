@@ -2,7 +2,6 @@
 
 import math
 
-import numba
 import numpy as np
 import pytest
 import torch
@@ -14,15 +13,7 @@ from bestpapers.lab.files import FormatError
 H, W = 44, 60
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Pictures this small are slower on several threads, and far slower on a busy machine."""
-    before = torch.get_num_threads(), numba.get_num_threads()
-    torch.set_num_threads(1)
-    numba.set_num_threads(1)
-    yield
-    torch.set_num_threads(before[0])
-    numba.set_num_threads(before[1])
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def waves(seed):

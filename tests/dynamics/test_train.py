@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from bestpapers.dynamics import train, worlds
-from bestpapers.dynamics.model import Animator, Codec, Config, Denoiser, Eye, coordinated
+from bestpapers.dynamics.model import Animator, Codec, Denoiser, Eye, coordinated
 from bestpapers.dynamics.spectral import Normalizer, volume
 from bestpapers.dynamics.train import (
     CodecTraining,
@@ -29,9 +29,9 @@ from bestpapers.dynamics.train import (
 )
 
 from .standin import plant
+from .tiny import TINY
 
 HERE = Path(__file__).parent
-TINY = Config(48, 64, slices=4, down=8, codec=16, base=16, heads=2)
 FAST = TrainConfig(steps=20, batch=4, slices=2, warmup=2, checkpoint_every=1000)
 
 

@@ -3,7 +3,6 @@
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -11,6 +10,8 @@ from PIL import Image
 from bestpapers.lab import video
 from bestpapers.lab.files import FormatError
 from bestpapers.lab.video import Source, frames
+
+from ..videos import write
 
 FILES = Path(__file__).parent / "files"
 
@@ -21,16 +22,6 @@ def bars(count):
     for n in range(count):
         found[n, :, n : n + 8] = 255
     return found
-
-
-def write(path, pictures, rate=30.0):
-    """A video by OpenCV, the codec by the ending: MJPG or VP9."""
-    code = {".avi": "MJPG", ".webm": "VP90"}[path.suffix]
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*code), rate, pictures.shape[2:0:-1])
-    for picture in pictures:
-        writer.write(picture[..., ::-1])
-    writer.release()
-    return path
 
 
 def read(path, start=0.0, **kw):
