@@ -1,6 +1,6 @@
 """Time and memory of softmax splatting: each backend, plain `index_add_`, a backward warp, and the floor that memory sets.
 
-    python benchmarks/softsplat.py            # everything that can run here, some ten minutes on two cores
+    python benchmarks/softsplat.py            # everything that can run here, some five minutes on two cores
     python benchmarks/softsplat.py --quick    # small shapes: does it run at all
 
 Compared are
@@ -61,7 +61,7 @@ WAYS = dict(
     cuda=("reference", "index_add", "triton", "grid_sample", "copy"),
 )
 UNCHECKED = ("grid_sample", "copy")
-SECONDS, REPEATS = 25.0, (5, 31)  # per shape: stop after so long, but not before 5 rounds nor after 31
+SECONDS, REPEATS = 12.0, (3, 31)  # per shape: stop after so long, but not before 3 rounds nor after 31
 
 
 def make_scene(width: int, height: int, channels: int, kind: str, device: str) -> list[Tensor]:

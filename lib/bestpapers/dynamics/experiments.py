@@ -53,7 +53,7 @@ class Spatial:
     held_out: int = 8  # to be scored on, with `fresh` winds each
     fresh: int = 24
     model: Config = field(default_factory=lambda: Config(64, 96, down=8, base=32))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500, batch=8))  # of one stage of two
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=8))  # of one stage of two
     normalize: Kind = "adaptive"
     calls: int = 50
     objective: str = "noise"
@@ -97,7 +97,7 @@ class Painted:
     held_out: int = 2
     every: int = 10
     size: tuple[int, int] = (160, 256)
-    train: render.TrainConfig = field(default_factory=lambda: render.TrainConfig(steps=800))
+    train: render.TrainConfig = field(default_factory=lambda: render.TrainConfig(steps=500))
 
 
 Trained = toy.Setting | Spatial
