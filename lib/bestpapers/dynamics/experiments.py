@@ -48,11 +48,11 @@ class Spatial:
     """Many plants in coarse pictures: what a slice holds of a plant, averaged over cells, is diffused as it is."""
 
     kinds: tuple[str, ...] = ("tree",)
-    plants: int = 200  # of each kind, to learn from, with `winds` each
+    plants: int = 160  # of each kind, to learn from, with `winds` each
     winds: int = 8
     held_out: int = 8  # to be scored on, with `fresh` winds each
-    fresh: int = 24
-    model: Config = field(default_factory=lambda: Config(64, 96, down=8, base=32))
+    fresh: int = 16
+    model: Config = field(default_factory=lambda: Config(64, 96, base=32))
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=8))  # of one stage of two
     normalize: Kind = "adaptive"
     calls: int = 50
