@@ -53,7 +53,7 @@ class Spatial:
     held_out: int = 8  # to be scored on, with `fresh` winds each
     fresh: int = 16
     model: Config = field(default_factory=lambda: Config(64, 96, base=32))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=8))  # of one stage of two
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2500, batch=8))  # of one stage of two
     normalize: Kind = "adaptive"
     calls: int = 50
     objective: str = "noise"
