@@ -20,7 +20,7 @@ from . import tiny
 from .standin import plant
 
 SMALL = Measured(48, 64, 60, every=10, points=3, trained=1, flows=("dis2x", "farneback"))
-WITH = Shipped(48, 64, 60, every=10, points=3, calls=2, draws=2, few=2)
+WITH = Shipped(48, 64, 60, every=10, points=3, calls=2, draws=2, loops=1)
 CLAIMS = set(tomllib.loads((Path(bestpapers.dynamics.__file__).parent / "claims.toml").read_text()))
 
 

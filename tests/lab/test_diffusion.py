@@ -192,6 +192,18 @@ def test_recurrences_repeat_each_step():
     assert many.mean().item() == pytest.approx(MEAN, abs=0.03)
 
 
+def test_weight_nothing_is_the_same_draw_unguided():
+    def never(clean):
+        raise AssertionError("asked for an energy that has no weight")
+
+    draws = [
+        ddim(exact_noise, normal(8, 1), 6, energy=energy, weight=u, generator=torch.Generator().manual_seed(3))
+        for energy, u in ((never, 0.0), (lambda clean: 0 * clean.sum(1), 5.0))
+    ]
+    torch.testing.assert_close(*draws)
+    assert (draws[0] - ddim(exact_noise, normal(8, 1), 6)).abs().max() > 0.1  # without recurrences it is another one
+
+
 def test_bad_arguments():
     noise = normal(2, 1)
     with pytest.raises(ValueError, match="calls must be 1 to 1000"):

@@ -291,7 +291,7 @@ class Recipe:
     codec: TrainConfig = TrainConfig(steps=4000, batch=16, lr=2e-3, precision="bfloat16", average=0.995, crop=96)
     single: TrainConfig = TrainConfig(steps=5000, batch=8, slices=4, precision="bfloat16")
     across: TrainConfig = TrainConfig(steps=800, batch=2, precision="bfloat16", average=0.998)
-    finish: TrainConfig = TrainConfig(steps=3000, batch=2, lr=3e-4, frozen=False, precision="bfloat16")
+    finish: TrainConfig = TrainConfig(steps=9000, batch=2, lr=6e-4, frozen=False, precision="bfloat16")
 
 
 RECIPES = dict(

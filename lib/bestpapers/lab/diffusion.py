@@ -80,13 +80,14 @@ def ddim(
     energy       of the clean data that a step expects (B, ...) -> (B,). The noise is then bent along its gradient, which goes
                  through the network: noise + weight sqrt(1 - a) grad energy (Li et al. 2024, Eq. 5)
     recurrences  how often each step is made, with the noise of one step put back in between, so that what guidance did can
-                 settle (the procedure of universal guidance, Bansal et al. 2023); without an energy once
+                 settle (the procedure of universal guidance, Bansal et al. 2023); without an energy once. With weight 0 it is
+                 the same draw unguided: what to compare a guided one with
     generator    of the noise that recurrences put back, on the device of `noise`
     after        called with the number of each step and the clean data expected
     """
     if not 1 <= calls <= STEPS or recurrences < 1:
         raise ValueError(f"ddim: calls must be 1 to {STEPS}, recurrences at least 1, got {calls}, {recurrences}")
-    repeats = 1 if energy is None else recurrences
+    repeats, bent = 1 if energy is None else recurrences, energy is not None and weight != 0
     if generator is None and repeats > 1:
         raise ValueError("ddim: recurrences draw noise: give a generator")
     times = torch.linspace(STEPS - 1, -1, calls + 1).round().long().tolist()
@@ -95,10 +96,10 @@ def ddim(
         a, b = float(KEPT[now]), float(KEPT[then]) if then >= 0 else 1.0
         step = torch.full((len(z),), now, device=z.device)
         for repeat in range(repeats):
-            with torch.set_grad_enabled(energy is not None):
-                z = z.detach().requires_grad_(energy is not None)
+            with torch.set_grad_enabled(bent):
+                z = z.detach().requires_grad_(bent)
                 said = predict(z, step)
-                if energy is not None:
+                if energy is not None and bent:
                     clean = (z - (1 - a) ** 0.5 * said) / a**0.5
                     (pull,) = torch.autograd.grad(energy(clean).sum(), z)
                     said = said + weight * (1 - a) ** 0.5 * pull
