@@ -1,9 +1,9 @@
 """What is said of one picture: by a person, by a panel, by a model, by the judge. All rooms of the wing speak in these terms.
 
-Four scores in 0..1, *high is good* in each. Two maps over the picture in 0..1, *high is bad*: where it is implausible, and where
-it does not show what the prompt asks for. For each word of the prompt, how misaligned it is, 1 being a word that the picture does
-not honour. The released data set calls two of the scores after the fault ("artifact_score", "misalignment_score"), though high is
-good there too; its names appear in `formats` alone.
+Four scores in 0..1, *high is good* in each. Two maps over the picture in 0..1, *high is bad*: where it is implausible, and
+where it does not show what the prompt asks for. For each word of the prompt, how misaligned it is, 1 being a word that the
+picture does not honour. The released data set calls two of the scores after the fault ("artifact_score",
+"misalignment_score"), though high is good there too; its names appear in `formats` alone.
 """
 
 from __future__ import annotations
