@@ -294,7 +294,7 @@ class RAHF(nn.Module):
     def predict(
         self, pictures: NDArray[np.uint8], prompts: Sequence[str], batch: int = 64, write: bool = False
     ) -> list[Feedback]:
-        """Feedback on pictures (B, H, W, 3). write: words by the decoder (1 or 0), else by the head for single words (0 to 1)."""
+        """Feedback on pictures (B, H, W, 3). write: words by the decoder (1 or 0), else by the head for single words (0..1)."""
         found = []
         device = next(self.parameters()).device
         for start in range(0, len(pictures), batch):
@@ -336,8 +336,8 @@ def as_batch(pictures: NDArray[np.uint8], device: torch.device | str = "cpu") ->
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the parts of the loss. The paper prints none. A map has thousands of pixels, nearly all 0: with a small weight its head
-    finds that saying nothing costs little, and stays there (`3_reproduce` shows it)."""
+    """Of the parts of the loss. The paper prints none. A map has thousands of pixels, nearly all 0: with a small weight its
+    head finds that saying nothing costs little, and stays there (`3_reproduce` shows it)."""
 
     maps: float = 30.0
     scores: float = 1.0
@@ -410,8 +410,8 @@ class Conv(nn.Module):
 
 
 class TwoTowers(nn.Module):
-    """The rival that sees and reads, but never both at once: a vector of the picture, one of the prompt, and scores from the two
-    and their cosine (the part of the paper's fine-tuned CLIP). Its map of misalignment is where the picture would have to
+    """The rival that sees and reads, but never both at once: a vector of the picture, one of the prompt, and scores from the
+    two and their cosine (the part of the paper's fine-tuned CLIP). Its map of misalignment is where the picture would have to
     change for the cosine to rise: `gradient_map`."""
 
     decoder = None
