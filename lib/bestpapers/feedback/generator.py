@@ -154,7 +154,7 @@ def left_masked(total: int, step: int, steps: int) -> int:
 
 
 class MaskedTransformer(nn.Module):
-    """Codes and words in one stack of attention -> logits of the codes at each place. The number `codes` stands for the mask."""
+    """Codes and words in one stack of attention -> logits of codes at each place. The number `codes` stands for the mask."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
