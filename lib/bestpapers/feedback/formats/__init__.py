@@ -46,11 +46,11 @@ def read(
 ) -> Reading:  # fmt: skip
     """Find out which layout lies at a path, a file or a folder, and read it. `Reading.said` says what was found.
 
-    pictures, prompts  of RichHF-18K, see `read_richhf`. None: a folder `pictures` or `images` beside the file, else the pictures
-                       that lie there; a table prompts.csv, .jsonl or .json beside it, else the .txt beside the pictures
-    size     height, width of pictures and maps, whatever they were. None: each picture's own, and the maps follow it
-    scale    of scores: "unit" (0..1), "likert" (1..5), or "auto", which looks at all of them and warns if they are 1..5
-    skips    counts records that are damaged, or lack their picture or prompt, and leaves them out; None: such a one raises
+    pictures  of RichHF-18K, see `read_richhf`. None: a folder `pictures` or `images` beside the file, else those beside it
+    prompts   likewise. None: prompts.csv, .jsonl or .json beside the file, else the .txt beside the pictures
+    size      height, width of pictures and maps, whatever they were. None: each picture's own, and the maps follow it
+    scale     of scores: "unit" (0..1), "likert" (1..5), or "auto", which looks at all of them and warns if they are 1..5
+    skips     counts records that are damaged, or lack their picture or prompt, and leaves them out; None: such a one raises
 
     Raises:
         FormatError: nothing that is known, or several of it; whatever is wrong in there.

@@ -60,8 +60,8 @@ def write_annotations(path: str | Path, pictures: Iterable[Annotated]) -> None:
 def read_annotations(paths: str | Path | Sequence[str | Path], skips: Skips | None = None) -> list[Annotated]:
     """Read one export, or several, whose answers on the same picture come together; in the order of first sight.
 
-    With `skips`, a person's answers on a picture that are not whole are counted and left out. A picture on which two files do not
-    agree (prompt, size), and a person who is there twice for one picture, are faults.
+    With `skips`, a person's answers on a picture that are not whole are counted and left out. A picture on which two files
+    do not agree (prompt, size), and a person who is there twice for one picture, are faults.
     """
     found = dict[str, Annotated]()
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):

@@ -62,7 +62,7 @@ def placed(path: Path, where: str) -> Iterator[None]:
 
 def stem(name: str) -> str:
     """The last part of a path, of any system, without the ending of a picture."""
-    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    last = name.replace("\\", "/").rpartition("/")[2]
     ending = next((s for s in (*SUFFIXES, ".txt") if last.lower().endswith(s)), "")
     return last[: len(last) - len(ending)]
 
@@ -123,7 +123,7 @@ def decode_map(path: Path, data: bytes | None = None) -> Map:
                 raise FormatError(
                     path, "map", "a grey picture, white where it is wrong", "colours", "save the map itself"
                 )
-        return _load(image, path, "L").astype(np.float32) / 255
+        return _load(image, path, "L").astype(np.float32) / np.float32(255)
 
 
 def read_map(path: Path, names: tuple[str, ...]) -> Map:
@@ -141,7 +141,7 @@ def read_map(path: Path, names: tuple[str, ...]) -> Map:
         return checked(_npy(data, path), path)
     tensors, _ = read_tensors(path)
     chosen = [name for name in names if name in tensors] or list(tensors)
-    if len(tensors) > 1 and chosen[0] not in names or not tensors:
+    if not tensors or (len(tensors) > 1 and chosen[0] not in names):
         raise FormatError(path, "tensors", f"one, or one called {' or '.join(names)}", f"{list(tensors)!s:.200}")
     tensor = tensors[chosen[0]]
     return checked((tensor if tensor.dtype.itemsize <= 4 else tensor.double()).float().numpy(), path)
@@ -166,7 +166,7 @@ def _npy(data: bytes, path: Path) -> NDArray[Any]:
 
 
 def checked(array: Any, path: Path, field: str = "map") -> Map:
-    """An array as a map, float32 (H, W), 0..1. Whole numbers above 1 are levels 0..255. Else what is out of range is refused."""
+    """An array as a map, float32 (H, W), 0..1. Whole numbers above 1 are levels to 255; else out of range is refused."""
     array = np.asarray(array)
     if array.dtype.kind not in "fuib" or array.ndim != 2 or not 0 < array.size <= MAX_PIXELS:
         expected = f"numbers in rows of one length, at most {MAX_PIXELS:,}"

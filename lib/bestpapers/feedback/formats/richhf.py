@@ -44,19 +44,19 @@ def read_richhf(
 ) -> Reading:  # fmt: skip
     """Feedback in a TFRecord file of RichHF-18K, or one of `write_richhf`.
 
-    pictures  folder of the pictures, searched with all that is in it for ID.png, ID.jpg, ...; None: records without pictures
-    prompts   {id: prompt}; or a table (.csv, .jsonl, .json) with the columns id or image_0_uid, image_1_uid, and prompt or caption;
-              or a folder of ID.txt. None: those beside the pictures. Without prompts the labels of words belong to nothing, and are
-              left out
+    pictures  folder that is searched, with all folders in it, for ID.png, ID.jpg, ...; None: records without pictures
+    prompts   {id: prompt}; or a table (.csv, .jsonl, .json) with the columns uid, or Pick-a-Pic's image_0_uid and
+              image_1_uid, and prompt or caption; or a folder of ID.txt. None: those beside the pictures. Without prompts
+              the labels of words belong to nothing, and are left out
     size, scale, skips  see `read`
 
-    The file is gone through once here: a damaged one is refused before the first record. Maps are levels over 255; JPEG leaves a
-    little of them around what was marked.
+    The file is gone through once here: a damaged one is refused before the first record. Maps are levels over 255; JPEG
+    leaves a little of them around what was marked.
 
     Raises:
-        FormatError: no such file, a Git LFS pointer in its place, a wrong check sum, a record that is cut or too long, a field that is
-            missing or not what it should be, maps of two sizes, as many labels as the prompt has not words, a picture or a prompt
-            that is missing or there twice.
+        FormatError: no such file, a Git LFS pointer in its place, a wrong check sum, a record that is cut or too long, a
+            field that is missing or not what it should be, maps of two sizes, another number of labels than the prompt has
+            words, a prompt that is missing, a picture that is missing or there twice.
     """
     path = Path(path)
     check_size(size)
@@ -153,8 +153,8 @@ def write_richhf(path: str | Path, records: Iterable[Record], pictures: str | Pa
     panel says so. With `pictures`, NAME.png and NAME.txt (the prompt) go to that folder, where `read_richhf` finds them.
 
     Raises:
-        ValueError: a record without one of the four scores or two maps, values out of 0..1, labels that do not fit the prompt, a name
-            that is there twice or is no plain file name; with `pictures`, a record without one.
+        ValueError: a record without one of the four scores or two maps, values out of 0..1, labels that do not fit the
+            prompt, a name that is there twice or is no plain file name; with `pictures`, a record without one.
     """
     return write_records(Path(path), _examples(records, None if pictures is None else Path(pictures)))
 

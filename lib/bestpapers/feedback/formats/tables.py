@@ -1,9 +1,9 @@
 """Feedback in a table beside the pictures: what people make of RichHF-18K's files, and how newer public sets come.
 
-A folder holds metadata.csv, metadata.jsonl or metadata.json (a list of objects, or an object of them by file name), a picture to
-a row. `COLUMNS` says which names of columns are understood: ours, those of RichHF-18K, and those of sets in the manner of
-Rapidata's, whose maps are float16 and whose words come in pairs of word and score, with the answer "[No_mistakes]" among them.
-A map is the name of a file (grey picture, .npy, .safetensors) or the numbers themselves, in rows.
+A folder holds metadata.csv, metadata.jsonl or metadata.json (a list of objects, or an object of them by file name), a row to
+a picture. `COLUMNS` says which names of columns are understood: ours, those of RichHF-18K, and those of sets in the manner of
+Rapidata's, whose maps are float16 and whose words come in pairs of word and score, with the answer "[No_mistakes]" among
+them. A map is the name of a file (grey picture, .npy, .safetensors) or the numbers themselves, in rows.
 """
 
 from __future__ import annotations
@@ -146,8 +146,8 @@ def one_per_word(values: Sequence[Any], prompt: str, path: Path, where: str) -> 
 
 
 class Scale:
-    """Scores of a file as 0..1. "auto" looks at all of them first: within 0..1 they are taken as they are; within 1..5, as Likert's
-    answers, (s - 1) / 4, and a warning says so; a file with both is refused. "unit" and "likert" say it beforehand."""
+    """Scores of a file as 0..1. "auto" looks at all of them first: within 0..1 they are taken as they are; within 1..5, as
+    Likert's answers, (s - 1) / 4, and a warning says so; a file with both is refused. "unit" and "likert" say it beforehand."""
 
     def __init__(self, path: Path, scale: str, scores: Sequence[float]) -> None:
         if scale not in ("auto", "unit", "likert"):
@@ -234,9 +234,10 @@ def read_table(
 ) -> Reading:
     """Feedback in a table (.csv, .jsonl, .json) beside its pictures; the head of this module says what may stand in it.
 
-    size, scale, skips: see `read`. A score, map or list of words that is missing, empty or null is left out; a map of nothing but
-    nulls too. Scores of words ("word_scores") are 0..1 already, or, if one is above 1 or "[No_mistakes]" is among the answers, are
-    divided by the largest: the answer that most people gave counts 1 (ours; the sets name no scale).
+    size, scale, skips: see `read`; damage to the table itself always raises. A score, map or list of words that is missing,
+    empty or null is left out; a map of nothing but nulls too. Scores of words ("word_scores") are 0..1 already, or, if one is
+    above 1 or "[No_mistakes]" is among the answers, are divided by the largest: the answer that most people gave counts 1
+    (ours; the sets name no scale).
     """
     path = Path(path)
     check_size(size)

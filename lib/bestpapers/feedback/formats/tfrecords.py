@@ -41,8 +41,8 @@ def refuse_pointer(path: Path, head: bytes) -> None:
 def read_records(path: Path, skips: Skips | None = None) -> Iterator[tuple[str, bytes]]:
     """(where it stands, data) of each record, one in memory at a time.
 
-    With `skips`, a record whose data is damaged is counted and passed over; damage to a length, after which nothing can be found
-    any more, is counted and ends the file. Else FormatError.
+    With `skips`, a record whose data is damaged is counted and passed over; damage to a length, after which nothing can be
+    found any more, is counted and ends the file. Else FormatError.
     """
     try:
         if not path.is_file():
@@ -95,7 +95,8 @@ def write_records(path: Path, records: Iterable[bytes]) -> int:
     """Write records as they come, the file whole or not at all. Returns how many there were."""
     count = 0
     with atomic_write(path) as part, part.open("wb") as file:
-        for count, data in enumerate(records, 1):
+        for data in records:
+            count += 1
             length = struct.pack("<Q", len(data))
             file.write(length + struct.pack("<I", masked(length)) + data + struct.pack("<I", masked(data)))
     return count
@@ -154,7 +155,7 @@ def parse_example(data: bytes, path: Path, where: str) -> dict[str, list[Any]]:
                 continue
             found = []  # of several lists the last one holds
             for n, value in fields(part):
-                if n != 1 or isinstance(value, int) and number != 3:
+                if n != 1 or (isinstance(value, int) and number != 3):
                     continue
                 if number == 1:
                     found.append(bytes(value))
@@ -181,10 +182,7 @@ def parse_example(data: bytes, path: Path, where: str) -> dict[str, list[Any]]:
                 name = key.decode()
             except UnicodeDecodeError:
                 raise wrong(f"a feature with the name {show(key)}") from None
-            feature = memoryview(b"")
-            for feature in inner(entry, 2):  # the last one holds
-                pass
-            out[name] = values(feature)
+            out[name] = values(([*inner(entry, 2)] or [memoryview(b"")])[-1])  # the last one holds
     return out
 
 
@@ -192,10 +190,8 @@ def example_bytes(features: Mapping[str, bytes | float]) -> bytes:
     """An Example of one value to a feature: a byte string, or a float (kept in 32 bits)."""
     entries = b""
     for name, value in features.items():
-        if isinstance(value, bytes):
-            feature = _field(1, _field(1, value))
-        else:
-            feature = _field(2, _field(1, struct.pack("<f", value)))
+        number, data = (1, value) if isinstance(value, bytes) else (2, struct.pack("<f", value))
+        feature = _field(number, _field(1, data))
         entries += _field(1, _field(1, name.encode()) + _field(2, feature))
     return _field(1, entries)
 
