@@ -17,9 +17,9 @@ from pathlib import Path
 from ...lab.files import FormatError, Skips, read_file
 from .annotations import FORMAT, MAX_EXPORT, Annotated, read_annotations, write_annotations
 from .pixels import SUFFIXES, Reading, Size
+from .places import refuse_pointer
 from .richhf import read_richhf, write_richhf
 from .tables import ENDINGS, read_table
-from .tfrecords import refuse_pointer
 
 __all__ = [
     "Annotated",

@@ -26,8 +26,8 @@ import numpy as np
 from ...lab.files import MAX_SIDE, FormatError, Skips, parse_json, read_file, show, write_file
 from ..record import LIKERT, MAPS, SCORES, Annotation
 from .pixels import MAX_PIXELS
+from .places import Place, refuse_pointer
 from .tables import number_of, one_per_word, text_of
-from .tfrecords import refuse_pointer
 
 FORMAT = "bestpapers annotations 1"
 MAX_EXPORT = 64 << 20  # bytes
@@ -69,14 +69,14 @@ def read_annotations(paths: str | Path | Sequence[str | Path], skips: Skips | No
         refuse_pointer(path, data)
         for new in _parse(parse_json(data, path), path, skips):
             old = found.setdefault(new.name, replace(new, annotations=()))
-            where = f"picture {show(new.name)}"
+            here = Place(path, f"picture {show(new.name)}")
+            said = [f"{p.size[1]} x {p.size[0]}, {show(p.prompt)}" for p in (old, new)]
             if (old.prompt, old.size) != (new.prompt, new.size):
-                expected = f"{old.size[1]} x {old.size[0]}, {show(old.prompt)}, as before"
-                raise FormatError(path, where, expected, f"{new.size[1]} x {new.size[0]}, {show(new.prompt)}")
+                raise here.wrong(f"{said[0]}, as before", said[1])
             both = {a.annotator for a in old.annotations} & {a.annotator for a in new.annotations}
-            if both:
-                advice = "give people names of their own, and each file once"
-                raise FormatError(path, where, "each annotator once", f"{show(min(both))} again", advice)
+            here.need(
+                not both, "each annotator once", sorted(both)[:1], "give people names of their own, and each file once"
+            )
             found[new.name] = replace(old, annotations=(*old.annotations, *new.annotations))
     return list(found.values())
 
@@ -95,71 +95,61 @@ def _as_json(picture: Annotated) -> dict[str, Any]:
     return {"name": picture.name, "prompt": picture.prompt, "width": width, "height": height, "annotations": people}
 
 
-def _get(value: Any, key: str, kind: type, path: Path, where: str) -> Any:
-    if not isinstance(value, dict) or not isinstance(value.get(key), kind) or isinstance(value[key], bool):
-        expected = {list: "a list", dict: "a JSON object", int: "a whole number", str: "a text"}[kind]
-        raise FormatError(path, f"{where}{key}", expected, show(value.get(key) if isinstance(value, dict) else value))
-    return value[key]
+def _get(value: Any, key: str, kind: type, here: Place) -> Any:
+    here.need(isinstance(value, dict), "a JSON object", value)
+    found = value.get(key)
+    expected = {list: "a list", dict: "a JSON object", int: "a whole number", str: "a text"}[kind]
+    (here / key).need(isinstance(found, kind) and not isinstance(found, bool), expected, found)
+    return text_of(found, here / key) if kind is str else found
 
 
 def _parse(export: Any, path: Path, skips: Skips | None) -> list[Annotated]:
-    if _get(export, "format", str, path, "") != FORMAT:
-        raise FormatError(path, "format", FORMAT, show(export["format"]), "was it exported by the annotation page?")
-    out, seen = list[Annotated](), set[str]()
-    for number, value in enumerate(_get(export, "pictures", list, path, ""), 1):
-        where = f"picture {number}, "
-        name, prompt = (text_of(_get(value, key, str, path, where), path, where + key) for key in ("name", "prompt"))
-        if not name or name in seen:
-            raise FormatError(path, f"{where}name", "a name, each once", f"{show(name)}{' again' if name else ''}")
-        seen.add(name)
-        where = f"picture {number} ({name:.40}), "
-        height, width = size = tuple(_get(value, key, int, path, where) for key in ("height", "width"))
-        if min(size) < 1 or max(size) > MAX_SIDE or height * width > MAX_PIXELS:
-            raise FormatError(path, f"{where}size", f"at most {MAX_PIXELS:,} pixels", f"{show(width)} x {show(height)}")
-        people = list[Annotation]()
-        for i, said in enumerate(_get(value, "annotations", list, path, where), 1):
+    file, out = Place(path), dict[str, Annotated]()
+    said = _get(export, "format", str, file)
+    (file / "format").need(said == FORMAT, FORMAT, said, "was it exported by the annotation page?")
+    for number, value in enumerate(_get(export, "pictures", list, file), 1):
+        here = file / f"picture {number}"
+        name, prompt = _get(value, "name", str, here), _get(value, "prompt", str, here)
+        (here / "name").need(name and name not in out, "a name, each once", name)
+        here = file / f"picture {number} ({name:.40})"
+        height, width = _get(value, "height", int, here), _get(value, "width", int, here)
+        good = 0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE and height * width <= MAX_PIXELS
+        (here / "size").need(good, f"at most {MAX_PIXELS:,} pixels", [width, height])
+        people = dict[str, Annotation]()
+        for i, marks in enumerate(_get(value, "annotations", list, here), 1):
             try:
-                person = _annotation(said, prompt, (height, width), path, f"{where}annotation {i}, ")
-                if any(person.annotator == other.annotator for other in people):
-                    raise FormatError(
-                        path, f"{where}annotation {i}", "each annotator once", f"{person.annotator!r:.80}"
-                    )
-                people.append(person)
+                person = _annotation(marks, prompt, (height, width), here / f"annotation {i}")
+                (here / f"annotation {i}").need(person.annotator not in people, "each annotator once", person.annotator)
+                people[person.annotator] = person
             except FormatError as error:
                 if skips is None:
                     raise
                 skips.add(error)
-        out.append(Annotated(name, prompt, (height, width), tuple(people)))
-    return out
+        out[name] = Annotated(name, prompt, (height, width), tuple(people.values()))
+    return list(out.values())
 
 
-def _annotation(said: Any, prompt: str, size: tuple[int, int], path: Path, where: str) -> Annotation:
-    annotator = text_of(_get(said, "annotator", str, path, where), path, where + "annotator")
-    if not 0 < len(annotator) <= 200:
-        raise FormatError(path, f"{where}annotator", "a name of at most 200 characters", show(annotator))
-    marks, answers = _get(said, "points", dict, path, where), _get(said, "likert", dict, path, where)
+def _annotation(said: Any, prompt: str, size: tuple[int, int], here: Place) -> Annotation:
+    annotator = _get(said, "annotator", str, here)
+    (here / "annotator").need(0 < len(annotator) <= 200, "a name of at most 200 characters", annotator)
+    marks, answers = _get(said, "points", dict, here), _get(said, "likert", dict, here)
     for group, known in ((marks, MAPS), (answers, SCORES)):
-        if more := set(group) - set(known):
-            raise FormatError(path, f"{where}{show(min(more))}", f"only {', '.join(known)}", "another one")
-    points = {kind: _points(_get(marks, kind, list, path, where), size, path, f"{where}{kind}") for kind in MAPS}
-    likert = {kind: _get(answers, kind, int, path, where) for kind in SCORES}
+        here.need(set(group) <= set(known), f"only {', '.join(known)}", sorted(set(group) - set(known))[:1])
+    points = {kind: _points(_get(marks, kind, list, here), size, here / kind) for kind in MAPS}
+    likert = {kind: _get(answers, kind, int, here) for kind in SCORES}
     for kind, answer in likert.items():
-        if not 1 <= answer <= LIKERT:
-            raise FormatError(path, f"{where}{kind}", f"a whole answer from 1 to {LIKERT}", show(answer))
-    labels = _get(said, "misaligned", list, path, where)
-    one_per_word(labels, prompt, path, f"{where}misaligned")
-    if not all(isinstance(label, bool) for label in labels):
-        raise FormatError(path, f"{where}misaligned", "true or false for each word", show(labels))
+        (here / kind).need(1 <= answer <= LIKERT, f"a whole answer from 1 to {LIKERT}", answer)
+    labels = _get(said, "misaligned", list, here)
+    one_per_word(labels, prompt, here / "misaligned")
+    (here / "misaligned").need(all(isinstance(x, bool) for x in labels), "true or false for each word", labels)
     return Annotation(annotator, points, likert, np.array(labels, bool))
 
 
-def _points(values: list[Any], size: tuple[int, int], path: Path, where: str) -> Any:
-    if len(values) > MAX_POINTS:
-        raise FormatError(path, where, f"at most {MAX_POINTS} points", f"{len(values)}")
+def _points(values: list[Any], size: tuple[int, int], here: Place) -> Any:
+    here.need(len(values) <= MAX_POINTS, f"at most {MAX_POINTS} points", len(values))
     for value in values:
-        if not isinstance(value, list) or len(value) != 2:
-            raise FormatError(path, where, "points [x, y]", show(value))
-        x, y = (number_of(None if isinstance(n, str) else n, path, where) for n in value)
-        if not (-0.5 <= x <= size[1] - 0.5 and -0.5 <= y <= size[0] - 0.5):
-            raise FormatError(path, where, f"points in the picture, {size[1]} x {size[0]}", f"[{x:g}, {y:g}]")
+        here.need(isinstance(value, list) and len(value) == 2, "points [x, y]", value)
+        for n, side in zip(value, size[::-1]):
+            good = not isinstance(n, str) and -0.5 <= number_of(n, here) <= side - 0.5
+            here.need(good, f"points in the picture, {size[1]} x {size[0]}", value)
     return np.array(values, np.float32).reshape(-1, 2)

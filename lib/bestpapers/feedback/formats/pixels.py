@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from ...lab.files import FormatError, opened_image, read_file
 from ...lab.tensors import read_tensors
 from ..record import Feedback, Record
-from .tfrecords import refuse_pointer
+from .places import Place, refuse_pointer
 
 Map = NDArray[np.float32]
 Size = tuple[int, int]  # height, width
@@ -50,16 +49,6 @@ class Reading:
         return self.count
 
 
-@contextlib.contextmanager
-def placed(path: Path, where: str) -> Iterator[None]:
-    """What a FormatError inside is about, is said to stand at `where` in `path`."""
-    try:
-        yield
-    except FormatError as error:
-        part = "" if error.field == "file" else f", {error.field}"
-        raise FormatError(path, f"{where}{part}", error.expected, error.found, error.advice) from error
-
-
 def stem(name: str) -> str:
     """The last part of a path, of any system, without the ending of a picture."""
     last = name.replace("\\", "/").rpartition("/")[2]
@@ -69,10 +58,9 @@ def stem(name: str) -> str:
 
 def listing(folder: Path, endings: tuple[str, ...]) -> dict[str, list[Path]]:
     """{name without its ending: files} of all files in a folder and the folders in it; links to folders are not followed."""
-    found = dict[str, list[Path]]()
     if not folder.is_dir():
         raise FormatError(folder, "folder", "a folder", "a file" if folder.exists() else "nothing of that name")
-    seen = 0
+    found, seen = dict[str, list[Path]](), 0
     for here, folders, files in os.walk(folder):
         folders.sort()
         if (seen := seen + len(files)) > MAX_FILES:
@@ -126,7 +114,7 @@ def decode_map(path: Path, data: bytes | None = None) -> Map:
         return _load(image, path, "L").astype(np.float32) / np.float32(255)
 
 
-def read_map(path: Path, names: tuple[str, ...]) -> Map:
+def read_map(path: Path, names: tuple[str, ...] = ()) -> Map:
     """A map's file -> float32 (H, W), 0..1: a grey picture, or an array (.npy, .safetensors; see `checked`).
 
     names: what the tensor may be called in a file with more than one.
@@ -138,13 +126,15 @@ def read_map(path: Path, names: tuple[str, ...]) -> Map:
     data = read_file(path, 8 * MAX_PIXELS + (1 << 20))
     refuse_pointer(path, data)
     if ending == ".npy":
-        return checked(_npy(data, path), path)
+        return checked(_npy(data, path), Place(path, "map"))
     tensors, _ = read_tensors(path)
     chosen = [name for name in names if name in tensors] or list(tensors)
     if not tensors or (len(tensors) > 1 and chosen[0] not in names):
         raise FormatError(path, "tensors", f"one, or one called {' or '.join(names)}", f"{list(tensors)!s:.200}")
     tensor = tensors[chosen[0]]
-    return checked((tensor if tensor.dtype.itemsize <= 4 else tensor.double()).float().numpy(), path)
+    if tensor.is_floating_point():  # NumPy has no bfloat16
+        tensor = tensor.float()
+    return checked(tensor.numpy(), Place(path, "map"))
 
 
 def _npy(data: bytes, path: Path) -> NDArray[Any]:
@@ -165,19 +155,18 @@ def _npy(data: bytes, path: Path) -> NDArray[Any]:
     return np.frombuffer(data, dtype, offset=head.tell()).reshape(shape, order="F" if fortran else "C")
 
 
-def checked(array: Any, path: Path, field: str = "map") -> Map:
+def checked(array: Any, here: Place) -> Map:
     """An array as a map, float32 (H, W), 0..1. Whole numbers above 1 are levels to 255; else out of range is refused."""
     array = np.asarray(array)
     if array.dtype.kind not in "fuib" or array.ndim != 2 or not 0 < array.size <= MAX_PIXELS:
         expected = f"numbers in rows of one length, at most {MAX_PIXELS:,}"
-        raise FormatError(path, field, expected, f"{array.dtype}, shape {array.shape!s:.80}")
+        raise here.wrong(expected, f"{array.dtype}, shape {array.shape!s:.80}")
     low, high = float(array.min()), float(array.max())
-    levels = array.dtype.kind in "ui" and high > 1
-    top = 255 if levels else 1 + ROUNDING
-    if not (low >= 0 and high <= top):  # NaN is neither
+    top = 255 if array.dtype.kind in "ui" and high > 1 else 1
+    if not (low >= 0 and high <= top + ROUNDING):  # NaN is neither
         advice = "divide by the largest value that can be" if high > top else ""
-        raise FormatError(path, field, f"values from 0 to {255 if levels else 1}", f"{low:g} to {high:g}", advice)
-    return np.minimum(array.astype(np.float32) / (255 if levels else 1), np.float32(1))
+        raise here.wrong(f"values from 0 to {top}", f"{low:g} to {high:g}", advice)
+    return np.minimum(array.astype(np.float32) / np.float32(top), np.float32(1))
 
 
 def encode_map(values: Map) -> bytes:
@@ -215,8 +204,8 @@ def check_size(size: Size | None) -> None:
 
 
 def make_record(
-    path: Path, where: str, name: str, prompt: str, scores: Mapping[str, float], maps: Mapping[str, Map],
-    misaligned: Map, picture: Path | None, size: Size | None,
+    here: Place, name: str, prompt: str, scores: dict[str, float], maps: dict[str, Map], misaligned: Map,
+    picture: Path | None, size: Size | None,
 ) -> Record:  # fmt: skip
     """A record whose picture and maps have one size: `size`, else the picture's, else that of the maps.
 
@@ -224,19 +213,19 @@ def make_record(
     """
     shapes = {kind: values.shape for kind, values in maps.items()}
     if len(set(shapes.values())) > 1:
-        raise FormatError(path, f"{where}, maps", "maps of one size", f"{shapes}")
+        raise (here / "maps").wrong("maps of one size", f"{shapes}")
     pixels = None
     if picture is not None:
-        with placed(path, f"{where}, picture {picture.name:.60}"):
+        with (here / f"picture {picture.name:.60}").around():
             pixels = read_picture(picture)
-        if size is None:
-            size = (pixels.shape[0], pixels.shape[1])
-            for kind, (h, w) in shapes.items():
-                if abs(h * size[1] - w * size[0]) > max(h, w, *size):  # further apart than rounding to whole pixels
-                    expected = f"the proportions of the picture, {size[1]} x {size[0]}"
-                    advice = "read with size=(height, width), which presses both into one size, if they belong together"
-                    raise FormatError(path, f"{where}, {kind}", expected, f"a map of {w} x {h}", advice)
+        for kind, (h, w) in shapes.items() if size is None else ():
+            height, width = pixels.shape[:2]
+            if abs(h * width - w * height) > max(h, w, height, width):  # more than rounding to whole pixels
+                expected = f"the proportions of the picture, {width} x {height}"
+                advice = "read with size=(height, width), which presses both into one size, if they belong together"
+                raise (here / kind).wrong(expected, f"a map of {w} x {h}", advice)
+        size = size or (pixels.shape[0], pixels.shape[1])
         pixels = resize(pixels, size)
     if size is not None:
         maps = {kind: resize(values, size) for kind, values in maps.items()}
-    return Record(name, prompt, Feedback(dict(scores), dict(maps), misaligned), pixels)
+    return Record(name, prompt, Feedback(scores, maps, misaligned), pixels)

@@ -11,19 +11,8 @@ import numpy as np
 
 from ...lab.files import FormatError, Skips, show, write_file
 from ..record import MAPS, SCORES, Record, words
-from .pixels import (
-    SUFFIXES,
-    Reading,
-    Size,
-    check_size,
-    decode_map,
-    encode_map,
-    listing,
-    make_record,
-    placed,
-    png_bytes,
-    stem,
-)
+from .pixels import SUFFIXES, Reading, Size, check_size, decode_map, encode_map, listing, make_record, png_bytes, stem
+from .places import Place
 from .tables import Scale, guarded, new_name, number_of, one_per_word, prompts_from, text_of
 from .tfrecords import example_bytes, parse_example, read_records, write_records
 
@@ -35,6 +24,7 @@ FIELDS = {  # as the files name what record.py names; all scores are better the 
     "implausibility": "artifact_map",
     "misalignment": "misalignment_map",
 }
+NUMBER = (float, int)
 NAME, LABELS = "filename", "prompt_misalignment_label"  # labels: "1 0 1", a number to a word, 0 = misaligned
 
 
@@ -63,84 +53,76 @@ def read_richhf(
     files = listing(Path(pictures), SUFFIXES) if pictures is not None else None
     if prompts is None and pictures is not None and listing(Path(pictures), (".txt",)):
         prompts = pictures
-    known, said = (
-        prompts_from(prompts) if prompts is not None else (None, "no prompts, so labels of words are left out")
-    )
+    known, said = (None, "no prompts, so labels of words are left out") if prompts is None else prompts_from(prompts)
     scores, count = list[float](), 0
-    for where, data in read_records(path, None if skips is None else Skips()):
+    for here, data in read_records(path, None if skips is None else Skips()):
         count += 1
         try:
-            features = parse_example(data, path, where)
-            scores += [_number(features, FIELDS[kind], path, where) for kind in SCORES]
-        except FormatError:
+            features = parse_example(data, here)
+            scores += [number_of(_one(features, FIELDS[kind], NUMBER, here), here / FIELDS[kind]) for kind in SCORES]
+        except FormatError:  # with `skips` it is counted when that record is read
             if skips is None:
                 raise
         scores = [min(scores), max(scores)] if scores else []
     if not count:
-        raise FormatError(path, "records", "at least one", "none")
+        raise Place(path, "records").wrong("at least one", "none")
     scaled = Scale(path, scale, scores)
     beside = "no pictures" if files is None else f"{len(files):,} pictures in {Path(pictures or '').name}"
     said = f"{path.name}: RichHF-18K's format, {count:,} records; {scaled.said}; {beside}; {said}"
 
-    def make(where: str, data: bytes, seen: set[str]) -> Record:
-        return _record(path, where, parse_example(data, path, where), seen, files, known, scaled, size)
+    def make(here: Place, data: bytes, seen: set[str]) -> Record:
+        return _record(here, parse_example(data, here), seen, files, known, scaled, size)
 
     return Reading("RichHF-18K", said, count, lambda: guarded(read_records(path, skips), make, skips))
 
 
-def _one(features: dict[str, list[Any]], name: str, kinds: tuple[type, ...], path: Path, where: str) -> Any:
-    values = features.get(name)
-    if values is None:
+def _one(features: dict[str, list[Any]], name: str, kinds: tuple[type, ...], here: Place) -> Any:
+    if name not in features:
         expected = f"the fields {', '.join([NAME, *FIELDS.values(), LABELS])}"
-        raise FormatError(path, f"{where}, {name}", expected, f"no {name} in {sorted(features)!s:.200}")
-    if len(values) != 1 or not isinstance(values[0], kinds):
-        expected = f"one {'byte string' if bytes in kinds else 'number'}"
-        raise FormatError(path, f"{where}, {name}", expected, show(values))
+        raise (here / name).wrong(expected, f"no {name} in {sorted(features)!s:.200}")
+    values = features[name]
+    good = len(values) == 1 and isinstance(values[0], kinds)
+    (here / name).need(good, f"one {'byte string' if bytes in kinds else 'number'}", values)
     return values[0]
 
 
-def _number(features: dict[str, list[Any]], name: str, path: Path, where: str) -> float:
-    return number_of(_one(features, name, (float, int), path, where), path, f"{where}, {name}")
-
-
-def _text(features: dict[str, list[Any]], name: str, path: Path, where: str) -> str:
-    data: bytes = _one(features, name, (bytes,), path, where)
+def _text(features: dict[str, list[Any]], name: str, here: Place) -> str:
+    data: bytes = _one(features, name, (bytes,), here)
     try:
-        return text_of(data.decode(), path, f"{where}, {name}")
+        return text_of(data.decode(), here / name)
     except UnicodeDecodeError as error:
-        raise FormatError(path, f"{where}, {name}", "text in UTF-8", show(data)) from error
+        raise (here / name).wrong("text in UTF-8", show(data)) from error
 
 
 def _record(
-    path: Path, where: str, features: dict[str, list[Any]], seen: set[str], files: Mapping[str, list[Path]] | None,
+    here: Place, features: dict[str, list[Any]], seen: set[str], files: Mapping[str, list[Path]] | None,
     prompts: Mapping[str, str] | None, scale: Scale, size: Size | None,
 ) -> Record:  # fmt: skip
-    name = new_name(_text(features, NAME, path, where), seen, path, f"{where}, {NAME}")
-    where = f"{where} ({name:.40})"
-    scores = {kind: scale(_number(features, FIELDS[kind], path, where), f"{where}, {FIELDS[kind]}") for kind in SCORES}
+    name = new_name(_text(features, NAME, here), seen, here / NAME)
+    here = Place(here.path, f"{here.where} ({name:.40})")
+    scores = {kind: scale(_one(features, FIELDS[kind], NUMBER, here), here / FIELDS[kind]) for kind in SCORES}
     maps = {}
     for kind in MAPS:
-        data = _one(features, FIELDS[kind], (bytes,), path, where)
-        with placed(path, f"{where}, {FIELDS[kind]}"):
-            maps[kind] = decode_map(path, data)
-    labels = _text(features, LABELS, path, where).split()
-    if set(labels) - {"0", "1"}:
-        raise FormatError(path, f"{where}, {LABELS}", "0 and 1 with spaces between", show(" ".join(labels)))
+        data = _one(features, FIELDS[kind], (bytes,), here)
+        with (here / FIELDS[kind]).around():
+            maps[kind] = decode_map(here.path, data)
+    labels = _text(features, LABELS, here).split()
+    (here / LABELS).need({"0", "1"}.issuperset(labels), "0 and 1 with spaces between", " ".join(labels))
     prompt, misaligned, picture = "", np.zeros(0, np.float32), None
     if prompts is not None:
         if name not in prompts:
-            raise FormatError(path, f"{where}, prompt", f"one for this picture, among {len(prompts):,}", "none")
+            raise (here / "prompt").wrong(f"one for this picture, among {len(prompts):,}", "none")
         prompt = prompts[name]
-        one_per_word(labels, prompt, path, f"{where}, {LABELS}")
+        one_per_word(labels, prompt, here / LABELS)
         misaligned = np.array([label == "0" for label in labels], np.float32)
     if files is not None:
         there = files.get(name, [])
         if len(there) != 1:
             found = ", ".join(file.name for file in there[:3]) or f"none, among {len(files):,}"
             advice = "RichHF-18K comes without pictures: they are Pick-a-Pic's, by id; `skips` leaves out what you lack"
-            raise FormatError(path, f"{where}, picture", f"one file {name:.60}.png, .jpg, ...", found, advice)
+            raise (here / "picture").wrong(f"one file {name:.60}.png, .jpg, ...", found, advice)
         picture = there[0]
-    return make_record(path, where, name, prompt, scores, maps, misaligned, picture, size)
+    return make_record(here, name, prompt, scores, maps, misaligned, picture, size)
 
 
 # ------------------------------------------------------------------------------------------------------------- writing

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 from google_crc32c import value as crc32c
 
-from ...lab.files import BoundedFile, FormatError, Skips, atomic_write, show
+from ...lab.files import BoundedFile, FormatError, Skips, atomic_write
+from .places import Place, refuse_pointer
 
 MAX_RECORD = 64 << 20  # bytes; RichHF-18K's have about 10,000
 MAX_VALUES = 100_000  # in one Example, all its parts counted
-POINTER = b"version https://git-lfs.github.com/spec/"
 AGAIN = "bring the file once more: it was damaged, or is of another kind"
 
 
@@ -29,16 +29,7 @@ def masked(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def refuse_pointer(path: Path, head: bytes) -> None:
-    """FormatError if a file that begins so is what a clone without Git LFS leaves in the place of the real one."""
-    if head.startswith(POINTER):
-        size = head.partition(b"\nsize ")[2].split(b"\n")[0][:20].decode("ascii", "replace")
-        found = f"a Git LFS pointer, a few lines of text in the place of {size or 'some'} bytes"
-        advice = "run `git lfs install` and `git lfs pull` where you cloned, or download the file itself from its page"
-        raise FormatError(path, "file", "the data", found, advice)
-
-
-def read_records(path: Path, skips: Skips | None = None) -> Iterator[tuple[str, bytes]]:
+def read_records(path: Path, skips: Skips | None = None) -> Iterator[tuple[Place, bytes]]:
     """(where it stands, data) of each record, one in memory at a time.
 
     With `skips`, a record whose data is damaged is counted and passed over; damage to a length, after which nothing can be
@@ -46,7 +37,7 @@ def read_records(path: Path, skips: Skips | None = None) -> Iterator[tuple[str, 
     """
     try:
         if not path.is_file():
-            raise FormatError(path, "file", "a TFRecord file", "a folder" if path.is_dir() else "nothing of that name")
+            raise Place(path).wrong("a TFRecord file", "a folder" if path.is_dir() else "nothing of that name")
         with BoundedFile(path) as file:
             refuse_pointer(path, file.read(200))
             size = file.seek(0, 2)
@@ -54,40 +45,38 @@ def read_records(path: Path, skips: Skips | None = None) -> Iterator[tuple[str, 
             for number in itertools.count(1):
                 if (start := file.tell()) == size:
                     return
-                where = f"record {number} (byte {start:,})"
+                here, whole = Place(path, f"record {number} (byte {start:,})"), False
                 try:
-                    length = _length(path, where, file.read(12), size - start)
+                    data = file.read(_length(here, file.read(12), size - start))
+                    whole = True
+                    if masked(data) != int.from_bytes(file.read(4), "little"):
+                        raise (here / "data").wrong("data with its check sum (CRC32C)", "another sum", AGAIN)
                 except FormatError as error:
                     if skips is None:
                         raise
                     skips.add(error)
-                    return
-                data = file.read(length)
-                if masked(data) == int.from_bytes(file.read(4), "little"):
-                    yield where, data
-                    continue
-                wrong = FormatError(path, f"{where}, data", "data with its check sum (CRC32C)", "another sum", AGAIN)
-                if skips is None:
-                    raise wrong
-                skips.add(wrong)
+                    if not whole:
+                        return
+                else:
+                    yield here, data
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         if isinstance(error, FormatError):
             raise
-        raise FormatError(path, "file", "a file that can be read", str(error)[:200]) from error
+        raise Place(path).wrong("a file that can be read", str(error)[:200]) from error
 
 
-def _length(path: Path, where: str, header: bytes, left: int) -> int:
+def _length(here: Place, header: bytes, left: int) -> int:
     """The length that a record's first 12 bytes say, if `left` bytes are enough for the record."""
     if len(header) < 12:
-        raise FormatError(path, where, "12 bytes of length and check sum", f"{len(header)}: the file is cut", AGAIN)
+        raise here.wrong("12 bytes of length and check sum", f"{len(header)}: the file is cut", AGAIN)
     length, crc = struct.unpack("<QI", header)
     if masked(header[:8]) != crc:
-        kind = "gzip's mark: unpack it" if header.startswith(b"\x1f\x8b") else f"another sum (begins {header!r})"
-        raise FormatError(path, f"{where}, length", "a length with its check sum (CRC32C)", kind, AGAIN)
+        found = "gzip's mark: unpack it" if header.startswith(b"\x1f\x8b") else f"another sum (begins {header!r})"
+        raise (here / "length").wrong("a length with its check sum (CRC32C)", found, AGAIN)
     if length > MAX_RECORD:
-        raise FormatError(path, f"{where}, length", f"at most {MAX_RECORD:,} bytes", f"{length:,}")
+        raise (here / "length").wrong(f"at most {MAX_RECORD:,} bytes", f"{length:,}")
     if length + 16 > left:
-        raise FormatError(path, where, f"{length + 16:,} bytes", f"{left:,}: the file is cut", AGAIN)
+        raise here.wrong(f"{length + 16:,} bytes", f"{left:,}: the file is cut", AGAIN)
     return int(length)
 
 
@@ -96,21 +85,21 @@ def write_records(path: Path, records: Iterable[bytes]) -> int:
     count = 0
     with atomic_write(path) as part, part.open("wb") as file:
         for data in records:
-            count += 1
             length = struct.pack("<Q", len(data))
             file.write(length + struct.pack("<I", masked(length)) + data + struct.pack("<I", masked(data)))
+            count += 1
     return count
 
 
 # ------------------------------------------------------------------------------------------------------------- Examples
 
 
-def parse_example(data: bytes, path: Path, where: str) -> dict[str, list[Any]]:
+def parse_example(data: bytes, here: Place) -> dict[str, list[Any]]:
     """{feature: its values, bytes or float or int}. FormatError if the data is no Example; what is not known is passed over."""
     left = MAX_VALUES
 
     def wrong(found: str) -> FormatError:
-        return FormatError(path, where, "a tf.train.Example", found)
+        return here.wrong("a tf.train.Example", found)
 
     def count(values: int) -> None:
         nonlocal left
@@ -131,10 +120,12 @@ def parse_example(data: bytes, path: Path, where: str) -> dict[str, list[Any]]:
         while at < len(view):
             count(1)
             key, at = varint(view, at)
-            kind, value, size = key & 7, None, 0
+            kind, size = key & 7, 0
             if kind == 0:
                 value, at = varint(view, at)
-            elif kind == 2:
+                yield key >> 3, value
+                continue
+            if kind == 2:
                 size, at = varint(view, at)
             elif kind in (1, 5):
                 size = 8 if kind == 1 else 4
@@ -142,47 +133,42 @@ def parse_example(data: bytes, path: Path, where: str) -> dict[str, list[Any]]:
                 raise wrong(f"a field of the unknown kind {kind}")
             if size > len(view) - at:
                 raise wrong("a field that ends after its message")
-            yield key >> 3, view[at : at + size] if value is None else value
+            yield key >> 3, view[at : at + size]
             at += size
 
-    def inner(view: memoryview, number: int) -> Iterator[memoryview]:
+    def parts(view: memoryview, number: int) -> Iterator[memoryview]:
         return (value for n, value in fields(view) if n == number and isinstance(value, memoryview))
+
+    def whole(value: int | memoryview) -> Iterator[int]:
+        """One number, or many packed; two's complement."""
+        at = 0
+        while isinstance(value, memoryview) and at < len(value):
+            count(1)
+            number, at = varint(value, at)
+            yield number - (number >> 63 << 64)
+        if isinstance(value, int):
+            yield value - (value >> 63 << 64)
 
     def values(feature: memoryview) -> list[Any]:
         found = list[Any]()
-        for number, part in fields(feature):
-            if number not in (1, 2, 3) or not isinstance(part, memoryview):
-                continue
-            found = []  # of several lists the last one holds
-            for n, value in fields(part):
-                if n != 1 or (isinstance(value, int) and number != 3):
-                    continue
-                if number == 1:
-                    found.append(bytes(value))
-                elif number == 2:  # one float, or many packed
-                    if len(value) % 4:
-                        raise wrong("floats of another size than 4 bytes")
-                    count(len(value) // 4)
-                    found += np.frombuffer(value, "<f4").tolist()
-                elif isinstance(value, int):
-                    found.append(value - (value >> 63 << 64))
-                else:
-                    at = 0
-                    while at < len(value):
-                        count(1)
-                        item, at = varint(value, at)
-                        found.append(item - (item >> 63 << 64))
+        for number, part in fields(feature):  # of several lists the last one holds
+            if number == 1 and isinstance(part, memoryview):
+                found = [bytes(value) for value in parts(part, 1)]
+            elif number == 2 and isinstance(part, memoryview):
+                floats = b"".join(parts(part, 1))  # one to a field, or many packed
+                if len(floats) % 4:
+                    raise wrong("floats of another size than 4 bytes")
+                count(len(floats) // 4)
+                found = np.frombuffer(floats, "<f4").tolist()
+            elif number == 3 and isinstance(part, memoryview):
+                found = [item for n, value in fields(part) if n == 1 for item in whole(value)]
         return found
 
     out = dict[str, list[Any]]()
-    for features in inner(memoryview(data), 1):
-        for entry in inner(features, 1):
-            key = bytes(next(inner(entry, 1), b""))
-            try:
-                name = key.decode()
-            except UnicodeDecodeError:
-                raise wrong(f"a feature with the name {show(key)}") from None
-            out[name] = values(([*inner(entry, 2)] or [memoryview(b"")])[-1])  # the last one holds
+    for features in parts(memoryview(data), 1):
+        for entry in parts(features, 1):
+            name = bytes(next(parts(entry, 1), b"")).decode("utf-8", "backslashreplace")
+            out[name] = values(([*parts(entry, 2)] or [memoryview(b"")])[-1])  # the last one holds
     return out
 
 
@@ -191,8 +177,7 @@ def example_bytes(features: Mapping[str, bytes | float]) -> bytes:
     entries = b""
     for name, value in features.items():
         number, data = (1, value) if isinstance(value, bytes) else (2, struct.pack("<f", value))
-        feature = _field(number, _field(1, data))
-        entries += _field(1, _field(1, name.encode()) + _field(2, feature))
+        entries += _field(1, _field(1, name.encode()) + _field(2, _field(number, _field(1, data))))
     return _field(1, entries)
 
 
