@@ -88,7 +88,7 @@ def test_files_of_several_people_come_together(tmp_path):
         (("points", "implausibility"), [[1]], r"points \[x, y\]"),
         (("points", "implausibility"), [[1, "2"]], r"points in the picture.*'2'"),
         (("points", "implausibility"), [[1, float("nan")]], "expected a number, found nan"),
-        (("points", "implausibility"), [[15.6, 1]], r"points in the picture, 16 x 12, found .15.6, 1.")),
+        (("points", "implausibility"), [[15.6, 1]], r"points in the picture, 16 x 12, found .15.6, 1."),
         (("points", "implausibility"), [[1, 1]] * 1001, "at most 1000 points"),
         (("points", "other"), [], "expected only implausibility, misalignment, found .'other'"),
         (("likert", "overall"), 0, "overall: expected a whole answer from 1 to 5, found 0"),
