@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bestpapers.feedback.formats import read_annotations, read_richhf, read_table, write_annotations, write_richhf
-from bestpapers.feedback.formats.pixels import read_map
+from bestpapers.feedback.formats.pixels import read_map, read_picture
 from bestpapers.feedback.formats.tables import prompts_from
 from bestpapers.feedback.formats.tfrecords import masked
 from bestpapers.feedback.record import MAPS, SCORES, words
@@ -20,7 +20,7 @@ from .. import fuzz
 from .made import PROMPTS, record
 from .test_formats_annotations import annotated
 
-FILES = 500  # per reader
+FILES = 400  # per reader
 PEAK = 4 << 20  # bytes while reading one file of at most 6 kB, as Python counts them
 GROWTH = 64_000  # kB that the process may grow by
 
@@ -49,6 +49,12 @@ def signed(data):
     """The damage in one record whose check sums are right, so that it reaches the reader of messages."""
     length = struct.pack("<Q", len(data))
     return length + struct.pack("<I", masked(length)) + data + struct.pack("<I", masked(data))
+
+
+def check_picture(pixels):
+    assert pixels.dtype == np.uint8
+    assert pixels.shape[2] == 3
+    assert pixels.size <= 100_000
 
 
 def check_map(values):
@@ -102,14 +108,13 @@ def readers(tmp_path_factory):
         out[name] = good[part], reader, check
 
     records = [record(i, size=(6, 8)) for i in range(2)]
-    write_richhf(folder / "a.tfrecord", records, folder)
-    feedback = partial(read_richhf, pictures=folder)
+    write_richhf(folder / "a.tfrecord", records, folder / "pictures")
+    feedback = partial(read_richhf, prompts={r.name: r.prompt for r in records})
     add("a.tfrecord", folder / "a.tfrecord", lambda path: list(feedback(path)), check_records)
     write_richhf(folder / "b.tfrecord", records[:1])
     add("example", folder / "b.tfrecord", lambda path: list(feedback(path)), check_records, signed, slice(12, -4))
-    for i in range(2):
-        add(f"uid-{i}.png", folder / f"uid-{i}.png", lambda _: list(feedback(folder / "a.tfrecord")), check_records)
-    add("uid-0.txt", folder / "uid-0.txt", lambda path: prompts_from(folder), check_prompts)
+    add("picture.png", folder / "pictures" / "uid-0.png", read_picture, check_picture)
+    add("uid-0.txt", folder / "pictures" / "uid-0.txt", lambda path: prompts_from(path.parent), check_prompts)
 
     grey = np.round(records[0].feedback.maps["implausibility"] * 255).astype(np.uint8)
     for name in ("map.png", "map.jpg", "map.bmp"):
@@ -120,11 +125,13 @@ def readers(tmp_path_factory):
         add(name, folder / name, lambda path: read_map(path, ("implausibility",)), check_map)
 
     scores = "file_name,prompt,overall,plausibility,misaligned,implausibility\n"
-    lines = [f'uid-{i}.png,"{PROMPTS[2]}",0.5,{i}.0,0,map.npy\n' for i in range(2)]
+    lines = [f'pictures/uid-{i}.png,"{PROMPTS[2]}",0.5,{i}.0,0,map.npy\n' for i in range(2)]
     (folder / "metadata.csv").write_text(scores + "".join(lines))
     rows = [
-        dict(file_name=f"uid-{i}.png", prompt="a red fox", word_scores=[["a", 0], ["red", 1.5], ["fox", 0]], overall=0.5 * i,
-             alignment_heatmap=(grey[::2, ::2] / 255).round(2).tolist())
+        dict(
+            file_name=f"pictures/uid-{i}.png", prompt="a red fox", overall=0.5 * i,
+            word_scores=[["a", 0], ["red", 1.5], ["fox", 0]], alignment_heatmap=(grey[::2, ::2] / 255).round(2).tolist(),
+        )
         for i in range(2)
     ]  # fmt: skip
     (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -139,7 +146,7 @@ def readers(tmp_path_factory):
 
 
 READERS = (
-    *("a.tfrecord", "example", "uid-0.png", "uid-1.png", "map.png", "map.jpg", "map.bmp", "map.npy", "map.safetensors"),
+    *("a.tfrecord", "example", "picture.png", "map.png", "map.jpg", "map.bmp", "map.npy", "map.safetensors"),
     *("metadata.csv", "metadata.jsonl", "metadata.json", "prompts.csv", "uid-0.txt", "annotations.json"),
 )
 

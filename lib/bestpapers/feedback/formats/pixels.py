@@ -34,7 +34,7 @@ class Reading:
 
     layout  which of the layouts it is
     said    a sentence on what was found and how it is understood
-    count   records in the file, those included that are left out when you read them with `skips`
+    count   whole records in the file; with `skips`, fewer come if some lack what they need
     """
 
     layout: str
