@@ -117,11 +117,11 @@ def readers(tmp_path_factory):
     add("uid-0.txt", folder / "pictures" / "uid-0.txt", lambda path: prompts_from(path.parent), check_prompts)
 
     grey = np.round(records[0].feedback.maps["implausibility"] * 255).astype(np.uint8)
-    for name in ("map.png", "map.jpg", "map.bmp"):
+    for name in ("map.png", "map.jpg"):
         Image.fromarray(grey).save(folder / name)
     np.save(folder / "map.npy", (grey / 255).astype(np.float16))
     save_file(dict(implausibility=torch.from_numpy(grey / 255)), folder / "map.safetensors")
-    for name in ("map.png", "map.jpg", "map.bmp", "map.npy", "map.safetensors"):
+    for name in ("map.png", "map.jpg", "map.npy", "map.safetensors"):
         add(name, folder / name, lambda path: read_map(path, ("implausibility",)), check_map)
 
     scores = "file_name,prompt,overall,plausibility,misaligned,implausibility\n"
@@ -146,7 +146,7 @@ def readers(tmp_path_factory):
 
 
 READERS = (
-    *("a.tfrecord", "example", "picture.png", "map.png", "map.jpg", "map.bmp", "map.npy", "map.safetensors"),
+    *("a.tfrecord", "example", "picture.png", "map.png", "map.jpg", "map.npy", "map.safetensors"),
     *("metadata.csv", "metadata.jsonl", "metadata.json", "prompts.csv", "uid-0.txt", "annotations.json"),
 )
 
