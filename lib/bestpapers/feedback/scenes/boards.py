@@ -34,12 +34,12 @@ def _moon() -> list[Part]:
 
 
 def _star() -> list[Part]:
-    tips = [(0.5 + r * math.cos(a), 0.5 + r * math.sin(a)) for a, r in ((k * math.pi / 4, (0.34, 0.09)[k % 2]) for k in range(8))]
-    return [Part(outline(tips, 0.02), (0.95, 0.92, 0.74), rim=0)]
+    tips = [(0.44 + r * math.cos(a), 0.44 + r * math.sin(a)) for a, r in ((k * math.pi / 4, (0.3, 0.07)[k % 2]) for k in range(8))]
+    return [Part(outline(tips, 0.02), (0.84, 0.82, 0.74), rim=0)]
 
 
 def _speck() -> list[Part]:
-    return [Part(oval(0.35, 0.4, 0.09, 0.09), (0.62, 0.64, 0.80), rim=0), Part(oval(0.7, 0.72, 0.06, 0.06), (0.5, 0.52, 0.7), rim=0)]
+    return [Part(oval(0.31, 0.31, 0.08, 0.08), (0.56, 0.58, 0.74), rim=0), Part(oval(0.69, 0.69, 0.06, 0.06), (0.46, 0.48, 0.66), rim=0)]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ BOARDS: dict[str, Board] = {
     ),
     "night": Board(
         (0.125, 0.145, 0.285),
-        (":  * :M ", "  :    *", "*    :  ", "   *   :", " :    * ", "*   :   ", "  *    :", " :   *  "),
+        ("   :  M ", " *     :", "    :   ", ":     * ", "  *     ", "     :  ", " :    * ", "   *    "),
     ),
 }
 

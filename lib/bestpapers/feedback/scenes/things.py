@@ -51,7 +51,7 @@ def _bird() -> list[Part]:
     """Standing, to the right."""
     parts = []
     for n, x in enumerate((1.22, 1.6)):
-        shin = join(bone((x, 1.3), (x, 1.82), 0.06), bone((x - 0.1, 1.84), (x + 0.2, 1.84), 0.055))
+        shin = join(bone((x, 1.3), (x, 1.8), 0.075), bone((x - 0.1, 1.82), (x + 0.2, 1.82), 0.07))
         parts.append(Part(shin, BEAK, limb=f"leg {n + 1}", rim=0.25))
     tail = outline([(0.8, 0.75), (0.16, 0.5), (0.22, 0.78), (0.12, 0.98), (0.8, 1.15)], 0.05)
     parts.append(Part(tail, tone=0.72, limb="tail", bevel=0.1))

@@ -1,0 +1,173 @@
+"""The judge: reads a picture that it has not seen made, and says what is wrong with it for a prompt.
+
+It explains the picture with what it knows, the things and the boards of the world: it looks for the thing that explains most
+of what is drawn, then for the next one, until nothing that is left looks like a thing. It draws its explanation; where that
+differs from the picture so that one sees it, the picture is implausible. What it found is held against the prompt by
+`worlds.compare`. So it labels the samples of any generator, and says whether one got better. No model may be trained on it
+and then be measured by it without saying so: it stands in the place of the paper's human raters.
+
+What it does not see, or sees wrongly (it is a judge with holes):
+- Anything below a tolerance: noise up to about 0.1 of white, a shade of colour, single pixels, lines of one pixel, and a thing
+  that is displaced by less than half a pixel.
+- Any thing that is complete counts as sound, wherever it is: a cat in two copies side by side, a house on a bird. Things that
+  overlap by more than half of the smaller one are one thing for it, the other is damage.
+- A thing of which more than about six tenths are gone is no thing: what is left of it is damage, its words are absent.
+- A missing thing does not make a picture less plausible, so that drawing less is the cheapest way to a high plausibility; a
+  picture of nothing at all gets 0 for that reason.
+- Missing clouds, stars, sun and moon are no fault. Things at other sizes, turned or mirrored, are not recognised.
+- If a thing is there twice, and once is asked for, the one that is farther down (then right) is the surplus one.
+- The time of day is that of the larger part of the board; where half of it is night, the other half is damage.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .record import Feedback
+from .scenes import BOARDS, CELLS, COLOURS, KINDS
+from .worlds import (
+    Bools,
+    Layout,
+    Picture,
+    Thing,
+    box_slices,
+    cell_pixels,
+    differs,
+    far,
+    feedback,
+    outline,
+    parse,
+    render,
+    soft,
+    stamp,
+)
+
+GRAIN = 2  # pixels to a cell where candidates are looked for
+LIKELY = 0.3  # of what a thing is made of, found there: worth a closer look
+CANDIDATES = 64
+ACCEPT = 0.4  # of a thing and what is drawn in its box, explained: it is that thing
+CROWDED = 0.5  # of the smaller box: two things cannot overlap more
+
+Floats = NDArray[np.float32]
+
+
+def judge(picture: Picture, prompt: str) -> Feedback:
+    """All that is to be said of a picture, uint8 (size, size, 3), for a prompt of the world's words.
+
+    Scores of all four names, both maps (0 or 1), misaligned words (0 or 1). The size is a multiple of 8 from 32 to 512. Raises
+    ValueError for another picture, or a prompt that is not one of the world's, saying what was expected.
+    """
+    caption = parse(prompt)
+    layout, implausible = read(picture)
+    return feedback(picture, caption, layout, implausible)
+
+
+def read(picture: Picture) -> tuple[Layout, Bools]:
+    """What is in a picture, and where it is implausible (size, size). Things have their places to the pixel."""
+    picture = np.asarray(picture)
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.shape[0] != picture.shape[1]:
+        raise ValueError(f"picture {picture.dtype} {picture.shape}: expected uint8 (size, size, 3), of equal height and width")
+    pixels = cell_pixels(len(picture))
+    seen = soft(picture)
+    board = min(BOARDS, key=lambda name: far(seen, _flat(name)).sum())
+    drawn = far(seen, _flat(board))
+    layout = Layout(_things(seen, drawn, board, pixels), board)
+    free = ~drawn  # a board on which something of the print is missing is no fault
+    for thing in layout.things:
+        free[box_slices(thing, pixels)] = False
+    return layout, differs(picture, render(layout, len(picture)), ignore=free)
+
+
+def _things(seen: Floats, drawn: Bools, board: str, pixels: int) -> tuple[Thing, ...]:
+    """The things, each the one that explains most of what is left when those before it are explained."""
+    alive = _candidates(seen, board, pixels)
+    taken = np.zeros_like(drawn)
+    found: list[Thing] = []
+    while alive:
+        nets = [_explained(thing, seen, drawn, taken, board, pixels)[0] for thing in alive]
+        best = _settled(alive[int(np.argmax(nets))], seen, drawn, taken, board, pixels)
+        _, share, mine = _explained(best, seen, drawn, taken, board, pixels)
+        if share >= ACCEPT:
+            found.append(best)
+            taken[box_slices(best, pixels)] |= mine
+        alive = [thing for thing in alive if _overlap(thing, best) <= CROWDED]
+    return tuple(sorted(found, key=lambda thing: (thing.row, thing.col)))
+
+
+def _candidates(seen: Floats, board: str, pixels: int) -> list[Thing]:
+    """Where in a coarse picture something looks like a thing, at steps of half a cell; those first that explain most."""
+    coarse = cv2.resize(seen, (GRAIN * CELLS, GRAIN * CELLS), interpolation=cv2.INTER_AREA) - _flat(board)
+    out = []
+    for kind, colour, template, power in _templates(board, pixels):
+        match = cv2.matchTemplate(coarse, template, cv2.TM_CCORR)
+        gain = 2 * match - power  # how much nearer the thing is to the picture than the empty board is
+        peak = (gain > LIKELY * power) & (gain >= cv2.dilate(gain, np.ones((3, 3), np.uint8)))
+        for row, col in np.argwhere(peak).tolist():
+            out.append((float(gain[row, col]), Thing(kind, colour, row / GRAIN, col / GRAIN)))
+    out.sort(key=lambda candidate: -candidate[0])
+    return [thing for _, thing in out[:CANDIDATES]]
+
+
+def _explained(
+    thing: Thing, seen: Floats, drawn: Bools, taken: Bools, board: str, pixels: int
+) -> tuple[int, float, Bools]:
+    """How many more pixels of its box a thing explains than it leaves unexplained, which share, and those pixels.
+
+    Counted are the pixels that the thing would cover, and those where something is drawn that no other thing explains.
+    """
+    box = box_slices(thing, pixels)
+    covers = outline(thing.kind, pixels)
+    right = covers & ~far(seen[box], _soft_stamp(thing.kind, thing.colour, board, pixels)) & ~taken[box]
+    all_of_it = int((covers | (drawn[box] & ~taken[box])).sum())
+    n = int(right.sum())
+    return 2 * n - all_of_it, n / all_of_it, right
+
+
+def _settled(thing: Thing, seen: Floats, drawn: Bools, taken: Bools, board: str, pixels: int) -> Thing:
+    """The thing at the pixel nearby, a quarter of a cell to each side, where it explains most."""
+    h, w = KINDS[thing.kind].cells
+    steps = range(-(pixels // 4), pixels // 4 + 1)
+    best, most = thing, -(10**9)
+    for row, col in sorted(((r, c) for r in steps for c in steps), key=lambda step: abs(step[0]) + abs(step[1])):
+        near = Thing(thing.kind, thing.colour, thing.row + row / pixels, thing.col + col / pixels)
+        if not (0 <= near.row <= CELLS - h and 0 <= near.col <= CELLS - w):
+            continue
+        net = _explained(near, seen, drawn, taken, board, pixels)[0]
+        if net > most:
+            best, most = near, net
+    return best
+
+
+def _overlap(a: Thing, b: Thing) -> float:
+    """The common part of two boxes, as a share of the smaller one."""
+    (t, l, b_, r), (top, left, bottom, right) = a.box, b.box
+    common = max(0.0, min(b_, bottom) - max(t, top)) * max(0.0, min(r, right) - max(l, left))
+    return common / min((b_ - t) * (r - l), (bottom - top) * (right - left))
+
+
+def _flat(board: str) -> Floats:
+    return np.array(BOARDS[board].flat, np.float32)
+
+
+@lru_cache(maxsize=4096)
+def _soft_stamp(kind: str, colour: str, board: str, pixels: int) -> Floats:
+    """A thing in its box, as a picture is seen."""
+    size = CELLS * pixels
+    return soft(render(Layout((Thing(kind, colour, 1, 1),), board), size))[box_slices(Thing(kind, colour, 1, 1), pixels)]
+
+
+@lru_cache(maxsize=64)
+def _templates(board: str, pixels: int) -> list[tuple[str, str, Floats, float]]:
+    """Each kind and colour as it would be found in a coarse picture: the difference to the board, and its square."""
+    out = []
+    for kind, look in KINDS.items():
+        h, w = look.cells
+        for colour in COLOURS:
+            image = stamp(kind, colour, board, pixels).astype(np.float32) / 255
+            template = cv2.resize(image, (GRAIN * w, GRAIN * h), interpolation=cv2.INTER_AREA) - _flat(board)
+            out.append((kind, colour, template, float((template**2).sum())))
+    return out
