@@ -47,12 +47,14 @@ from .worlds import (
 )
 
 GRAIN = 2  # pixels to a cell where candidates are looked for
-LIKELY = 0.3  # of what a thing is made of, found there: worth a closer look
+LIKELY = 0.15  # of what a thing is made of, found there: worth a closer look
 CANDIDATES = 64
 ACCEPT = 0.4  # of a thing and what is drawn in its box, explained: it is that thing
+GOOD = 0.7  # of it: its place is right
 CROWDED = 0.5  # of the smaller box: two things cannot overlap more
 
 Floats = NDArray[np.float32]
+_SHAPES = {(GRAIN * look.cells[0], GRAIN * look.cells[1]) for look in KINDS.values()}
 
 
 def judge(picture: Picture, prompt: str) -> Feedback:
@@ -84,30 +86,41 @@ def read(picture: Picture) -> tuple[Layout, Bools]:
 
 def _things(seen: Floats, drawn: Bools, board: str, pixels: int) -> tuple[Thing, ...]:
     """The things, each the one that explains most of what is left when those before it are explained."""
-    alive = _candidates(seen, board, pixels)
     taken = np.zeros_like(drawn)
+    alive = {
+        thing: _explained(thing, seen, drawn, taken, board, pixels)[0] for thing in _candidates(seen, board, pixels)
+    }
     found: list[Thing] = []
     while alive:
-        nets = [_explained(thing, seen, drawn, taken, board, pixels)[0] for thing in alive]
-        best = _settled(alive[int(np.argmax(nets))], seen, drawn, taken, board, pixels)
+        first = max(alive, key=lambda thing: alive[thing])
+        best = _settled(first, seen, drawn, taken, board, pixels)
         _, share, mine = _explained(best, seen, drawn, taken, board, pixels)
+        del alive[first]
         if share >= ACCEPT:
             found.append(best)
             taken[box_slices(best, pixels)] |= mine
-        alive = [thing for thing in alive if _overlap(thing, best) <= CROWDED]
+            near = {thing: _overlap(thing, best) for thing in alive}
+            alive = {
+                thing: _explained(thing, seen, drawn, taken, board, pixels)[0] if near[thing] else net
+                for thing, net in alive.items()
+                if near[thing] <= CROWDED
+            }
     return tuple(sorted(found, key=lambda thing: (thing.row, thing.col)))
 
 
 def _candidates(seen: Floats, board: str, pixels: int) -> list[Thing]:
-    """Where in a coarse picture something looks like a thing, at steps of half a cell; those first that explain most."""
+    """Where in a coarse picture something looks like a thing, at steps of half a cell; the likeliest first."""
     coarse = cv2.resize(seen, (GRAIN * CELLS, GRAIN * CELLS), interpolation=cv2.INTER_AREA) - _flat(board)
+    energy = (coarse**2).sum(-1)
+    there = {cells: cv2.matchTemplate(energy, np.ones(cells, np.float32), cv2.TM_CCORR) for cells in _SHAPES}
     out = []
     for kind, colour, template, power in _templates(board, pixels):
         match = cv2.matchTemplate(coarse, template, cv2.TM_CCORR)
-        gain = 2 * match - power  # how much nearer the thing is to the picture than the empty board is
-        peak = (gain > LIKELY * power) & (gain >= cv2.dilate(gain, np.ones((3, 3), np.uint8)))
+        # how much nearer the thing is to the picture than the empty board is: 1 for the thing and nothing else
+        fit = (2 * match - power) / np.maximum(there[template.shape[:2]], power)
+        peak = (fit > LIKELY) & (fit >= cv2.dilate(fit, np.ones((3, 3), np.uint8)))
         for row, col in np.argwhere(peak).tolist():
-            out.append((float(gain[row, col]), Thing(kind, colour, row / GRAIN, col / GRAIN)))
+            out.append((float(fit[row, col]), Thing(kind, colour, row / GRAIN, col / GRAIN)))
     out.sort(key=lambda candidate: -candidate[0])
     return [thing for _, thing in out[:CANDIDATES]]
 
@@ -117,18 +130,20 @@ def _explained(
 ) -> tuple[int, float, Bools]:
     """How many more pixels of its box a thing explains than it leaves unexplained, which share, and those pixels.
 
-    Counted are the pixels that the thing would cover, and those where something is drawn that no other thing explains.
+    Counted are the pixels that the thing would cover, and those where something else is drawn that no other thing explains.
     """
     box = box_slices(thing, pixels)
-    covers = outline(thing.kind, pixels)
-    right = covers & ~far(seen[box], _soft_stamp(thing.kind, thing.colour, board, pixels)) & ~taken[box]
-    all_of_it = int((covers | (drawn[box] & ~taken[box])).sum())
-    n = int(right.sum())
-    return 2 * n - all_of_it, n / all_of_it, right
+    covers, free = outline(thing.kind, pixels), ~taken[box]
+    alike = ~far(seen[box], _soft_stamp(thing.kind, thing.colour, board, pixels))
+    right = covers & alike & free
+    explained, counted = int(right.sum()), int((covers | (drawn[box] & ~alike & free)).sum())
+    return 2 * explained - counted, explained / counted, right
 
 
 def _settled(thing: Thing, seen: Floats, drawn: Bools, taken: Bools, board: str, pixels: int) -> Thing:
-    """The thing at the pixel nearby, a quarter of a cell to each side, where it explains most."""
+    """The thing at the pixel nearby, a quarter of a cell to each side, where it explains most; where it is, if that does."""
+    if _explained(thing, seen, drawn, taken, board, pixels)[1] >= GOOD:
+        return thing
     h, w = KINDS[thing.kind].cells
     steps = range(-(pixels // 4), pixels // 4 + 1)
     best, most = thing, -(10**9)

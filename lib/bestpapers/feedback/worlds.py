@@ -50,7 +50,7 @@ WORDS = tuple(
 TOLERANCE = 0.2  # a pixel is another one from here on: distance in RGB, white to black being sqrt(3)
 SLACK = 0.5  # cells by which a relation may be missed
 STEEP, STRICT = 8, 2  # exponents of plausibility and alignment
-SEEN, LEFT = 0.1, 0.4  # damage is at least so many cells large, and hits at most so much of any thing, which stays readable
+SEEN, LEFT = 0.1, 0.33  # damage is at least so many cells large, and hits at most so much of any thing, which stays readable
 TRIES = 100
 
 # ------------------------------------------------------------------------------------------------------------- captions
@@ -339,8 +339,8 @@ def silhouette(things: Sequence[Thing], size: int) -> Bools:
 
 
 def soft(picture: Picture) -> NDArray[np.float32]:
-    """A picture in 0..1 as it is compared: blurred by a twelfth of a cell, so that noise and a rough edge count little."""
-    return cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), len(picture) / CELLS / 12)
+    """A picture in 0..1 as it is compared: blurred by an eighth of a cell, so that noise and a rough edge count little."""
+    return cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), len(picture) / CELLS / 8)
 
 
 def differs(a: Picture, b: Picture, ignore: Bools | None = None) -> Bools:
