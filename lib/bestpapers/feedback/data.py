@@ -21,7 +21,9 @@ from .worlds import AXIS, FAULTS, WORLD, Caption, Example, Layout, World, corrup
 
 _HERE = Path(__file__).parent
 # what decides how a picture looks and what is said of it, as read when this code was
-SOURCE = source_hash((*(_HERE / f"{room}.py" for room in ("worlds", "judge", "data")), *sorted(_HERE.glob("scenes/*.py"))))
+SOURCE = source_hash(
+    (*(_HERE / f"{room}.py" for room in ("worlds", "judge", "data")), *sorted(_HERE.glob("scenes/*.py")))
+)
 
 SPLITS = {"train": 8, "dev": 1, "test": 1}  # how many of ten layouts
 EDITED = 0.3  # share of pictures that show something else than they were asked to
@@ -90,7 +92,7 @@ def example(
 def records(
     split: str, number: int, *, size: int = 64, world: World = WORLD, seed: int = 0, false: float = FALSE
 ) -> Iterator[Record]:
-    """The first records of a split, one after the other, with the truth as their feedback. Names tell split, seed and number."""
+    """The first records of a split, with the truth as their feedback. Names tell split, seed and number."""
     for n in range(number):
         made, caption = example(split, n, size=size, world=world, seed=seed, false=false)
         yield Record(f"{split}-{seed}-{n:06d}", caption.prompt, made.feedback(caption), made.picture)

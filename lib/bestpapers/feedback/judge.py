@@ -7,11 +7,10 @@ differs from the picture so that one sees it, the picture is implausible. What i
 and then be measured by it without saying so: it stands in the place of the paper's human raters.
 
 What it does not see, or sees wrongly (it is a judge with holes):
-- Anything below a tolerance: noise up to about 0.1 of white, a shade of colour, single pixels, lines of one pixel, and a thing
-  that is displaced by less than half a pixel.
-- Any thing that is complete counts as sound, wherever it is: a cat in two copies side by side, a house on a bird. Things that
+- Anything below a tolerance: noise up to about 0.1 of white, a shade of colour, single pixels, lines of one pixel.
+- Any thing that is complete counts as sound, wherever it is: a house on a bird, a table in the sky. Things that
   overlap by more than half of the smaller one are one thing for it, the other is damage.
-- A thing of which more than about six tenths are gone is no thing: what is left of it is damage, its words are absent.
+- A thing of which more than about half is gone is no thing: what is left of it is damage, its words are absent.
 - A missing thing does not make a picture less plausible, so that drawing less is the cheapest way to a high plausibility; a
   picture of nothing at all gets 0 for that reason.
 - Missing clouds, stars, sun and moon are no fault. Things at other sizes, turned or mirrored, are not recognised.
@@ -25,11 +24,13 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from .record import Feedback
 from .scenes import BOARDS, CELLS, COLOURS, KINDS
 from .worlds import (
+    TOLERANCE,
     Bools,
     Layout,
     Picture,
@@ -43,18 +44,15 @@ from .worlds import (
     parse,
     render,
     soft,
-    stamp,
 )
 
 GRAIN = 2  # pixels to a cell where candidates are looked for
-LIKELY = 0.15  # of what a thing is made of, found there: worth a closer look
-CANDIDATES = 64
-ACCEPT = 0.4  # of a thing and what is drawn in its box, explained: it is that thing
+LIKELY, CANDIDATES = 0.3, 40  # the share of a thing explained there that makes a candidate, and how many are tried
+ACCEPT = 0.5  # of a thing and what is drawn in its box, explained: it is that thing
 GOOD = 0.7  # of it: its place is right
 CROWDED = 0.5  # of the smaller box: two things cannot overlap more
 
 Floats = NDArray[np.float32]
-_SHAPES = {(GRAIN * look.cells[0], GRAIN * look.cells[1]) for look in KINDS.values()}
 
 
 def judge(picture: Picture, prompt: str) -> Feedback:
@@ -72,7 +70,9 @@ def read(picture: Picture) -> tuple[Layout, Bools]:
     """What is in a picture, and where it is implausible (size, size). Things have their places to the pixel."""
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.shape[0] != picture.shape[1]:
-        raise ValueError(f"picture {picture.dtype} {picture.shape}: expected uint8 (size, size, 3), of equal height and width")
+        raise ValueError(
+            f"picture {picture.dtype} {picture.shape}: expected uint8 (size, size, 3), of equal height and width"
+        )
     pixels = cell_pixels(len(picture))
     seen = soft(picture)
     board = min(BOARDS, key=lambda name: far(seen, _flat(name)).sum())
@@ -88,41 +88,75 @@ def _things(seen: Floats, drawn: Bools, board: str, pixels: int) -> tuple[Thing,
     """The things, each the one that explains most of what is left when those before it are explained."""
     taken = np.zeros_like(drawn)
     alive = {
-        thing: _explained(thing, seen, drawn, taken, board, pixels)[0] for thing in _candidates(seen, board, pixels)
+        thing: _explained(thing, seen, drawn, taken, board, pixels)[:2]
+        for thing in _candidates(seen, drawn, board, pixels)
     }
     found: list[Thing] = []
     while alive:
         first = max(alive, key=lambda thing: alive[thing])
+        _, share = alive.pop(first)
+        if share < LIKELY:
+            continue
         best = _settled(first, seen, drawn, taken, board, pixels)
         _, share, mine = _explained(best, seen, drawn, taken, board, pixels)
-        del alive[first]
         if share >= ACCEPT:
             found.append(best)
             taken[box_slices(best, pixels)] |= mine
-            near = {thing: _overlap(thing, best) for thing in alive}
-            alive = {
-                thing: _explained(thing, seen, drawn, taken, board, pixels)[0] if near[thing] else net
-                for thing, net in alive.items()
-                if near[thing] <= CROWDED
-            }
+            for thing in list(alive):
+                overlap = _overlap(thing, best)
+                if overlap > CROWDED:
+                    del alive[thing]
+                elif overlap:
+                    alive[thing] = _explained(thing, seen, drawn, taken, board, pixels)[:2]
     return tuple(sorted(found, key=lambda thing: (thing.row, thing.col)))
 
 
-def _candidates(seen: Floats, board: str, pixels: int) -> list[Thing]:
+def _candidates(seen: Floats, drawn: Bools, board: str, pixels: int) -> list[Thing]:
     """Where in a coarse picture something looks like a thing, at steps of half a cell; the likeliest first."""
-    coarse = cv2.resize(seen, (GRAIN * CELLS, GRAIN * CELLS), interpolation=cv2.INTER_AREA) - _flat(board)
-    energy = (coarse**2).sum(-1)
-    there = {cells: cv2.matchTemplate(energy, np.ones(cells, np.float32), cv2.TM_CCORR) for cells in _SHAPES}
-    out = []
-    for kind, colour, template, power in _templates(board, pixels):
-        match = cv2.matchTemplate(coarse, template, cv2.TM_CCORR)
-        # how much nearer the thing is to the picture than the empty board is: 1 for the thing and nothing else
-        fit = (2 * match - power) / np.maximum(there[template.shape[:2]], power)
-        peak = (fit > LIKELY) & (fit >= cv2.dilate(fit, np.ones((3, 3), np.uint8)))
-        for row, col in np.argwhere(peak).tolist():
-            out.append((float(fit[row, col]), Thing(kind, colour, row / GRAIN, col / GRAIN)))
-    out.sort(key=lambda candidate: -candidate[0])
-    return [thing for _, thing in out[:CANDIDATES]]
+    side = GRAIN * CELLS
+    coarse = cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA)
+    names, templates, covers, shapes = _templates(board, pixels)
+    share = _shares(coarse, far(coarse, _flat(board)), templates, covers, shapes, TOLERANCE**2, GRAIN // 2)
+    peak = share >= LIKELY
+    for k, row, col in np.argwhere(peak).tolist():  # the largest of its neighbourhood
+        around = share[k, max(0, row - 1) : row + 2, max(0, col - 1) : col + 2]
+        peak[k, row, col] = share[k, row, col] >= around.max()
+    found = np.argwhere(peak)
+    order = np.argsort(-share[peak], kind="stable")[:CANDIDATES]
+    return [Thing(*names[k], row / 2, col / 2) for k, row, col in found[order].tolist()]
+
+
+@njit(cache=True)
+def _shares(coarse, drawn, templates, covers, shapes, near, step):
+    """For each template (K) at each place (S, S): the share that `_explained` gives, with nothing taken; -1 off the picture.
+
+    coarse [n, n, 3], drawn [n, n]: as seen.   templates [K, m, m, 3], covers [K, m, m], shapes [K, 2]: things in the upper
+    left corners.   near: the square of the tolerance.   step: pixels from one place to the next.
+    """
+    n = len(coarse)
+    places = n // step
+    out = np.full((len(templates), places, places), np.float32(-1))
+    for k in range(len(templates)):
+        h, w = shapes[k]
+        for r in range((n - h) // step + 1):
+            for c in range((n - w) // step + 1):
+                explained, counted = 0, 0
+                for i in range(h):
+                    for j in range(w):
+                        y, x = r * step + i, c * step + j
+                        if not (covers[k, i, j] or drawn[y, x]):
+                            continue
+                        d0 = coarse[y, x, 0] - templates[k, i, j, 0]
+                        d1 = coarse[y, x, 1] - templates[k, i, j, 1]
+                        d2 = coarse[y, x, 2] - templates[k, i, j, 2]
+                        alike = d0 * d0 + d1 * d1 + d2 * d2 <= near
+                        if covers[k, i, j]:
+                            counted += 1
+                            explained += alike
+                        elif not alike:
+                            counted += 1
+                out[k, r, c] = explained / counted
+    return out
 
 
 def _explained(
@@ -172,17 +206,21 @@ def _flat(board: str) -> Floats:
 def _soft_stamp(kind: str, colour: str, board: str, pixels: int) -> Floats:
     """A thing in its box, as a picture is seen."""
     size = CELLS * pixels
-    return soft(render(Layout((Thing(kind, colour, 1, 1),), board), size))[box_slices(Thing(kind, colour, 1, 1), pixels)]
+    return soft(render(Layout((Thing(kind, colour, 1, 1),), board), size))[
+        box_slices(Thing(kind, colour, 1, 1), pixels)
+    ]
 
 
 @lru_cache(maxsize=64)
-def _templates(board: str, pixels: int) -> list[tuple[str, str, Floats, float]]:
-    """Each kind and colour as it would be found in a coarse picture: the difference to the board, and its square."""
-    out = []
-    for kind, look in KINDS.items():
-        h, w = look.cells
-        for colour in COLOURS:
-            image = stamp(kind, colour, board, pixels).astype(np.float32) / 255
-            template = cv2.resize(image, (GRAIN * w, GRAIN * h), interpolation=cv2.INTER_AREA) - _flat(board)
-            out.append((kind, colour, template, float((template**2).sum())))
-    return out
+def _templates(board: str, pixels: int) -> tuple[list[tuple[str, str]], Floats, Bools, NDArray[np.int64]]:
+    """Each kind and colour as it is seen in a coarse picture: names, and the arrays that `_shares` takes."""
+    names = [(kind, colour) for kind in KINDS for colour in COLOURS]
+    shapes = np.array([KINDS[kind].cells for kind, _ in names]) * GRAIN
+    templates = np.zeros((len(names), shapes.max(), shapes.max(), 3), np.float32)
+    covers = np.zeros(templates.shape[:3], bool)
+    for k, (kind, colour) in enumerate(names):
+        h, w = shapes[k].tolist()
+        whole = _soft_stamp(kind, colour, board, pixels)
+        templates[k, :h, :w] = cv2.resize(whole, (w, h), interpolation=cv2.INTER_AREA)
+        covers[k, :h, :w] = outline(kind, GRAIN)
+    return names, templates, covers, shapes

@@ -10,7 +10,7 @@ examples made here, whose things are known, and any other picture, whose things 
 
 The scores (ours) are made up where the paper has people. Their shape matters, their height does not:
     plausibility   (1 - s)^8, s being the share of what is drawn that is implausible; 0 for a picture of nothing
-    alignment      (share of the caption's claims that the picture honours)^2; each thing that was not asked for counts as a fault
+    alignment      (share of the caption's claims that the picture honours)^2; each thing not asked for is a fault
     aesthetics     mean of balance, fullness and saturation (`aesthetics`): for the interface, no conclusion should hang on it
     overall        0.4 plausibility + 0.4 alignment + 0.2 aesthetics
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, cached_property, lru_cache
 
 import cv2
 import numpy as np
@@ -50,7 +50,10 @@ WORDS = tuple(
 TOLERANCE = 0.2  # a pixel is another one from here on: distance in RGB, white to black being sqrt(3)
 SLACK = 0.5  # cells by which a relation may be missed
 STEEP, STRICT = 8, 2  # exponents of plausibility and alignment
-SEEN, LEFT = 0.1, 0.33  # damage is at least so many cells large, and hits at most so much of any thing, which stays readable
+SEEN, LEFT = (
+    0.1,
+    0.33,
+)  # damage is at least so many cells large, and hits at most so much of any thing, which stays readable
 TRIES = 100
 
 # ------------------------------------------------------------------------------------------------------------- captions
@@ -92,7 +95,7 @@ class Caption:
 
 
 def parse(prompt: str) -> Caption:
-    """The caption that a prompt says: `parse(caption.prompt) == caption`. Raises ValueError saying which word is not understood."""
+    """The caption that a prompt says: `parse(caption.prompt) == caption`. ValueError says which word is not understood."""
     left = prompt.split()
 
     def take(choices: Sequence[str], what: str) -> str:
@@ -133,7 +136,7 @@ class Thing:
     row: float
     col: float
 
-    @property
+    @cached_property
     def box(self) -> tuple[float, float, float, float]:
         """Top, left, bottom, right in cells."""
         h, w = KINDS[self.kind].cells
@@ -190,7 +193,7 @@ def place(caption: Caption, rng: np.random.Generator) -> Layout | None:
     return None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _everywhere(kind: str, colour: str) -> tuple[Thing, ...]:
     h, w = KINDS[kind].cells
     return tuple(Thing(kind, colour, r, c) for r in range(CELLS - h + 1) for c in range(CELLS - w + 1))
@@ -649,7 +652,12 @@ def _disc(size: int, y: float, x: float, cells: float, rng: np.random.Generator)
     """A lump round a pixel, `cells` in radius, not quite round."""
     rows, cols = np.mgrid[0:size, 0:size]
     angle = np.arctan2(rows - y, cols - x)
-    radius = cells * size / CELLS * (1 + 0.2 * np.sin(2 * angle + rng.uniform(0, 7)) + 0.12 * np.sin(3 * angle + rng.uniform(0, 7)))
+    radius = (
+        cells
+        * size
+        / CELLS
+        * (1 + 0.2 * np.sin(2 * angle + rng.uniform(0, 7)) + 0.12 * np.sin(3 * angle + rng.uniform(0, 7)))
+    )
     return np.hypot(rows - y, cols - x) <= radius
 
 

@@ -16,7 +16,10 @@ CELLS = 8  # a picture is so many cells high and wide
 
 
 def _sun() -> list[Part]:
-    rays = [(0.5 + r * math.cos(a), 0.5 + r * math.sin(a)) for a, r in ((k * math.pi / 8, (0.46, 0.33)[k % 2]) for k in range(16))]
+    rays = [
+        (0.5 + r * math.cos(a), 0.5 + r * math.sin(a))
+        for a, r in ((k * math.pi / 8, (0.46, 0.33)[k % 2]) for k in range(16))
+    ]
     return [Part(outline(rays), (1.0, 0.88, 0.55), rim=0), Part(oval(0.5, 0.5, 0.27, 0.27), (1.0, 0.80, 0.36), rim=0.1)]
 
 
@@ -34,12 +37,18 @@ def _moon() -> list[Part]:
 
 
 def _star() -> list[Part]:
-    tips = [(0.44 + r * math.cos(a), 0.44 + r * math.sin(a)) for a, r in ((k * math.pi / 4, (0.3, 0.07)[k % 2]) for k in range(8))]
+    tips = [
+        (0.44 + r * math.cos(a), 0.44 + r * math.sin(a))
+        for a, r in ((k * math.pi / 4, (0.3, 0.07)[k % 2]) for k in range(8))
+    ]
     return [Part(outline(tips, 0.02), (0.84, 0.82, 0.74), rim=0)]
 
 
 def _speck() -> list[Part]:
-    return [Part(oval(0.31, 0.31, 0.08, 0.08), (0.56, 0.58, 0.74), rim=0), Part(oval(0.69, 0.69, 0.06, 0.06), (0.46, 0.48, 0.66), rim=0)]
+    return [
+        Part(oval(0.31, 0.31, 0.08, 0.08), (0.56, 0.58, 0.74), rim=0),
+        Part(oval(0.69, 0.69, 0.06, 0.06), (0.46, 0.48, 0.66), rim=0),
+    ]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,10 @@ PI = math.pi
 
 
 def _eye(x: float, y: float, r: float) -> list[Part]:
-    return [Part(oval(x, y, r, 1.15 * r), DARK, rim=0), Part(oval(x - 0.3 * r, y - 0.4 * r, 0.4 * r, 0.4 * r), WHITE, rim=0)]
+    return [
+        Part(oval(x, y, r, 1.15 * r), DARK, rim=0),
+        Part(oval(x - 0.3 * r, y - 0.4 * r, 0.4 * r, 0.4 * r), WHITE, rim=0),
+    ]
 
 
 def _cat() -> list[Part]:
@@ -32,7 +35,9 @@ def _cat() -> list[Part]:
     for n, (x, foot, tone) in enumerate(((0.98, 2.72, 0.72), (2.02, 2.72, 0.72), (0.62, 2.84, 1.0), (1.72, 2.84, 1.0))):
         leg = bone((x, 1.9), (x, foot - 0.16), 0.2, 0.15)
         parts.append(Part(leg, tone=tone, limb=f"leg {n + 1}", bevel=0.16))
-        parts.append(Part(oval(x + 0.05, foot - 0.1, 0.2, 0.11), tone=tone + 0.45 * (tone == 1), limb=f"leg {n + 1}", rim=0.25))
+        parts.append(
+            Part(oval(x + 0.05, foot - 0.1, 0.2, 0.11), tone=tone + 0.45 * (tone == 1), limb=f"leg {n + 1}", rim=0.25)
+        )
     body = join(oval(0.85, 1.78, 0.52, 0.46), oval(1.65, 1.76, 0.55, 0.42), blend=0.5)
     parts.append(Part(body, bevel=0.45, gloss=0.15))
     for side in (-1, 1):
@@ -42,7 +47,10 @@ def _cat() -> list[Part]:
         inner = outline([(x - 0.06, 0.7), (x + 0.1 * side, 0.42), (x + 0.08, 0.7)], 0.02)
         parts.append(Part(inner, (0.95, 0.70, 0.68), limb=f"ear {1 if side < 0 else 2}", rim=0))
     parts.append(Part(oval(2.16, 1.06, 0.66, 0.56), bevel=0.45, gloss=0.2))
-    parts += [Part(oval(2.2, 1.3, 0.34, 0.24), tone=1.6, rim=0, clip=True), Part(oval(2.2, 1.2, 0.1, 0.07), (0.85, 0.35, 0.4), rim=0)]
+    parts += [
+        Part(oval(2.2, 1.3, 0.34, 0.24), tone=1.6, rim=0, clip=True),
+        Part(oval(2.2, 1.2, 0.1, 0.07), (0.85, 0.35, 0.4), rim=0),
+    ]
     parts.append(Part(rope([(2.03, 1.36), (2.13, 1.42), (2.2, 1.34), (2.27, 1.42), (2.37, 1.36)], 0.025), DARK, rim=0))
     return parts + _eye(1.92, 0.98, 0.12) + _eye(2.42, 0.98, 0.12)
 
@@ -85,7 +93,12 @@ def _fish() -> list[Part]:
 
 
 def _tree() -> list[Part]:
-    trunk = join(bone((1.5, 3.7), (1.5, 2.2), 0.24, 0.17), bone((1.5, 3.6), (1.08, 3.8), 0.12, 0.06), bone((1.5, 3.6), (1.92, 3.8), 0.12, 0.06), blend=0.2)
+    trunk = join(
+        bone((1.5, 3.7), (1.5, 2.2), 0.24, 0.17),
+        bone((1.5, 3.6), (1.08, 3.8), 0.12, 0.06),
+        bone((1.5, 3.6), (1.92, 3.8), 0.12, 0.06),
+        blend=0.2,
+    )
     fork = join(bone((1.5, 2.75), (0.85, 2.2), 0.1), bone((1.5, 2.9), (2.2, 2.25), 0.1))
     parts = [Part(trunk, WOOD, limb="trunk", bevel=0.2), Part(fork, WOOD, tone=0.85, bevel=0.1)]
     parts.append(Part(rope([(1.42, 3.5), (1.46, 3.1), (1.42, 2.7)], 0.035), WOOD, 0.65, limb="trunk", rim=0))
@@ -93,7 +106,16 @@ def _tree() -> list[Part]:
     puffs += ((0.98, 1.0, 0.62, 0.55, 1.0), (2.02, 1.02, 0.6, 0.54, 0.94), (1.5, 0.68, 0.62, 0.54, 1.08))
     for n, (x, y, rx, ry, tone) in enumerate(puffs):
         parts.append(Part(oval(x, y, rx, ry), tone=tone, limb=f"bough {n}" if n in (1, 2) else "", bevel=0.45, rim=0.3))
-    for x, y in ((0.7, 1.6), (1.25, 1.5), (1.95, 1.65), (1.05, 0.85), (1.6, 0.5), (2.1, 0.95), (1.62, 1.15), (2.45, 1.7)):
+    for x, y in (
+        (0.7, 1.6),
+        (1.25, 1.5),
+        (1.95, 1.65),
+        (1.05, 0.85),
+        (1.6, 0.5),
+        (2.1, 0.95),
+        (1.62, 1.15),
+        (2.45, 1.7),
+    ):
         parts.append(Part(oval(x, y, 0.12, 0.07, -0.5), tone=1.4, rim=0, clip=False))
     return parts
 
@@ -115,7 +137,14 @@ def _house() -> list[Part]:
         parts.append(Part(box(x - 0.2, 1.7, x + 0.2, 2.16), WHITE, limb=f"window {n + 1}", rim=0.2))
         for dx in (-0.1, 0.1):
             for dy in (1.82, 2.04):
-                parts.append(Part(box(x + dx - 0.06, dy - 0.06, x + dx + 0.06, dy + 0.06, 0.01), GLOW, limb=f"window {n + 1}", rim=0.15))
+                parts.append(
+                    Part(
+                        box(x + dx - 0.06, dy - 0.06, x + dx + 0.06, dy + 0.06, 0.01),
+                        GLOW,
+                        limb=f"window {n + 1}",
+                        rim=0.15,
+                    )
+                )
     parts.append(Part(box(1.28, 1.9, 1.72, 2.8), WOOD, limb="door", bevel=0.1))
     parts.append(Part(oval(1.62, 2.4, 0.05, 0.05), GLOW, limb="door", rim=0))
     return parts
@@ -124,7 +153,9 @@ def _house() -> list[Part]:
 def _table() -> list[Part]:
     """Its top reaches the upper edge of its box, where things stand on it."""
     parts = []
-    for n, (x, y0, y1, tone) in enumerate(((0.72, 0.5, 1.6, 0.62), (3.28, 0.5, 1.6, 0.62), (0.34, 0.6, 1.84, 0.9), (3.66, 0.6, 1.84, 0.9))):
+    for n, (x, y0, y1, tone) in enumerate(
+        ((0.72, 0.5, 1.6, 0.62), (3.28, 0.5, 1.6, 0.62), (0.34, 0.6, 1.84, 0.9), (3.66, 0.6, 1.84, 0.9))
+    ):
         parts.append(Part(bone((x, y0), (x, y1), 0.15, 0.1), tone=tone, limb=f"leg {n + 1}", bevel=0.12))
     parts.append(Part(box(0.3, 0.5, 3.7, 0.84, 0.02), tone=0.8, bevel=0.1))
     parts.append(Part(oval(2.0, 0.7, 0.09, 0.07), GLOW, limb="knob", rim=0.4))
