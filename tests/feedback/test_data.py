@@ -11,21 +11,18 @@ SIZE = 32
 
 @pytest.fixture(scope="module")
 def sets():
-    return {split: list(data.records(split, 60, size=SIZE)) for split in data.SPLITS}
-
-
-def layouts(split, number, seed=0):
-    shown = [data.example(split, n, size=SIZE, seed=seed)[0].layout for n in range(number)]
-    return {repr(layout) for layout in [*shown, *(data.true_pair(split, n, seed=seed)[1] for n in range(number))]}
+    return {split: list(data.records(split, 40, size=SIZE)) for split in data.SPLITS}
 
 
 def test_no_layout_is_in_two_splits():
-    shown = {(split, seed): layouts(split, 40, seed) for split in data.SPLITS for seed in (0, 1)}
-    for a in shown:
-        assert len(shown[a]) > 70  # a simple one may come twice
-        for b in shown:
-            if a[0] != b[0]:
-                assert not shown[a] & shown[b]
+    shown: dict[str, set[str]] = {}
+    for split in data.SPLITS:
+        some = [data.example(split, n, size=SIZE, seed=seed)[0].layout for n in range(12) for seed in (0, 1)]
+        some += [data.true_pair(split, n)[1] for n in range(20)]
+        assert {data.split_of(layout) for layout in some} == {split}
+        shown[split] = {repr(layout) for layout in some}
+        assert len(shown[split]) > 35  # a simple one may come twice
+    assert len(set.union(*shown.values())) == sum(map(len, shown.values()))
 
 
 def test_splits_are_as_large_as_they_should_be():

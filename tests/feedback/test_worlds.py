@@ -1,6 +1,7 @@
 from dataclasses import replace
 from itertools import product
 
+import cv2
 import numpy as np
 import pytest
 
@@ -101,7 +102,7 @@ def test_a_caption_that_does_not_fit_has_no_layout():
 def test_few_patches_make_up_all_pictures():
     for world, size, most in ((WORLD, 64, 560), (SMALL, 32, 100)):
         rng, seen, p = np.random.default_rng(0), set(), size // 8
-        for _ in range(400):
+        for _ in range(250):
             picture = render(world.draw(rng)[1], size)
             seen |= {picture[r : r + p, c : c + p].tobytes() for r, c in product(range(0, size, p), repeat=2)}
         assert most / 2 < len(seen) <= most
@@ -281,7 +282,9 @@ def test_a_fault_of_plausibility_leaves_all_words_true_and_is_where_it_says(faul
         assert not said.maps["misalignment"].any()
         region = said.maps["implausibility"] > 0
         clean = render(example.layout, size)
-        assert (example.picture[region] != clean[region]).any(-1).mean() > 0.8
+        changed = (example.picture != clean).any(-1)
+        assert changed[region].mean() > 0.6
+        assert cv2.dilate(changed.astype(np.uint8), np.ones((5, 5), np.uint8))[region].all()  # two pixels away at most
         near = worlds.far(worlds.soft(example.picture), worlds.soft(clean)) & ~region  # specks and thin lines at most
         assert near.mean() < 0.01
         for thing in example.layout.things:

@@ -78,10 +78,14 @@ def example(
     """Picture `n` of a split with what is wrong with it, and the caption that it comes with: its own, or with probability
     `false` one that is not true of what it shows."""
     rng = _generator(split, seed, n, 1)
+    edit = _EDITS[rng.integers(len(_EDITS))] if rng.random() < EDITED else ""
     while True:
-        made = true_example(*world.draw(rng), size)
-        if rng.random() < EDITED:
-            made = corrupt(made, _EDITS[rng.integers(len(_EDITS))], rng, world) or made
+        caption, layout = world.draw(rng)
+        if not edit and split_of(layout) != split:
+            continue
+        made = true_example(caption, layout, size)
+        if edit:
+            made = corrupt(made, edit, rng, world) or made
         if split_of(made.layout) == split:
             break
     for _ in range(int(rng.choice(len(DAMAGED), p=DAMAGED))):

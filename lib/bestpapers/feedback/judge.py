@@ -32,6 +32,7 @@ from .scenes import BOARDS, CELLS, COLOURS, KINDS
 from .worlds import (
     TOLERANCE,
     Bools,
+    Floats,
     Layout,
     Picture,
     Thing,
@@ -51,8 +52,6 @@ LIKELY, CANDIDATES = 0.3, 40  # the share of a thing explained there that makes 
 ACCEPT = 0.5  # of a thing and what is drawn in its box, explained: it is that thing
 GOOD = 0.7  # of it: its place is right
 CROWDED = 0.5  # of the smaller box: two things cannot overlap more
-
-Floats = NDArray[np.float32]
 
 
 def judge(picture: Picture, prompt: str) -> Feedback:
@@ -114,7 +113,7 @@ def _things(seen: Floats, drawn: Bools, board: str, pixels: int) -> tuple[Thing,
 def _candidates(seen: Floats, drawn: Bools, board: str, pixels: int) -> list[Thing]:
     """Where in a coarse picture something looks like a thing, at steps of half a cell; the likeliest first."""
     side = GRAIN * CELLS
-    coarse = cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA)
+    coarse = np.asarray(cv2.resize(seen, (side, side), interpolation=cv2.INTER_AREA), np.float32)
     names, templates, covers, shapes = _templates(board, pixels)
     share = _shares(coarse, far(coarse, _flat(board)), templates, covers, shapes, TOLERANCE**2, GRAIN // 2)
     peak = share >= LIKELY
@@ -123,7 +122,7 @@ def _candidates(seen: Floats, drawn: Bools, board: str, pixels: int) -> list[Thi
         peak[k, row, col] = share[k, row, col] >= around.max()
     found = np.argwhere(peak)
     order = np.argsort(-share[peak], kind="stable")[:CANDIDATES]
-    return [Thing(*names[k], row / 2, col / 2) for k, row, col in found[order].tolist()]
+    return [Thing(names[k][0], names[k][1], row / 2, col / 2) for k, row, col in found[order].tolist()]
 
 
 @njit(cache=True)

@@ -18,9 +18,10 @@ The scores (ours) are made up where the paper has people. Their shape matters, t
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ from .scenes.boards import picture as paint_board
 from .scenes.paint import MARGIN, Array, Sprite, edited, paint
 
 Bools = NDArray[np.bool_]
+Floats = NDArray[np.float32]
 Picture = NDArray[np.uint8]
 
 COUNTS = ("a", "two", "three")
@@ -199,7 +201,7 @@ def _everywhere(kind: str, colour: str) -> tuple[Thing, ...]:
     return tuple(Thing(kind, colour, r, c) for r in range(CELLS - h + 1) for c in range(CELLS - w + 1))
 
 
-def _sorted(things) -> tuple[Thing, ...]:
+def _sorted(things: Iterable[Thing]) -> tuple[Thing, ...]:
     return tuple(sorted(things, key=lambda thing: (thing.row, thing.col)))
 
 
@@ -307,7 +309,7 @@ def outline(kind: str, pixels: int) -> Bools:
     return _fixed(sprite(kind, next(iter(COLOURS)), pixels).alpha[inner, inner] >= 0.5)
 
 
-def _fixed(array):
+def _fixed(array: Any) -> Any:
     array.setflags(write=False)
     return array
 
@@ -341,9 +343,9 @@ def silhouette(things: Sequence[Thing], size: int) -> Bools:
     return out
 
 
-def soft(picture: Picture) -> NDArray[np.float32]:
+def soft(picture: Picture) -> Floats:
     """A picture in 0..1 as it is compared: blurred by an eighth of a cell, so that noise and a rough edge count little."""
-    return cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), len(picture) / CELLS / 8)
+    return np.asarray(cv2.GaussianBlur(picture.astype(np.float32) / 255, (0, 0), len(picture) / CELLS / 8), np.float32)
 
 
 def differs(a: Picture, b: Picture, ignore: Bools | None = None) -> Bools:

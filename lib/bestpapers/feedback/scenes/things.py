@@ -102,8 +102,8 @@ def _tree() -> list[Part]:
     fork = join(bone((1.5, 2.75), (0.85, 2.2), 0.1), bone((1.5, 2.9), (2.2, 2.25), 0.1))
     parts = [Part(trunk, WOOD, limb="trunk", bevel=0.2), Part(fork, WOOD, tone=0.85, bevel=0.1)]
     parts.append(Part(rope([(1.42, 3.5), (1.46, 3.1), (1.42, 2.7)], 0.035), WOOD, 0.65, limb="trunk", rim=0))
-    puffs = ((1.5, 1.55, 0.95, 0.72, 0.78), (0.72, 1.72, 0.56, 0.52, 0.86), (2.28, 1.72, 0.56, 0.52, 0.82))
-    puffs += ((0.98, 1.0, 0.62, 0.55, 1.0), (2.02, 1.02, 0.6, 0.54, 0.94), (1.5, 0.68, 0.62, 0.54, 1.08))
+    puffs = [(1.5, 1.55, 0.95, 0.72, 0.78), (0.72, 1.72, 0.56, 0.52, 0.86), (2.28, 1.72, 0.56, 0.52, 0.82)]
+    puffs += [(0.98, 1.0, 0.62, 0.55, 1.0), (2.02, 1.02, 0.6, 0.54, 0.94), (1.5, 0.68, 0.62, 0.54, 1.08)]
     for n, (x, y, rx, ry, tone) in enumerate(puffs):
         parts.append(Part(oval(x, y, rx, ry), tone=tone, limb=f"bough {n}" if n in (1, 2) else "", bevel=0.45, rim=0.3))
     for x, y in (
