@@ -56,7 +56,7 @@ SEEN, LEFT = (
     0.1,
     0.33,
 )  # damage is at least so many cells large, and hits at most so much of any thing, which stays readable
-TRIES = 100
+TRIES = 40
 
 # ------------------------------------------------------------------------------------------------------------- captions
 
@@ -177,28 +177,37 @@ def holds(relation: str, a: Thing, b: Thing) -> bool:
 def place(caption: Caption, rng: np.random.Generator) -> Layout | None:
     """A layout that a caption is true of, drawn at random from those that the board has; None if none was found."""
     for _ in range(TRIES):
-        things: list[tuple[int, Thing]] = []
+        things: list[Thing] = []
+        taken: list[tuple[int, str, int]] = []  # of each thing: its group, its kind, the number of its place
         for n in reversed(range(len(caption.groups))):  # the second group first: it carries the first
             group = caption.groups[n]
             for _ in range(group.count):
-                free = [
-                    thing
-                    for thing in _everywhere(group.kind, group.colour)
-                    if not any(thing.touches(other) for _, other in things)
-                    and all(m == n or holds(caption.relation, thing, other) for m, other in things)
-                ]
-                if not free:
+                free = np.ones(len(_places(group.kind)), bool)
+                for m, kind, where in taken:
+                    free &= _fits(group.kind, kind, caption.relation if m != n else "")[:, where]
+                choices = np.flatnonzero(free)
+                if not len(choices):
                     break
-                things.append((n, free[rng.integers(len(free))]))
+                chosen = int(choices[rng.integers(len(choices))])
+                taken.append((n, group.kind, chosen))
+                things.append(Thing(group.kind, group.colour, *_places(group.kind)[chosen]))
         if len(things) == sum(group.count for group in caption.groups):
-            return Layout(_sorted(thing for _, thing in things), caption.board)
+            return Layout(_sorted(things), caption.board)
     return None
 
 
 @cache
-def _everywhere(kind: str, colour: str) -> tuple[Thing, ...]:
+def _places(kind: str) -> tuple[tuple[int, int], ...]:
+    """All rows and columns where a thing can be."""
     h, w = KINDS[kind].cells
-    return tuple(Thing(kind, colour, r, c) for r in range(CELLS - h + 1) for c in range(CELLS - w + 1))
+    return tuple((r, c) for r in range(CELLS - h + 1) for c in range(CELLS - w + 1))
+
+
+@cache
+def _fits(kind: str, other: str, relation: str) -> Bools:
+    """Whether a thing of a kind can be at a place when another one is at its place, (places of kind, places of other)."""
+    mine, theirs = ([Thing(name, "", *where) for where in _places(name)] for name in (kind, other))
+    return np.array([[not a.touches(b) and holds(relation, a, b) for b in theirs] for a in mine])
 
 
 def _sorted(things: Iterable[Thing]) -> tuple[Thing, ...]:
@@ -617,8 +626,8 @@ def _remove(example: Example, rng: np.random.Generator, world: World) -> Layout 
 def _add(example: Example, rng: np.random.Generator, world: World) -> Layout | None:
     """One more of a group that is there."""
     old = example.layout.things[rng.integers(len(example.layout.things))]
-    places = _everywhere(old.kind, old.colour)
-    return _instead(example.layout, -1, places[rng.integers(len(places))])
+    row, col = _places(old.kind)[rng.integers(len(_places(old.kind)))]
+    return _instead(example.layout, -1, replace(old, row=row, col=col))
 
 
 def _other_time(example: Example, rng: np.random.Generator, world: World) -> Layout | None:
