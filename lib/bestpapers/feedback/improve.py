@@ -1,12 +1,13 @@
-"""Make a generator better with what RAHF says of its pictures (paper, section 6), each way beside controls that the paper lacks.
+"""Make a generator better with what RAHF says of its pictures (paper, section 6), each way beside controls that the paper
+lacks.
 
-    fine-tuning     on own pictures that were chosen by score (paper); the same, but what a map marks is neither shown nor learned
-                    from (ours); by preferences among own pictures, of a whole picture or of each of its tokens (ours)
-    guidance        the gradient of a score leads the drawing: of a flow of latents (as in the paper), and of masked codes (ours)
-    inpainting      what a map marks is painted anew, several times, and the best is kept (paper)
+    fine-tuning   on own pictures that were chosen by score (paper); the same, but what a map marks is neither shown nor
+                  learned from (ours); by preferences among own pictures, of a whole picture or of each token (ours)
+    guidance      the gradient of a score leads the drawing: of a flow of latents (as in the paper), of masked codes (ours)
+    inpainting    what a map marks is painted anew, several times, and the best is kept (paper)
 
-A `Rater` says what a picture is worth: RAHF does, the judge of the world does (that is the oracle, and the only one who may say
-in the end whether anything got better), and so does chance.
+A `Rater` says what a picture is worth: RAHF does, the judge of the world does (that is the oracle, and the only one who may
+say in the end whether anything got better), and so does chance.
 """
 
 from __future__ import annotations
@@ -181,8 +182,8 @@ class PreferenceConfig(AveragingConfig):
 
 
 class PreferenceTraining(AveragingTraining):
-    """Learn from comparing own pictures (ours, in the manner of GRPO on masked decoding): draw a group for each prompt, rate it,
-    and make what the better ones decided likelier, step by step. Each picture's advantage is its reward less the mean of its
+    """Learn from comparing own pictures (ours, in the manner of GRPO on masked decoding): draw a group for each prompt, rate
+    it, and make what the better ones decided likelier, step by step. Each picture's advantage is its reward less the mean of its
     group, over the group's spread. With `local`, a token that the map marks counts as less than that.
 
     rate  pictures and prompts -> feedback, of which `name` is the reward

@@ -34,7 +34,7 @@ class TrainConfig(AveragingConfig):
 
 
 class TokenizerTraining(AveragingTraining):
-    """A tokenizer on pictures (N, H, W, 3). run: checkpoint, group. Of the codes, which are means already, no average is kept."""
+    """A tokenizer on pictures (N, H, W, 3). run: checkpoint, group. Of the codes, which are means already, none is kept."""
 
     def __init__(self, tokenizer: Tokenizer, pictures: NDArray[np.uint8], config: TrainConfig, *run: Any) -> None:
         super().__init__(tokenizer.train(), config, *run)
