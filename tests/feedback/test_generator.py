@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_decoding_settles_the_surest_first_and_changes_nothing_that_is_settled()
     assert (out < TINY.codes).all()
     counts = [(step.numbers == TINY.codes).sum(1).tolist() for step in history]
     assert counts == [[left_masked(16, i, 6)] * 2 for i in range(1, 7)]
-    for before, after in zip(history, history[1:]):
+    for before, after in pairwise(history):
         settled = before.numbers != TINY.codes
         assert torch.equal(before.numbers[settled], after.numbers[settled])
     first = history[0].numbers[0] != TINY.codes

@@ -91,7 +91,7 @@ class Chosen:
 
 
 def choose(own: Own, rated: Scores, threshold: float) -> NDArray[np.intp]:
-    """For each prompt its best picture, if that passes the threshold (paper): numbers of pictures, (m,). Of equals the first."""
+    """For each prompt its best picture, if it passes the threshold (paper): numbers of pictures, (m,). Of equals the first."""
     best = rated.argmax(1)
     passed = rated.max(1) >= threshold
     return (np.arange(len(best)) * own.tries + best)[passed]
@@ -183,8 +183,8 @@ class PreferenceConfig(AveragingConfig):
 
 class PreferenceTraining(AveragingTraining):
     """Learn from comparing own pictures (ours, in the manner of GRPO on masked decoding): draw a group for each prompt, rate
-    it, and make what the better ones decided likelier, step by step. Each picture's advantage is its reward less the mean of its
-    group, over the group's spread. With `local`, a token that the map marks counts as less than that.
+    it, and make what the better ones decided likelier, step by step. Each picture's advantage is its reward less the mean of
+    its group, over the group's spread. With `local`, a token that the map marks counts as less than that.
 
     rate  pictures and prompts -> feedback, of which `name` is the reward
     """
