@@ -62,7 +62,7 @@ def test_votes_are_whole_and_their_shares_add_up():
     assert (better, better + worse) == (311, 412)
     page = " ".join(PAGES["paper"].split())
     for each, ends in ((1, "71.0 to 79.6 %"), (6, "63.5 to 84.9 %")):  # each vote by itself; six that are one
-        k, n = better / each, (better + worse) / each
+        k, n = round(better / each), round((better + worse) / each)
         low, high = beta.ppf(0.025, k, n - k + 1), beta.ppf(0.975, k + 1, n - k)  # Clopper and Pearson's
         assert ends == f"{100 * low:.1f} to {100 * high:.1f} %"
         assert ends in page
