@@ -86,7 +86,7 @@ def _(answer):
     a, b = _arms()
     middle, low, high = answer(a, b, 2000, 0)
     true(low < middle < high, "lower end < difference < upper end", [low, middle, high])
-    close(answer(b, a, 2000, 0), [-middle, -high, -low], rtol=0, atol=0.003)
+    close(answer(b, a, 2000, 0), [-middle, -high, -low], rtol=0, atol=0.001)
 
 
 @check.property("what makes a prompt hard for both cancels out, and 95 % is what remains")
