@@ -111,7 +111,9 @@ def _(answer):
 @check.property("one map for all pictures has, even the best one")
 def _(answer):
     labels = _labels()
-    _says(answer, np.broadcast_to(labels.mean(0), labels.shape).copy(), labels, True, "the mean label for every picture")
+    _says(
+        answer, np.broadcast_to(labels.mean(0), labels.shape).copy(), labels, True, "the mean label for every picture"
+    )
 
 
 @check.property("what the maps of faultless pictures look like does not matter")

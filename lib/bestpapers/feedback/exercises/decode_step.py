@@ -100,7 +100,11 @@ def _(answer):
     masked = (numbers == CODES).nonzero()[:, 0]
     for seed in range(3):
         found = answer(numbers, logp, 6, 0.0, seed)
-        close((found == CODES).nonzero()[:, 0], masked[-6:], hint="here the last places have the most codes to choose from")
+        close(
+            (found == CODES).nonzero()[:, 0],
+            masked[-6:],
+            hint="here the last places have the most codes to choose from",
+        )
 
 
 @check.property("codes are drawn as often as they are likely")

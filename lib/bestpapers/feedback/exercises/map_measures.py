@@ -71,7 +71,7 @@ def run() -> None:
         ("a blob in the middle", blob),
     ):
         found = map_measures(P, label)
-        print(f"{name:20}", *(f"{k} {v:5.2f}" for k, v in found.items()), sep="  ")
+        print(f"{name:20}", *(f"{k} {abs(v):5.2f}" for k, v in found.items()), sep="  ")
 
 
 check = Checker("5.4")

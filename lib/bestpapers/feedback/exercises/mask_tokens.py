@@ -16,8 +16,8 @@ from ...course.checks import Checker, close, true
 
 LEVEL, MINUTES, DIFFICULTY = "core", 15, 2
 HINT = r"""
-Pad the region with `np.pad(region, dilate)`, and gather its shifted copies with `|=`. `region.reshape(g, H // g, g, W // g)` has
-a block of pixels for each token.
+Pad the region with `np.pad(region, dilate)`, and gather its shifted copies with `|=`. `region.reshape(g, H // g, g, W //
+g)` has a block of pixels for each token.
 """
 NOTE = r"""
 It must be the largest value of a block, not its mean and not the pixel in its middle: an extra whisker is one pixel wide, and
@@ -63,7 +63,9 @@ def _pixel(row: int, column: int) -> NDArray:
 
 
 def _masked(answer, heat: NDArray, dilate: int, threshold: float = 0.5) -> set[tuple[int, int]]:
-    return {(int(i), int(j)) for i, j in np.argwhere(np.asarray(answer(NUMBERS, heat, threshold, dilate, MASK)) == MASK)}
+    return {
+        (int(i), int(j)) for i, j in np.argwhere(np.asarray(answer(NUMBERS, heat, threshold, dilate, MASK)) == MASK)
+    }
 
 
 def _same(found: set[tuple[int, int]], want: set[tuple[int, int]], hint: str = "") -> None:

@@ -53,7 +53,9 @@ def _(answer):
 
 @check.property("all answers of three people give 13 different scores, k / 12")
 def _(answer):
-    close(np.unique(np.round(answer(ALL, NO_WORDS)[0], 6)), np.arange(13) / 12, atol=1e-5, hint="the mean, not the median")
+    close(
+        np.unique(np.round(answer(ALL, NO_WORDS)[0], 6)), np.arange(13) / 12, atol=1e-5, hint="the mean, not the median"
+    )
     close(answer(ALL, NO_WORDS)[0], (ALL.sum(0) - 3) / 12)
 
 
