@@ -135,11 +135,6 @@ def schedule_without_an_end(total, steps):
     return hide, [max(1, n) for n in left] if steps > 8 else left
 
 
-def hidden_at_most(share, total):
-    """As it should be, but never more than a share; what that leaves out is put where less is hidden."""
-    return lambda u: max(1, round(min(share, 1.0 if u == 0 else math.cos(math.pi * u / 2)) * total))
-
-
 def decode_part(numbers, logp, left, temperature, seed, *, protect=True, order="drawn", draw=True, again=0, noise="log",
                 fresh=False, turn=False):  # fmt: skip
     g = torch.Generator().manual_seed(random.randrange(1 << 30) if fresh else seed)
@@ -411,10 +406,8 @@ WRONG = {
         "keeps one token": (schedule_without_an_end, 1),
         "has idle steps": (changed(schedule_part, work=False), 2),
         "hides nothing at the end": (changed(schedule_part, least=0), 3),
-        "trains on a line": (changed(schedule_part, training=lambda u: 1 - u), 3),
-        "trains on a power": (changed(schedule_part, training=lambda u: 1 - u ** (math.log(2) / math.log(1.5))), 4),
-        "trains on the inverse": (changed(schedule_part, training=lambda u: 2 / math.pi * math.acos(u)), 3),
-        "draws by 1 - u near the end": (lambda n, t: (hidden_at_most(0.9, n), schedule(n, t)[1]), 5),
+        "trains on a line": (changed(schedule_part, training=lambda u: 1 - u), 4),
+        "trains on the inverse": (changed(schedule_part, training=lambda u: 2 / math.pi * math.acos(u)), 5),
     },
     "decode_step": {
         "forgets what is settled": (changed(decode_part, protect=False), 0),

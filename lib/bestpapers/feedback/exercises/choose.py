@@ -94,10 +94,17 @@ def _(answer):
     for seed in range(3):
         best, other = answer(RATED, 0.9, seed)
         close(np.asarray(other) // 8, np.asarray(best) // 8)
-    tries = np.concatenate([np.asarray(answer(RATED, 0.0, seed)[1]) % 8 for seed in range(20)])
-    counts = np.bincount(tries, minlength=8)
+    drawn = [answer(RATED, 0.0, seed) for seed in range(20)]
+    counts = np.bincount(np.concatenate([np.asarray(other) % 8 for _, other in drawn]), minlength=8)
     good = len(counts) == 8 and counts.min() > 45 and counts.max() < 110
-    true(good, "each of 8 tries about 75 times in 600", f"{counts.tolist()}", hint="all tries, the best one included")
+    true(good, "each of 8 tries about 75 times in 600", f"{counts.tolist()}")
+    both = sum(int((np.asarray(best) == np.asarray(other)).sum()) for best, other in drawn)
+    true(
+        45 < both < 110,
+        "the best picture about 75 times in 600, as any other",
+        both,
+        hint="of all tries, with the best one",
+    )
 
 
 @check.property("a seed gives the same control again, another seed another")

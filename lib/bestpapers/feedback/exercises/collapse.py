@@ -118,7 +118,7 @@ def _(answer):
 
 @check.property("what the maps of faultless pictures look like does not matter")
 def _(answer):
-    labels = _labels(120, share=0.1)
+    labels = _labels(120, share=0.05)
     empty = ~labels.any((1, 2))[:, None, None]
     _says(answer, np.where(empty, _noise(labels), labels), labels, False, "labels, and noise where the label is empty")
     _says(answer, np.where(empty, 0, _noise(labels)), labels, True, "zeros, and noise where the label is not empty")

@@ -28,9 +28,9 @@ other two.
 """
 NOTE = r"""
 The first author's replication prints a precision of 56.5, a recall of 45.2 and an F1 of 47.5. The harmonic mean of the
-first two is 50.2, so its F1 cannot be that of pooled words: its code takes the mean over prompts, in which each prompt without a
-misaligned word counts as 0, also for a model that is right to mark nothing. The more prompts are faultless, the worse
-every model looks.
+first two is 50.2, so its F1 cannot be that of pooled words: its code takes the mean over prompts, in which each prompt
+without a misaligned word counts as 0, also for a model that is right to mark nothing. The more prompts are faultless,
+the worse every model looks.
 
 So two rows of two papers may be far apart for the same model. Ask which mean a table has before you compare.
 """
