@@ -119,6 +119,6 @@ def _(answer):
 @check.property("what the maps of faultless pictures look like does not matter")
 def _(answer):
     labels = _labels(120, share=0.05)
-    empty = ~labels.any((1, 2))[:, None, None]
+    empty = ~labels.any(axis=(1, 2), keepdims=True)
     _says(answer, np.where(empty, _noise(labels), labels), labels, False, "labels, and noise where the label is empty")
     _says(answer, np.where(empty, 0, _noise(labels)), labels, True, "zeros, and noise where the label is not empty")

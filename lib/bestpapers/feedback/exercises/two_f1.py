@@ -62,8 +62,8 @@ def run() -> None:
     found = two_f1([w & (np.arange(8) > 0) for w in wrong], wrong)
     for way, (precision, recall, f1) in found.items():
         print(f"{way:6}  precision {precision:.2f}  recall {recall:.2f}  F1 {f1:.2f}")
-    p, r = 56.5, 45.2
-    print(f"of precision {p} and recall {r}, the harmonic mean is {2 * p * r / (p + r):.1f}")
+    harmonic = 2 * 56.5 * 45.2 / (56.5 + 45.2)
+    print(f"the harmonic mean of 56.5 and 45.2 is {harmonic:.1f}")
     assert found["pooled"][2] > found["each"][2] + 0.5
 
 
