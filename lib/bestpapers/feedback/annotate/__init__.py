@@ -39,8 +39,7 @@ PAGE = """<!doctype html>
 </head>
 <body>
 <h1>{title}</h1>
-<noscript><p>This page collects answers with a script, and scripts are switched off here.</p></noscript>
-<main id="page"></main>
+<main id="page"><p>This page collects answers with a script. It has not run: are scripts switched off here?</p></main>
 <script type="application/json" id="task">{task}</script>
 <script type="module">{script}</script>
 </body>

@@ -96,7 +96,7 @@ const body = make("div", { className: "body" },
     make("h2", { textContent: "Words that the picture does not honour" }), toggles,
     make("h2", { textContent: "Four scores" }), scores,
     make("div", { className: "row" }, back, next, open)));
-document.getElementById("page").append(
+document.getElementById("page").replaceChildren(
   make("p", {}, make("label", { htmlFor: "who", textContent: "Your name " }), who, people),
   count, body, say,
   make("div", { className: "row" }, download,
