@@ -195,7 +195,11 @@ def test_two_people_answer_and_the_export_is_read(opened, tmp_path):
     assert (ann.annotator, ann.likert, ann.misaligned.tolist()) == ("Ann", ANSWERS, [False, True, False])
     np.testing.assert_allclose(ann.points["implausibility"], at, atol=0.011)
     np.testing.assert_allclose(ann.points["misalignment"], [asked], atol=0.011)
-    assert (bob.annotator, bob.likert, bob.misaligned.tolist()) == ("Bob", dict.fromkeys(SCORES, 2), [False, False, True])
+    assert (bob.annotator, bob.likert, bob.misaligned.tolist()) == (
+        "Bob",
+        dict.fromkeys(SCORES, 2),
+        [False, False, True],
+    )
     assert [len(bob.points[kind]) for kind in MAPS] == [0, 1]  # the last one was taken back
     np.testing.assert_allclose(bob.points["misalignment"], [[32.5, 24.5]], atol=0.011)
 
