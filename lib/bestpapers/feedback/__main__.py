@@ -165,7 +165,10 @@ def evaluate(args: argparse.Namespace) -> int:
         say(f"\n{table:<28}{'':>10}{'95 % interval':>22}{'map of zeros':>15}{'pictures':>10}")
         for key in keys:
             value, pictures_ = found.cells[key]
-            ends = "" if np.isnan(value) else "{1:.3f} to {2:.3f}".format(*metrics.interval(found, key))
+            try:
+                ends = "{1:.3f} to {2:.3f}".format(*metrics.interval(found, key))
+            except ValueError:  # it rests on too few pictures, or on none
+                ends = "too few" if pictures_ else ""
             base = f"{zeros.cells[key].value:.3f}" if key.partition(".")[0] in MAPS else ""
             say(f"{key:<28}{value:10.3f}{ends:>22}{base:>15}{pictures_:>10,}")
     if args.output:
