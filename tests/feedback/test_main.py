@@ -151,7 +151,7 @@ def test_merge_refuses_what_does_not_fit(asked, tmp_path, capsys):
 def test_training_learns_from_what_was_merged_and_goes_on(merged, model, capsys):
     found = RAHF.load(model)
     assert set(found.config.vocabulary) == {word for prompt in PROMPTS for word in words(prompt)}
-    assert (found.config.size, found.config.longest) == (16, 4)
+    assert (found.config.size, found.config.longest) == (16, 24)
     before = model.read_bytes()
     small = ("--size", 16, "--width", 16, "--layers", 1, "--steps", 3, "--batch", 2)
     assert run("train", merged.parent, "--out", model, *small) == 0  # all steps are done

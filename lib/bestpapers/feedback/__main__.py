@@ -30,6 +30,7 @@ PROGRAM = "python -m bestpapers.feedback"
 WEIGHTS = Path(__file__).parent / "weights" / "rahf.safetensors"
 VARIANTS = ("multi-head", "augmented")  # as in `model`, which takes long to load
 COLOURS = {"implausibility": (255, 60, 40), "misalignment": (40, 120, 255)}  # of heatmaps over a picture
+LONGEST = 24  # words of a prompt that a model reads, or more if those that it learns from have more
 STRENGTH = 0.75  # of them, at the most
 PICTURES = "pictures"  # the folder beside merged feedback where `formats.read` looks
 
@@ -114,7 +115,7 @@ def train(args: argparse.Namespace) -> int:
     known = sorted({word.lower() for record in records for word in words(record.prompt)})
     if not known:
         raise Refused(f"{args.data}: no prompt has a word; give --prompts ({PROMPTS})")
-    longest = max(len(words(record.prompt)) for record in records)
+    longest = max(LONGEST, *(len(words(record.prompt)) for record in records))
     size = dict(width=args.width, heads=max(1, args.width // 16), fusion_layers=args.layers)
     config = Config(args.size, longest=longest, variant=args.variant, vocabulary=tuple(known), **size)
     settings = TrainConfig(

@@ -5,9 +5,9 @@ const KINDS = {
   misalignment: ["Is not what was asked for", "the wrong colour, number or place, a thing too many"],
 };
 const QUESTIONS = {
-  plausibility: ["Plausibility", "impossible", "nothing looks wrong"],
+  plausibility: ["Plausibility", "impossible", "flawless"],
   aesthetics: ["Beauty", "ugly", "beautiful"],
-  alignment: ["Match with the prompt", "not at all", "everything"],
+  alignment: ["Match with the prompt", "none", "full"],
   overall: ["All in all", "bad", "excellent"],
 };
 const STEP = 0.02; // of the picture's height, by an arrow key; with Shift one pixel
