@@ -1,0 +1,272 @@
+"""The widgets of the wing: what they store, and what they do in headless Chromium, against the library."""
+
+import base64
+import contextlib
+import json
+
+import browser
+import numpy as np
+import pytest
+import torch
+import traitlets
+
+from bestpapers.course.widgets.join import joined
+from bestpapers.feedback.data import true_pair
+from bestpapers.feedback.model import RAHF, Config, as_batch
+from bestpapers.feedback.record import MAPS, SCORES, words
+from bestpapers.feedback.widgets import Damage
+from bestpapers.feedback.widgets.damage import TABLE, phrases
+from bestpapers.feedback.widgets.packed import packed
+from bestpapers.feedback.worlds import WORDS, empty, true_example
+
+SMALL = Config(
+    size=32, patch=4, width=16, heads=2, image_layers=1, fusion_layers=2, decoder_layers=1, maps=(8, 6, 4), scores=(8, 5),
+    vocabulary=WORDS,
+)  # fmt: skip
+
+
+def rahf(config=SMALL, seed=0) -> RAHF:
+    """A model whose outputs all hang on its inputs, with weights that float16 holds."""
+    torch.manual_seed(seed)
+    model = RAHF(config)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.copy_((weight + 0.1 * torch.randn_like(weight)).half().float())
+    return model.eval().requires_grad_(False)
+
+
+def examples(n=2, size=32):
+    return [true_example(*true_pair("test", i), size) for i in range(n)]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    if (program := browser.find()) is None:
+        pytest.skip(browser.WHAT_TO_DO)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, headless=True, args=browser.FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(chromium, tmp_path):
+    """Open a widget from its file. At the end the console must be clean, and nothing may have been asked for."""
+    faults, contexts = [], []
+
+    def go(widget, width=900, **options):
+        file = tmp_path / "widget.html"
+        file.write_text(widget.page("A widget"), encoding="utf-8")
+        contexts.append(chromium.new_context(viewport={"width": width, "height": 1000}, offline=True, **options))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(300_000)  # a busy machine is no fault of the page
+        page.on("console", lambda message: faults.append(message.text))
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda r: r.url.startswith((file.as_uri(), "data:")) or faults.append(r.url))
+        page.goto(file.as_uri())
+        page.wait_for_selector(".nbwidget [data-ready]")
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+@pytest.fixture(scope="module")
+def parts(chromium):
+    """Run a script that uses the functions of a module, as `m`."""
+    page = chromium.new_page()
+    page.goto("about:blank")
+
+    def run(module, script, given=None):
+        text = json.dumps(joined(module))
+        load = f"const m = await import(`data:text/javascript,${{encodeURIComponent({text})}}`);"
+        return page.evaluate(f"async (given) => {{ {load} {script} }}", given)
+
+    yield run
+    page.close()
+
+
+def screen(page, nth=0):
+    """The pixels of a stage (H, W, 3)."""
+    found = page.locator(".bp-stage canvas").nth(nth).evaluate(
+        "c => [c.height, c.width, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]"
+    )  # fmt: skip
+    return np.array(found[2], np.uint8).reshape(found[0], found[1], 4)[..., :3]
+
+
+def on_stage(page, x, y, nth=0):
+    """Where the place x, y of a stage, in its pixels, is in the window."""
+    stage = page.locator(".bp-stage").nth(nth)
+    stage.scroll_into_view_if_needed()
+    box, size = stage.bounding_box(), stage.locator("canvas").evaluate("c => [c.width, c.height]")
+    return box["x"] + x * box["width"] / size[0], box["y"] + y * box["height"] / size[1]
+
+
+def assert_fits(page, width):
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    colours = page.locator(".nbwidget").locator("label, button, output, p, td, th, figcaption")
+    return set(colours.evaluate_all("all => all.map(e => getComputedStyle(e).color)"))
+
+
+# ------------------------------------------------------------------------------------------------- the model in the page
+
+RUN = """
+const bytes = Uint8Array.from(atob(given.weights), (c) => c.charCodeAt(0));
+const rahf = new m.Rahf(given.config, given.tensors, new DataView(bytes.buffer));
+const out = rahf.answer(rahf.see(given.pixels), given.prompt);
+return { words: out.words, scores: out.scores, maps: Object.fromEntries(Object.entries(out.maps).map(([k, v]) => [k, [...v]])) };
+"""
+
+
+@pytest.mark.parametrize("config", [SMALL, Config(vocabulary=WORDS)], ids=["small", "default"])
+@pytest.mark.parametrize("prompt", ["two red cats left of a blue zebra by day", ""])
+def test_the_page_computes_what_torch_does(parts, config, prompt):
+    model = rahf(config)
+    pixels = np.random.default_rng(1).integers(0, 256, (1, config.size, config.size, 3)).astype(np.uint8)
+    header, tensors, weights = packed(model)
+    given = dict(config=header, tensors=tensors, weights=base64.b64encode(weights).decode("ascii"))
+    module = Damage.module.with_name("rahf.js")
+    found = parts(module, RUN, given | dict(pixels=pixels.ravel().tolist(), prompt=prompt))
+    want = model(as_batch(pixels), model.vocabulary([prompt]))
+    n = len(words(prompt))
+    assert list(found["maps"]) == list(MAPS) and list(found["scores"]) == list(SCORES) and len(found["words"]) == n
+    for name in MAPS:
+        wanted = want.maps[name].numpy().ravel()
+        assert wanted.std() > 0.1  # so that there is something to get wrong
+        np.testing.assert_allclose(found["maps"][name], wanted, rtol=0, atol=1e-4)
+    for name in SCORES:
+        assert abs(found["scores"][name] - want.scores[name].item()) < 1e-4
+    np.testing.assert_allclose(found["words"], want.misaligned[0, :n].numpy(), rtol=0, atol=1e-4)
+
+
+def test_half_floats_are_read(parts):
+    given = np.array([0, -0.0, 1, -2.5, 65504, 6e-8, -3.1e-5, 0.1, np.inf, -np.inf], "<f2")
+    script = "return [...m.fromHalf(new DataView(Uint8Array.from(given).buffer))].map(String)"
+    found = parts(Damage.module.with_name("rahf.js"), script, list(given.tobytes()))
+    np.testing.assert_array_equal([float(x.replace("Infinity", "inf")) for x in found], given.astype(np.float64))
+
+
+def test_a_prompt_that_is_too_long_is_refused(parts):
+    header, tensors, weights = packed(rahf())
+    given = dict(config=header, tensors=tensors, weights=base64.b64encode(weights).decode("ascii"))
+    script = f"try {{ {RUN} }} catch (error) {{ return error.message; }}"
+    given |= dict(pixels=[0] * 32 * 32 * 3, prompt="cat " * 25)
+    assert "has 25 words; this model reads 24" in parts(Damage.module.with_name("rahf.js"), script, given)
+
+
+def test_what_the_page_does_not_run_is_not_packed():
+    with pytest.raises(ValueError, match="multi-head"):
+        packed(RAHF(Config(variant="augmented", vocabulary=WORDS)))
+    model = rahf()
+    model.word.weight[0, 0] = 1e6
+    with pytest.raises(ValueError, match="not finite as float16"):
+        packed(model)
+    with pytest.raises(ValueError, match=r"the limit is 3 MB"):
+        packed(RAHF(Config(width=256, vocabulary=WORDS)))
+
+
+# -------------------------------------------------------------------------------------------------------------- Damage
+
+
+def settled(page, answers):
+    page.wait_for_function(
+        "n => { const d = document.querySelector('.bp-damage').dataset; return d.state === 'answered' && +d.answers > n; }",
+        arg=answers,
+    )
+    return page.locator(".bp-damage").evaluate("e => ({...e.dataset})")
+
+
+def assert_answer(model, page, found):
+    """What the page says is what the model says of the pixels on the screen and the prompt."""
+    [want] = model.predict(screen(page)[None], [found["prompt"]])
+    for name, score in json.loads(found["scores"]).items():
+        assert abs(score - want.scores[name]) < 1e-4
+    np.testing.assert_allclose(json.loads(found["words"]), want.misaligned, rtol=0, atol=1e-4)
+    for name, text in zip(MAPS, json.loads(found["highest"]), strict=True):
+        assert abs(float(text.split()[1]) - want.maps[name].max()) < 0.0051
+
+
+def test_phrases_say_the_prompt(parts):
+    captions = [true_pair("train", i)[0] for i in range(40)]
+    script = "return given[0].map((p) => m.sentence(p, given[1]).join(' '))"
+    found = parts(Damage.module, script, [[phrases(caption) for caption in captions], TABLE])
+    assert found == [caption.prompt for caption in captions]
+    assert {c.groups[0].count for c in captions} == {1, 2, 3} and {len(c.groups) for c in captions} == {1, 2}
+
+
+def test_damage_answers_to_paint_and_words(opened):
+    model, made = rahf(), examples()
+    page = opened(Damage(model, made))
+    found = settled(page, 0)
+    np.testing.assert_array_equal(screen(page), made[0].picture)
+    assert found["prompt"] == made[0].caption.prompt
+    assert_answer(model, page, found)
+
+    page.get_by_role("button", name="purple").click()
+    page.mouse.move(*on_stage(page, 4, 4))
+    page.mouse.down()
+    page.mouse.move(*on_stage(page, 28, 28), steps=4)
+    page.mouse.up()
+    after = settled(page, int(found["answers"]))
+    assert after["scores"] != found["scores"]
+    painted = screen(page)
+    assert painted[16, 16].tolist() == [158, 94, 199] and (painted[4, 28] == made[0].picture[4, 28]).all()
+    assert_answer(model, page, after)
+
+    page.get_by_role("button", name="erase").click()
+    x, y = on_stage(page, 16, 16)
+    page.mouse.click(x, y)
+    erased = settled(page, int(after["answers"]))
+    assert (screen(page)[16, 16] == empty(made[0].layout.board, 32)[16, 16]).all()
+    time = page.get_by_role("combobox", name="time")
+    time.select_option(label=next(word for word in TABLE["time"] if not found["prompt"].endswith(word)))
+    other = settled(page, int(erased["answers"]))
+    assert other["prompt"] != erased["prompt"]
+    assert_answer(model, page, other)
+
+    page.get_by_role("button", name="As it was").click()
+    back = settled(page, int(other["answers"]))
+    assert (back["scores"], back["prompt"]) == (found["scores"], found["prompt"])
+    page.get_by_role("combobox", name="picture").select_option("1")
+    second = settled(page, int(back["answers"]))
+    assert second["prompt"] == made[1].caption.prompt
+    assert_answer(model, page, second)
+
+
+def test_damage_works_by_keys(opened):
+    page = opened(Damage(rahf(), examples(1)))
+    found = settled(page, 0)
+    before = screen(page)
+    page.get_by_role("button", name="yellow").focus()
+    page.keyboard.press("Enter")
+    page.locator(".bp-stage").first.focus()
+    for key in ("Shift+ArrowLeft", "ArrowUp", "Space"):
+        page.keyboard.press(key)
+    after = settled(page, int(found["answers"]))
+    y, x = np.nonzero((screen(page) != before).any(-1))
+    assert len(x) > 20 and abs(x.mean() - 12.5) < 1.5 and abs(y.mean() - 15.5) < 1.5
+    assert after["scores"] != found["scores"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_damage_fits_a_phone_and_takes_its_colours(opened, scheme):
+    page = opened(Damage(rahf(), examples(1)), width=360, color_scheme=scheme)
+    assert assert_fits(page, 360) == {"rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)"}
+
+
+def test_damage_says_what_it_shows(chromium, tmp_path):
+    widget = Damage(rahf(), examples())
+    assert widget.titles[0] in widget.describe()
+    with pytest.raises(traitlets.TraitError, match="scene must be 0 to 1"):
+        widget.scene = 2
+    with pytest.raises(ValueError, match="32 x 32"):
+        Damage(rahf(), examples(1, size=64))
+    (tmp_path / "a.html").write_text(widget.page("Damage"), encoding="utf-8")
+    with contextlib.closing(chromium.new_context(java_script_enabled=False)) as context:
+        page = context.new_page()
+        page.goto((tmp_path / "a.html").as_uri())
+        assert page.get_by_role("img", name=f"Picture for “{widget.titles[0]}”.").is_visible()
