@@ -148,11 +148,11 @@ function render({ model, el }) {
       drawn.node.setAttribute("aria-label", `heatmap of ${name}, ${value.textContent}`);
     }
     const words = wordsOf(text());
-    said.replaceChildren("marked words: ", ...words.map((word, k) => {
+    said.replaceChildren("marked words: ", ...words.flatMap((word, k) => {
       const p = sigmoid(out.words[k]);
       const node = make("span", p > 0.5 ? { class: "bp-off" } : {}, p > 0.5 ? `${word}_0` : word);
       node.title = `misaligned: ${p.toFixed(2)}`;
-      return node;
+      return [node, " "]; // the space is where lines may break
     }));
     for (const { name, bar, tick, value } of scores) {
       const was = sigmoid(first.scores[name]);

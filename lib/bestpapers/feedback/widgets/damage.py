@@ -39,8 +39,8 @@ def phrases(caption: Caption) -> list[list[Any]]:
 
 
 class Damage(Widget):
-    """A picture that one can paint on, its prompt, and beside them the two maps, the four scores and the marked words of a model
-    that runs in the page.
+    """A picture that one can paint on, its prompt, and beside them the two maps, the four scores and the marked words of a
+    model that runs in the page.
 
     model     multi-head, with the small trunk (`packed` says what it refuses); its decoder is left out, the words are those of
               the head for single words
@@ -66,8 +66,8 @@ class Damage(Widget):
     paints = traitlets.List(read_only=True).tag(sync=True)  # of the colours, [r, g, b], 0..255
     scene = traitlets.Int(0).tag(sync=True)
     caption = traitlets.Unicode(
-        "Erase a leg, paint the cat blue, or ask for something else. The model computes in this page. Heatmaps: dark is nothing "
-        "wrong, bright is wrong. Scores: 0 to 1, high is good; the thin line is where they were before you began."
+        "Erase a leg, paint the cat blue, or ask for something else. The model computes in this page. Heatmaps: grey is "
+        "nothing wrong, bright is wrong. Scores: 0 to 1, high is good; the thin line is where they were before you began."
     ).tag(sync=True)
 
     def __init__(self, model: RAHF, examples: Sequence[Example], **kwargs: Any) -> None:
