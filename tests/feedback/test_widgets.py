@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import itertools
 import json
 
 import browser
@@ -11,10 +12,11 @@ import torch
 import traitlets
 
 from bestpapers.course.widgets.join import joined
+from bestpapers.feedback import metrics
 from bestpapers.feedback.data import true_pair
 from bestpapers.feedback.model import RAHF, Config, as_batch
 from bestpapers.feedback.record import MAPS, SCORES, words
-from bestpapers.feedback.widgets import Damage
+from bestpapers.feedback.widgets import Damage, Sandbox
 from bestpapers.feedback.widgets.damage import TABLE, phrases
 from bestpapers.feedback.widgets.packed import packed
 from bestpapers.feedback.worlds import WORDS, empty, true_example
@@ -276,3 +278,81 @@ def test_damage_says_what_it_shows(chromium, tmp_path):
         page = context.new_page()
         page.goto((tmp_path / "a.html").as_uri())
         assert page.get_by_role("img", name=f"Picture for “{widget.titles[0]}”.").is_visible()
+
+
+# ------------------------------------------------------------------------------------------------------------- Sandbox
+
+NAMES = {"MSE": "mse", "CC": "cc", "KLD": "kld", "SIM": "sim", "NSS": "nss", "AUC": "auc_judd"}
+
+
+def label(size=24):
+    """What three people might have marked: thirds."""
+    y, x = np.mgrid[:size, :size]
+    clicks = [(7, 9, 4), (8, 10, 4), (16, 18, 3)]
+    return np.mean([(x - a) ** 2 + (y - b) ** 2 <= r * r for a, b, r in clicks], axis=0).astype(np.float32)
+
+
+def blob(size, x, y, width, peak):
+    rows, columns = np.mgrid[:size, :size]
+    return peak * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * width**2))
+
+
+def assert_measures(found, P, G):
+    assert list(found) == list(NAMES)
+    for name, value in found.items():
+        want = metrics.MEASURES[NAMES[name]]([P], [G])[0]
+        # pixels at one distance from the middle tie, or not, by the last digit of an exponential: so AUC has no more digits
+        assert (
+            value is None
+            if np.isnan(want)
+            else abs(value - want) < (2e-3 if name == "AUC" else 1e-6 + 1e-6 * abs(want))
+        )
+
+
+def test_measures_are_those_of_the_library(parts):
+    rng = np.random.default_rng(0)
+    noise, steps, marked = rng.random((9, 7)), np.round(4 * rng.random((9, 7))) / 4, rng.random((9, 7)) < 0.3
+    maps = {"noise": noise, "ties": steps, "flat": np.full((9, 7), 0.1), "zeros": np.zeros((9, 7))}
+    labels = {"thirds": marked * np.ceil(3 * noise) / 3, "empty": np.zeros((9, 7)), "full": np.ones((9, 7))}
+    script = """const f = { MSE: m.mse, CC: m.cc, KLD: m.kld, SIM: m.sim, NSS: m.nss, AUC: m.auc };
+      return given.map(([P, G]) => Object.fromEntries(Object.entries(f).map(([k, of]) => {
+        const x = of(P, G);
+        return [k, Number.isNaN(x) ? null : x];
+      })));"""
+    pairs = list(itertools.product(maps.values(), labels.values()))
+    given = [[P.ravel().tolist(), G.ravel().tolist()] for P, G in pairs]
+    for found, (P, G) in zip(parts(Sandbox.module, script, given), pairs, strict=True):
+        assert_measures(found, P, G)
+
+
+def test_sandbox_follows_the_blob(opened):
+    page = opened(Sandbox({"three people": label(), "nothing": 0 * label()}, x=5.0, y=5.0, width=3.0, peak=0.8))
+    values = lambda: json.loads(page.locator(".bp-sandbox").get_attribute("data-values"))  # noqa: E731
+    assert_measures(values(), blob(24, 5, 5, 3, 0.8), label())
+    page.locator(".bp-stage").nth(1).focus()
+    for key in ("ArrowRight", "Shift+ArrowDown"):
+        page.keyboard.press(key)
+    assert_measures(values(), blob(24, 6, 9, 3, 0.8), label())
+    before = values()
+    page.mouse.move(*on_stage(page, 6.5, 9.5, nth=1))
+    assert values() == before  # a pointer that only passes moves nothing
+    page.mouse.down()
+    page.mouse.move(*on_stage(page, 17, 19, nth=1), steps=3)
+    page.mouse.up()
+    assert values()["AUC"] < before["AUC"]  # it left the larger mark
+    page.get_by_role("combobox", name="label").select_option("1")
+    assert [name for name, x in values().items() if x is None] == ["CC", "KLD", "SIM", "NSS", "AUC"]
+
+
+def test_sandbox_refuses_what_is_no_heatmap():
+    for wrong in ({}, {"a": np.zeros(3)}, {"a": np.zeros((2, 2)), "b": np.zeros((2, 3))}, {"a": np.full((2, 2), 2)}):
+        with pytest.raises(ValueError, match="Sandbox: wants heatmaps"):
+            Sandbox(wrong)
+    with pytest.raises(traitlets.TraitError, match="label must be 0 to 0"):
+        Sandbox({"a": label()}, label=1)
+    assert "three people" in Sandbox({"three people": label()}).describe()
+
+
+def test_sandbox_fits_a_phone_and_takes_its_colours(opened):
+    page = opened(Sandbox({"three people": label()}), width=360, color_scheme="dark")
+    assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}

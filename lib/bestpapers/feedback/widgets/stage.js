@@ -48,8 +48,9 @@ export function glow(pixels, i, v) {
 }
 
 // Let a reader point at a stage. act(kind, x, y): "down", "move", "up" with the place in pixels, the corner being 0, 0; "at"
-// when keys move the place. Arrow keys move it, with shift by four; space or enter is a press and a release.
-export function pointing({ node }, H, W, act) {
+// when the place moves without a press; a fourth argument is true if keys moved it. Arrow keys move it, with shift by four, from
+// `start()` if that is given; space or enter is a press and a release.
+export function pointing({ node }, H, W, act, start) {
   const at = [W / 2, H / 2];
   let down = false;
   const place = (event) => {
@@ -84,9 +85,10 @@ export function pointing({ node }, H, W, act) {
     const [dx, dy] = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] }[event.key] ?? [0, 0];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (dx || dy) {
+      if (start) at.splice(0, 2, ...start());
       at[0] = between(0.5, Math.floor(at[0]) + 0.5 + dx, W - 0.5);
       at[1] = between(0.5, Math.floor(at[1]) + 0.5 + dy, H - 0.5);
-      act("at", ...at);
+      act("at", ...at, true);
     } else if (event.key === " " || event.key === "Enter") {
       act("down", ...at);
       act("up", ...at);
