@@ -14,9 +14,10 @@ import traitlets
 from bestpapers.course.widgets.join import joined
 from bestpapers.feedback import metrics
 from bestpapers.feedback.data import true_pair
+from bestpapers.feedback.generator import token_mask
 from bestpapers.feedback.model import RAHF, Config, as_batch
 from bestpapers.feedback.record import MAPS, SCORES, words
-from bestpapers.feedback.widgets import Damage, Sandbox
+from bestpapers.feedback.widgets import Damage, Sandbox, Threshold
 from bestpapers.feedback.widgets.damage import TABLE, phrases
 from bestpapers.feedback.widgets.packed import packed
 from bestpapers.feedback.worlds import WORDS, empty, true_example
@@ -355,4 +356,108 @@ def test_sandbox_refuses_what_is_no_heatmap():
 
 def test_sandbox_fits_a_phone_and_takes_its_colours(opened):
     page = opened(Sandbox({"three people": label()}), width=360, color_scheme="dark")
+    assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}
+
+
+# ----------------------------------------------------------------------------------------------------------- Threshold
+
+
+def faulty(n=2, size=32):
+    """Pictures, heatmaps, truths. The last one has nothing wrong."""
+    rng = np.random.default_rng(0)
+    truths = np.zeros((n, size, size), bool)
+    truths[:-1, 9:15, 12:17] = True
+    maps = np.clip(0.6 * np.roll(truths, 3, axis=2) + 0.3 * rng.random(truths.shape), 0, 1).astype(np.float32)
+    return (
+        rng.integers(0, 256, (n, size, size, 3)).astype(np.uint8),
+        maps,
+        truths,
+        ["a red cat by day", "a cup at night"][:n],
+    )
+
+
+def counted(mask, truth):
+    both = (mask & truth).sum()
+    return {
+        "precision": both / mask.sum() if mask.any() else None,
+        "recall": both / truth.sum() if truth.any() else None,
+        "share": mask.mean(),
+    }
+
+
+def expected_counts(maps, truth, threshold, dilation, grid=8):
+    """With the masks of the generator."""
+    mask = torch.from_numpy(maps > threshold)[None]
+    pixels = token_mask(mask, mask.shape[-1], dilation)[0].numpy()  # a token for each pixel
+    tokens, wrong = (
+        token_mask(mask, grid, dilation)[0].numpy(),
+        token_mask(torch.from_numpy(truth)[None], grid)[0].numpy(),
+    )
+    return {"pixels": counted(pixels, truth.ravel()), "tokens": counted(tokens, wrong)}
+
+
+def test_threshold_counts_as_the_generator_masks(opened):
+    pictures, maps, truths, titles = faulty()
+    page = opened(Threshold(pictures, maps, truths, titles, threshold=0.5, dilation=0))
+    counts = lambda: json.loads(page.locator(".bp-threshold").get_attribute("data-counts"))  # noqa: E731
+
+    def check(scene, threshold, dilation):
+        for what, want in expected_counts(maps[scene], truths[scene], threshold, dilation).items():
+            assert counts()[what] == pytest.approx(want)
+
+    np.testing.assert_array_equal(screen(page), pictures[0])
+    check(0, 0.5, 0)
+    narrow = counts()
+    page.get_by_role("slider", name="wider by").focus()
+    for _ in range(2):
+        page.keyboard.press("ArrowRight")
+    check(0, 0.5, 2)
+    assert counts()["pixels"]["recall"] > narrow["pixels"]["recall"]
+    page.get_by_role("slider", name="threshold").focus()
+    page.keyboard.press("ArrowLeft")
+    check(0, 0.49, 2)
+    page.get_by_role("combobox", name="picture").select_option("1")
+    check(1, 0.49, 2)
+    assert counts()["tokens"]["recall"] is None
+    page.get_by_role("slider", name="threshold").focus()
+    page.keyboard.press("Home")
+    check(1, 0.0, 2)
+
+
+def test_threshold_shows_right_extra_and_missed(opened):
+    truths = np.zeros((1, 16, 16), bool)
+    truths[0, :, :8] = True
+    maps = np.zeros((1, 16, 16), np.float32)
+    maps[0, :8] = 1
+    page = opened(Threshold(np.zeros((1, 16, 16, 3), np.uint8), maps, truths, ["half"], grid=2, dilation=0))
+    for nth in (2, 3):  # in pixels, in tokens
+        green, orange, red, none = (
+            screen(page, nth)[y, x].astype(int) for y, x in ((0, 0), (0, 15), (15, 0), (15, 15))
+        )
+        assert green.argmax() == 1
+        assert orange.argsort().tolist() == [2, 1, 0]
+        assert red.argmax() == 0
+        assert red[1] < orange[1]
+        assert none.tolist() == [0, 0, 0]
+
+
+def test_threshold_refuses_what_does_not_agree():
+    pictures, maps, truths, titles = faulty()
+    for given, words_ in (
+        ((pictures / 255, maps, truths, titles), "uint8"),
+        ((pictures, maps[:1], truths, titles), "do not agree"),
+        ((pictures, maps, truths, titles[:1]), "do not agree"),
+        ((pictures, 2 * maps, truths, titles), "maps 0..1"),
+    ):
+        with pytest.raises(ValueError, match=words_):
+            Threshold(*given)
+    with pytest.raises(ValueError, match=r"multiples of grid \(5\)"):
+        Threshold(pictures, maps, truths, titles, grid=5)
+    widget = Threshold(pictures, maps, truths, titles, scene=1)
+    assert titles[1] in widget.describe()
+    assert titles[1] in widget.still()[0][1]
+
+
+def test_threshold_fits_a_phone_and_takes_its_colours(opened):
+    page = opened(Threshold(*faulty()), width=360, color_scheme="dark")
     assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}

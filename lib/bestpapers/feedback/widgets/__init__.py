@@ -2,5 +2,6 @@
 
 from .damage import Damage
 from .sandbox import Sandbox
+from .threshold import Threshold
 
-__all__ = ["Damage", "Sandbox"]
+__all__ = ["Damage", "Sandbox", "Threshold"]
