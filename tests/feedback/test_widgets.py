@@ -14,10 +14,11 @@ import traitlets
 from bestpapers.course.widgets.join import joined
 from bestpapers.feedback import metrics
 from bestpapers.feedback.data import true_pair
-from bestpapers.feedback.generator import token_mask
+from bestpapers.feedback.generator import Config as Size
+from bestpapers.feedback.generator import Generator, Step, draw, token_mask
 from bestpapers.feedback.model import RAHF, Config, as_batch
 from bestpapers.feedback.record import MAPS, SCORES, words
-from bestpapers.feedback.widgets import Damage, Sandbox, Threshold
+from bestpapers.feedback.widgets import Damage, Sandbox, Steps, Threshold
 from bestpapers.feedback.widgets.damage import TABLE, phrases
 from bestpapers.feedback.widgets.packed import packed
 from bestpapers.feedback.worlds import WORDS, empty, true_example
@@ -460,4 +461,76 @@ def test_threshold_refuses_what_does_not_agree():
 
 def test_threshold_fits_a_phone_and_takes_its_colours(opened):
     page = opened(Threshold(*faulty()), width=360, color_scheme="dark")
+    assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}
+
+
+# --------------------------------------------------------------------------------------------------------------- Steps
+
+TINY = Size(
+    size=16, down=4, codes=8, code=4, channels=(8, 16), width=32, heads=2, layers=1, longest=4, vocabulary=("a", "cat")
+)  # fmt: skip
+
+
+def generator() -> Generator:
+    torch.manual_seed(0)
+    return Generator(TINY).eval().requires_grad_(False)
+
+
+def test_steps_show_what_the_decoder_settles(opened):
+    model, how = generator(), dict(steps=5, guidance=1.5)
+    history: list[Step] = []
+    draw(
+        model.transformer,
+        model.transformer.vocabulary(["a cat"]),
+        torch.Generator().manual_seed(3),
+        history=history,
+        **how,
+    )
+    left = [int((step.numbers == TINY.codes).sum()) for step in history]
+    assert left[-1] == 0
+    assert left == sorted(left, reverse=True)
+    page = opened(Steps(model, "a cat", seed=3, how=how))
+    root, before = page.locator(".bp-steps"), 16
+    for n, (step, still) in enumerate(zip(history, left, strict=True)):
+        assert int(root.get_attribute("data-open")) == still
+        assert int(root.get_attribute("data-now")) == before - still
+        texts = page.locator(".bp-steps text").evaluate_all("all => all.map((e) => e.textContent)")
+        masked = (step.numbers[0] == TINY.codes).numpy()
+        was = (history[n - 1].numbers[0] == TINY.codes).numpy() if n else np.ones(16, bool)
+        for i, text in enumerate(texts):
+            if masked[i]:
+                assert text == ""
+            elif was[i]:
+                assert abs(int(text) - 100 * step.sure[0, i].item()) < 1
+            else:
+                assert 1 <= int(text) <= n
+        hidden = masked.reshape(4, 4).repeat(4, 0).repeat(4, 1)
+        assert (screen(page)[hidden] == 128).all()
+        before = still
+        if n + 1 < len(history):
+            page.get_by_role("button", name="Next").click()
+    assert page.get_by_role("button", name="Next").is_disabled()
+    np.testing.assert_array_equal(screen(page), model.pictures(history[-1].numbers)[0])
+    page.get_by_role("slider", name="step").focus()
+    page.keyboard.press("Home")
+    assert int(root.get_attribute("data-open")) == left[0]
+
+
+def test_steps_of_inpainting_leave_what_was_given():
+    start = torch.zeros(1, 16, dtype=torch.int64)
+    start[0, 5:9] = TINY.codes
+    widget = Steps(generator(), "a cat", how=dict(steps=3, start=start))
+    settled = np.frombuffer(widget.settled, np.uint8)
+    assert (settled > 0).tolist() == (start[0] == TINY.codes).tolist()
+    assert settled.max() == widget.count
+    with pytest.raises(ValueError, match="nothing was masked"):
+        Steps(generator(), "a cat", how=dict(start=torch.zeros(1, 16, dtype=torch.int64)))
+    with pytest.raises(traitlets.TraitError, match=f"step must be 1 to {widget.count}"):
+        widget.step = 0
+    assert "a cat" in widget.describe()
+    assert widget.still()[0][1] == f"“a cat” after step 1 of {widget.count}."
+
+
+def test_steps_fit_a_phone_and_take_its_colours(opened):
+    page = opened(Steps(generator(), "a cat"), width=360, color_scheme="dark")
     assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}

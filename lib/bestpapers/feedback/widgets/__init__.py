@@ -2,6 +2,7 @@
 
 from .damage import Damage
 from .sandbox import Sandbox
+from .steps import Steps
 from .threshold import Threshold
 
-__all__ = ["Damage", "Sandbox", "Threshold"]
+__all__ = ["Damage", "Sandbox", "Steps", "Threshold"]
