@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import itertools
 import json
 
@@ -13,12 +14,13 @@ import traitlets
 
 from bestpapers.course.widgets.join import joined
 from bestpapers.feedback import metrics
-from bestpapers.feedback.data import true_pair
+from bestpapers.feedback.data import records, true_pair
 from bestpapers.feedback.generator import Config as Size
 from bestpapers.feedback.generator import Generator, Step, draw, token_mask
 from bestpapers.feedback.model import RAHF, Config, as_batch
-from bestpapers.feedback.record import MAPS, SCORES, words
-from bestpapers.feedback.widgets import Damage, Sandbox, Steps, Threshold
+from bestpapers.feedback.panel import Panel, annotate, heatmap, merge_words
+from bestpapers.feedback.record import MAPS, SCORES, Record, words
+from bestpapers.feedback.widgets import Clicks, Damage, Sandbox, Steps, Threshold
 from bestpapers.feedback.widgets.damage import TABLE, phrases
 from bestpapers.feedback.widgets.packed import packed
 from bestpapers.feedback.worlds import WORDS, empty, true_example
@@ -533,4 +535,81 @@ def test_steps_of_inpainting_leave_what_was_given():
 
 def test_steps_fit_a_phone_and_take_its_colours(opened):
     page = opened(Steps(generator(), "a cat"), width=360, color_scheme="dark")
+    assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}
+
+
+# -------------------------------------------------------------------------------------------------------------- Clicks
+
+
+def faulty_records(n=2, size=32) -> list[Record]:
+    """Pictures in which the panel finds something implausible."""
+    found = (r for r in records("dev", 60, size=size) if (r.feedback.maps["implausibility"] > 0.5).sum() > 20)
+    return list(itertools.islice(found, n))
+
+
+def test_discs_are_those_of_the_panel(parts):
+    people = [[[3.0, 4.0], [10.2, 7.9]], [], [[0.0, 0.0]]]
+    found = parts(Clicks.module, "return [...m.heatmap(given, 12, 16, 3)]", people)
+    want = heatmap([np.array(p).reshape(-1, 2) for p in people], 12, 16, 3)
+    np.testing.assert_allclose(np.reshape(found, (12, 16)), want, atol=1e-6)
+
+
+def test_clicks_are_marked_and_answered(opened):
+    given = faulty_records()
+    panel = Panel(radius=1 / 10, miss=0.0)
+    widget = Clicks(given, panel, seed=4)
+    people = annotate(given[0].feedback, panel, np.random.default_rng([4, 0]))
+    page = opened(widget)
+    root = page.locator(".bp-clicks")
+    np.testing.assert_array_equal(screen(page), given[0].picture)
+    x, y = people[0].points["implausibility"][0].tolist()
+    page.mouse.click(*on_stage(page, x + 0.5, y + 0.5))
+    [mark] = json.loads(root.get_attribute("data-points"))["implausibility"]
+    assert mark == pytest.approx([x, y], abs=0.2)
+    theirs = heatmap([a.points["implausibility"] for a in people], 32, 32, 3.2)
+    want = metrics.cc([heatmap([np.array([mark])], 32, 32, 3.2)], [theirs])[0]
+    assert float(root.get_attribute("data-match")) == pytest.approx(want, abs=1e-4)
+    assert page.locator("tbody td:last-child").all_inner_texts() == ["hidden"] * 4
+    assert "Correlation" not in page.locator("[role=status]").inner_text()
+
+    page.get_by_role("button", name="Show the panel’s answer").click()
+    answers = [", ".join(str(a.likert[name]) for a in people) for name in SCORES]
+    assert page.locator("tbody td:last-child").all_inner_texts() == answers
+    marked = merge_words([a.misaligned for a in people]) > 0.5
+    texts = page.get_by_role("group", name="words that").locator("button").all_inner_texts()
+    assert [text.endswith("(panel: misaligned)") for text in texts] == marked.tolist()
+    said = page.locator("[role=status]").inner_text()
+    assert f"Correlation with the panel’s heatmap: {want:.2f}." in said
+    assert f"You agree on {(~marked).sum()} of {len(marked)} words." in said
+
+    page.locator(".bp-stage").first.focus()
+    page.keyboard.press("Enter")  # where the mark is: takes it back
+    assert json.loads(root.get_attribute("data-points"))["implausibility"] == []
+    page.get_by_role("button", name="misalignment", exact=True).click()
+    page.locator(".bp-stage").first.focus()
+    for key in ("Shift+ArrowLeft", "ArrowUp", "Space"):
+        page.keyboard.press(key)
+    assert len(json.loads(root.get_attribute("data-points"))["misalignment"]) == 1
+    page.get_by_role("combobox", name="picture").select_option("1")
+    assert json.loads(root.get_attribute("data-points"))["misalignment"] == []
+    np.testing.assert_array_equal(screen(page), given[1].picture)
+
+
+def test_clicks_refuse_what_cannot_be_marked():
+    [one] = faulty_records(1)
+    with pytest.raises(ValueError, match="at least one"):
+        Clicks([])
+    with pytest.raises(ValueError, match="records with pictures"):
+        Clicks([dataclasses.replace(one, picture=None)])
+    with pytest.raises(ValueError, match="both maps and all scores"):
+        Clicks([dataclasses.replace(one, feedback=dataclasses.replace(one.feedback, maps={}))])
+    with pytest.raises(traitlets.TraitError, match="scene must be 0 to 0"):
+        Clicks([one], scene=1)
+    assert one.prompt in Clicks([one]).describe()
+    assert one.prompt in Clicks([one]).still()[0][1]
+
+
+def test_clicks_fit_a_phone_and_take_its_colours(opened):
+    page = opened(Clicks(faulty_records(1)), width=360, color_scheme="dark")
+    page.get_by_role("button", name="Show the panel’s answer").click()
     assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}
