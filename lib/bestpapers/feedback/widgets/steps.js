@@ -7,7 +7,7 @@ import { STAGE, stage } from "./stage.js";
 const STYLE = `
 ${STAGE}
 .bp-steps figure { flex: 1 1 12em; max-width: 22em; min-width: 8em; }
-.bp-steps .bp-stage svg { position: static; display: block; }
+.bp-steps .bp-stage svg { position: static; display: block; height: auto; aspect-ratio: 1; }
 .bp-steps button:disabled { opacity: 0.5; cursor: default; }
 .bp-steps text { fill: #fff; font-size: 0.42px; text-anchor: middle; dominant-baseline: central; }
 `;
