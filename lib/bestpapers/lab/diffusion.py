@@ -87,19 +87,20 @@ def ddim(
     """
     if not 1 <= calls <= STEPS or recurrences < 1:
         raise ValueError(f"ddim: calls must be 1 to {STEPS}, recurrences at least 1, got {calls}, {recurrences}")
-    repeats, bent = 1 if energy is None else recurrences, energy is not None and weight != 0
+    repeats = 1 if energy is None else recurrences
     if generator is None and repeats > 1:
         raise ValueError("ddim: recurrences draw noise: give a generator")
+    energy = energy if weight else None  # what has no weight needs no gradient
     times = torch.linspace(STEPS - 1, -1, calls + 1).round().long().tolist()
     z = noise
     for number, (now, then) in enumerate(pairwise(times)):
         a, b = float(KEPT[now]), float(KEPT[then]) if then >= 0 else 1.0
         step = torch.full((len(z),), now, device=z.device)
         for repeat in range(repeats):
-            with torch.set_grad_enabled(bent):
-                z = z.detach().requires_grad_(bent)
+            with torch.set_grad_enabled(energy is not None):
+                z = z.detach().requires_grad_(energy is not None)
                 said = predict(z, step)
-                if energy is not None and bent:
+                if energy is not None:
                     clean = (z - (1 - a) ** 0.5 * said) / a**0.5
                     (pull,) = torch.autograd.grad(energy(clean).sum(), z)
                     said = said + weight * (1 - a) ** 0.5 * pull
