@@ -1,7 +1,7 @@
 """Where benchmarks leave their figures, and where the book finds them: one JSON for each benchmark and machine, in results/.
 
-The book's pages and its tests take their figures from one machine, so that a benchmark that is run on another one adds its
-files and changes no sentence. All machines are listed on the page "How the kernels work".
+The book's pages and its tests take the figures of a benchmark from one machine, so that one that is run on another machine
+adds its file and changes no sentence. All machines are listed on the page "How the kernels work".
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ REFERENCE = "amd-epyc-2-cores"  # the machine of the pages and tests
 
 
 def reference(name: str) -> dict:
-    """The results of benchmarks/<name>.py on the reference machine."""
-    return json.loads((RESULTS / f"{name}-{REFERENCE}.json").read_text(encoding="utf-8"))
+    """The results of benchmarks/<name>.py on the reference machine; where it has none, on the first that has."""
+    for found in machines().values():
+        if name in found:
+            return found[name]
+    raise FileNotFoundError(f"no results of benchmarks/{name}.py in {RESULTS}")
 
 
 def machines() -> dict[str, dict[str, dict]]:

@@ -356,8 +356,10 @@ def main(words: list[str] | None = None) -> None:
             f"\n{power['device']}, {power['threads']} threads: time grows with pixels to the power of "
             f"{power['forward']:.2f} forward, {power['training']:.2f} training"
         )
+    at_target = {}
     for ratio in ratios:
         if tuple(ratio[k] for k in SAME[:4]) == TARGET and ratio["device"] == "cpu":
+            at_target[f"threads_{ratio['threads']}"] = ratio
             faster, floor = ratio["faster_than_reference"]["training"], ratio["forward_over_floor"]
             print(
                 f"\n{ratio['threads']} threads, {TARGET[0]} x {TARGET[1]} x {TARGET[2]}: training {faster:.1f} x faster "
@@ -365,7 +367,8 @@ def main(words: list[str] | None = None) -> None:
                 f"{ratio['forward_over_copy']:.1f} x the copy"
             )
     memory = [dict(device=k[0], threads=k[1], gb_per_s=v / 1e9) for k, v in speeds.items()]
-    write("softsplat", about, dict(target=TARGET, memory=memory, rows=rows, ratios=ratios, growth=powers), options.out)
+    figures = dict(target=TARGET, at_target=at_target, memory=memory, rows=rows, ratios=ratios, growth=powers)
+    write("softsplat", about, figures, options.out)
 
 
 SAME = ("width", "height", "channels", "kind", "device", "threads")

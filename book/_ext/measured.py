@@ -5,8 +5,8 @@
 {benchmark-table}                             the rasterizer's table
 {benchmark-machines}                          all machines with results, and how each fares beside other programs
 
-Figures are those of the reference machine (benchmarks/_results.py), whatever other machines' files there are. A missing file or
-path is a warning, and so fails the build.
+Figures are those of the reference machine (benchmarks/_results.py), whatever other machines' files there are; of a benchmark
+that did not run there, of the first that has it. A missing file or path is a warning, and so fails the build.
 """
 
 import sys

@@ -41,6 +41,9 @@ def test_pages_and_tests_keep_to_the_reference_machine(measured):
         # what sentences say of it: book/splatting/photographs.md, "without a GPU"; the table of the rasterizer
         assert found["machine"]["gpu"] is None
     assert measured.Measured.value(measured.reference("vectorise"), "ns_per_pixel.good") < 1
+    assert measured.reference("softsplat")["machine"]["gpu"] is None  # did not run there: the first machine that has it
+    with pytest.raises(FileNotFoundError, match=r"nothing\.py"):
+        measured.reference("nothing")
 
 
 def test_all_machines_are_listed(measured):

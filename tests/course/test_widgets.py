@@ -18,6 +18,7 @@ from PIL import Image
 
 from bestpapers.course import widgets
 from bestpapers.course.widgets import Strip, Widget, base
+from bestpapers.dynamics.widgets import Pluck
 from bestpapers.splatting.widgets import Splat1D
 
 LABELS = ["1/4 ×", "1/2 ×", "1 ×"]
@@ -155,7 +156,8 @@ def test_modules_are_found_and_stand_alone():
         assert text.count("export default") == 1, name
         assert not re.search(r"^\s*import\b|\bimport\(", text, re.M), f"{name} imports something"
         assert "://" not in text.replace("http://www.w3.org/2000/svg", ""), f"{name} points outside"
-    assert Strip._esm == found["strip.js"]
+    for widget, name in ((Strip, "strip.js"), (Pluck, "pluck.js")):
+        assert widget._esm == found[name], "JupyterLab runs what the page runs"
 
 
 def test_two_modules_of_one_name_are_refused(tmp_path, monkeypatch):

@@ -3,6 +3,9 @@
 import importlib.util
 import subprocess
 import sys
+import tomllib
+from fnmatch import fnmatch
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,10 +18,17 @@ from bestpapers.dynamics.worlds import plant_seeds
 from bestpapers.lab.files import FormatError
 from bestpapers.lab.weights import Card
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def clip():
     return read_video(clips.SUNFLOWERS, desc=None)
+
+
+def test_an_installed_package_brings_it():
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["bestpapers"]
+    assert any(fnmatch(f"dynamics/clips/{clips.SUNFLOWERS.name}", pattern) for pattern in patterns)
 
 
 def test_the_file_is_that_of_its_card():

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -334,3 +335,13 @@ def test_the_command(tmp_path, monkeypatch):
 def test_the_shipped_model_is_small():
     """As float16 below 8 MB."""
     assert 2 * sum(t.numel() for t in Animator(train.RECIPES["laptop"].model).state_dict().values()) < 8e6
+
+
+def test_the_model_of_the_gpu_preset_fits_together():
+    """Another depth of codec and a larger grid of latents: it draws, and its gradients are finite."""
+    model = Animator(train.RECIPES["gpu"].model)
+    picture = np.random.default_rng(0).integers(0, 255, (160, 256, 3), dtype=np.uint8)
+    S = model.draw(picture, [0], calls=1)
+    assert S.shape == (1, 16, 2, 160, 256)
+    assert S.isfinite().all()
+    assert model.config.latent[-2:] == (20, 32)

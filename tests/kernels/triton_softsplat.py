@@ -49,6 +49,19 @@ def test_hard_cases(kind, mode):
 
 
 @EACH
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_sums_in_float32(dtype, mode):
+    """Against float64 of the rounded tensors: as near as one rounding of the result allows."""
+    tensors = [t.to(dtype) for t in scene((2, 5, 9, 15), mode)]
+    want, _ = pull([t.double() for t in tensors], mode, "reference")
+    got, _ = pull(tensors, mode, "triton", dtype, DEVICE)
+    for name, a, b in zip(NAMES, got, want):
+        size = max(b.square().mean().sqrt().item(), 1e-6)
+        assert (a - b).square().mean().sqrt().item() <= 5e-3 * size, name
+        assert (a - b).abs().max().item() <= 2e-2 * max(b.abs().max().item(), 1e-6), name
+
+
+@EACH
 def test_equal_runs_give_equal_bits(mode):
     tensors = scene((1, 3, 300, 400) if LARGE else (1, 2, 9, 15), mode, "crowd")
     one, two = (pull(tensors, mode, "triton", F32, DEVICE)[0] for _ in range(2))
