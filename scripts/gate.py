@@ -27,8 +27,14 @@ PY = sys.executable
 WORKERS = ["-n", "2", "--dist", "loadfile"]
 # The longest cell takes a minute alone; on a machine ten times slower, or with other work beside it, it may take its time.
 NBVAL = ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=3600", "--nbval-sanitize-with", "tests/nbval.cfg"]
-# Cameras to the last digit, a trained table, embeddings, training steps: each failed once on a processor of another make.
-AGAIN = ["notebooks/splatting/4_apply.ipynb", "notebooks/bioclip/1_idea.ipynb", "notebooks/bioclip/2_build.ipynb"]
+# Cameras to the last digit, a trained table, embeddings, training steps: each failed once on a processor of another make. The
+# last one draws by a trained network and measures flow.
+AGAIN = [
+    "notebooks/splatting/4_apply.ipynb",
+    "notebooks/bioclip/1_idea.ipynb",
+    "notebooks/bioclip/2_build.ipynb",
+    "notebooks/dynamics/1_idea.ipynb",
+]
 
 
 @dataclass(frozen=True)
