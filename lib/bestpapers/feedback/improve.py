@@ -223,8 +223,10 @@ class PreferenceTraining(AveragingTraining):
         which = self.own(some).cpu().repeat_interleave(G)
         words, history = self.words[which], list[Step]()
         model.eval()
-        how = dict(guidance=config.guidance, temperature=config.temperature)
-        numbers = draw(model, words, generator, steps=config.calls, history=history, **how)
+        numbers = draw(
+            model, words, generator, steps=config.calls, guidance=config.guidance, temperature=config.temperature,
+            history=history,
+        )  # fmt: skip
         model.train()
         found = self.rate(self.generator.pictures(numbers), [self.prompts[i] for i in which.tolist()])
         reward = torch.tensor(scores(found, self.name), dtype=torch.float32).view(-1, G)
