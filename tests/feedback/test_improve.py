@@ -204,7 +204,7 @@ def test_advantages_are_distances_from_the_mean_of_the_group():
     spread = np.std([0.1, 0.5, 0.9, 0.5], ddof=1)
     np.testing.assert_allclose(found[0], (reward[0] - 0.5) / spread, rtol=1e-5, atol=1e-7)
     assert (found[1] == 0).all()
-    assert (found[0, 2] > 0) and (found[0, 0] < 0)
+    assert found[0, 2] > 0 > found[0, 0]
 
 
 class Bare(Generator):
