@@ -118,14 +118,8 @@ def train(args: argparse.Namespace) -> int:
     longest = max(LONGEST, *(len(words(record.prompt)) for record in records))
     size = dict(width=args.width, heads=max(1, args.width // 16), fusion_layers=args.layers)
     config = Config(args.size, longest=longest, variant=args.variant, vocabulary=tuple(known), **size)
-    settings = TrainConfig(
-        steps=args.steps,
-        batch=args.batch,
-        seed=args.seed,
-        lr=args.lr,
-        warmup=min(100, args.steps // 10),
-        crop=args.crop,
-    )
+    given = {name: getattr(args, name) for name in ("steps", "batch", "seed", "lr", "crop")}
+    settings = TrainConfig(warmup=min(100, args.steps // 10), **given)
     with processes() as group:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(args.seed)
@@ -137,9 +131,8 @@ def train(args: argparse.Namespace) -> int:
         if run.rank == 0:
             run.averaged.save(args.out)
             last = run.losses[-50:]
-            say(
-                f"{args.out}: {run.steps:,} steps on {len(records):,} pictures, loss {sum(last) / len(last):.4g} at the end"
-            )
+            loss = f"loss {sum(last) / len(last):.4g} at the end"
+            say(f"{args.out}: {run.steps:,} steps on {len(records):,} pictures, {loss}")
             say(f"{checkpoint} is there to go on from; it may be deleted")
     return _told(skips)
 
@@ -173,14 +166,10 @@ def evaluate(args: argparse.Namespace) -> int:
             base = f"{zeros.cells[key].value:.3f}" if key.partition(".")[0] in MAPS else ""
             say(f"{key:<28}{value:10.3f}{ends:>22}{base:>15}{pictures_:>10,}")
     if args.output:
-        cells = {
-            key: dict(value=None if np.isnan(c.value) else c.value, pictures=c.pictures)
-            for key, c in found.cells.items()
-        }
-        _write(
-            json.dumps(dict(data=str(args.data), model=str(args.model or WEIGHTS), cells=cells), indent=1) + "\n",
-            args.output,
-        )
+        plain = {key: (None if np.isnan(c.value) else c.value, c.pictures) for key, c in found.cells.items()}
+        cells = {key: dict(value=value, pictures=n) for key, (value, n) in plain.items()}
+        about = dict(data=str(args.data), model=str(args.model or WEIGHTS), cells=cells)
+        _write(json.dumps(about, indent=1) + "\n", args.output)
     return _told(skips)
 
 
@@ -361,9 +350,8 @@ def parser() -> argparse.ArgumentParser:
     folder: dict[str, Any] = dict(type=Path, metavar="FOLDER")
 
     def skip(sub: argparse.ArgumentParser, what: str) -> None:
-        sub.add_argument(
-            "--skip-damaged", action="store_true", help=f"leave out {what}, name them, and end with status 1"
-        )
+        about = f"leave out {what}, name them, and end with status 1"
+        sub.add_argument("--skip-damaged", action="store_true", help=about)
 
     def data(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("data", type=Path, metavar="DATA")
@@ -378,12 +366,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("annotate", "make a page on which people mark what is wrong with pictures", annotate)
     sub.add_argument("folder", **folder, help="of pictures; prompts lie beside them, see --prompts")
-    sub.add_argument(
-        "--prompts",
-        type=Path,
-        metavar="PATH",
-        help=f"{PROMPTS} (default: prompts.csv, .jsonl, .json, or NAME.txt in FOLDER)",
-    )
+    default = "(default: prompts.csv, .jsonl, .json, or NAME.txt in FOLDER)"
+    sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} {default}")
     sub.add_argument("--out", **file, help="the page (default: FOLDER_annotate.html beside the folder)")
     sub.add_argument("--title", metavar="WORDS", help="its heading")
     sub.add_argument("--no-open", action="store_true", help="write it, and open no browser")

@@ -21,9 +21,8 @@ from .worlds import AXIS, FAULTS, WORLD, Caption, Example, Layout, World, corrup
 
 _HERE = Path(__file__).parent
 # what decides how a picture looks and what is said of it, as read when this code was
-SOURCE = source_hash(
-    (*(_HERE / f"{room}.py" for room in ("worlds", "judge", "data")), *sorted(_HERE.glob("scenes/*.py")))
-)
+_ROOMS = [_HERE / f"{room}.py" for room in ("worlds", "judge", "data")]
+SOURCE = source_hash((*_ROOMS, *sorted(_HERE.glob("scenes/*.py"))))
 
 SPLITS = {"train": 8, "dev": 1, "test": 1}  # how many of ten layouts
 EDITED = 0.3  # share of pictures that show something else than they were asked to

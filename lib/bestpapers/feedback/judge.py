@@ -69,9 +69,8 @@ def read(picture: Picture) -> tuple[Layout, Bools]:
     """What is in a picture, and where it is implausible (size, size). Things have their places to the pixel."""
     picture = np.asarray(picture)
     if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or picture.shape[0] != picture.shape[1]:
-        raise ValueError(
-            f"picture {picture.dtype} {picture.shape}: expected uint8 (size, size, 3), of equal height and width"
-        )
+        expected = "uint8 (size, size, 3), of equal height and width"
+        raise ValueError(f"picture {picture.dtype} {picture.shape}: expected {expected}")
     pixels = cell_pixels(len(picture))
     seen = soft(picture)
     board = min(BOARDS, key=lambda name: far(seen, _flat(name)).sum())
@@ -86,10 +85,8 @@ def read(picture: Picture) -> tuple[Layout, Bools]:
 def _things(seen: Floats, drawn: Bools, board: str, pixels: int) -> tuple[Thing, ...]:
     """The things, each the one that explains most of what is left when those before it are explained."""
     taken = np.zeros_like(drawn)
-    alive = {
-        thing: _explained(thing, seen, drawn, taken, board, pixels)[:2]
-        for thing in _candidates(seen, drawn, board, pixels)
-    }
+    likely = _candidates(seen, drawn, board, pixels)
+    alive = {thing: _explained(thing, seen, drawn, taken, board, pixels)[:2] for thing in likely}
     found: list[Thing] = []
     while alive:
         first = max(alive, key=lambda thing: alive[thing])
@@ -204,10 +201,8 @@ def _flat(board: str) -> Floats:
 @lru_cache(maxsize=4096)
 def _soft_stamp(kind: str, colour: str, board: str, pixels: int) -> Floats:
     """A thing in its box, as a picture is seen."""
-    size = CELLS * pixels
-    return soft(render(Layout((Thing(kind, colour, 1, 1),), board), size))[
-        box_slices(Thing(kind, colour, 1, 1), pixels)
-    ]
+    thing = Thing(kind, colour, 1, 1)
+    return soft(render(Layout((thing,), board), CELLS * pixels))[box_slices(thing, pixels)]
 
 
 @lru_cache(maxsize=64)

@@ -44,9 +44,7 @@ def plcc(predicted: ArrayLike, label: ArrayLike) -> Values:
     there is none; never 0. It forgives scale and offset: look at `mse` of the scores too before setting a threshold."""
     x, y = np.asarray(predicted, np.float64), np.asarray(label, np.float64)
     if x.shape != y.shape or x.shape[-1:] in ((), (0,)):
-        raise ValueError(
-            f"plcc: wants values [..., N] of the same shape twice, got {list(x.shape)} and {list(y.shape)}"
-        )
+        raise ValueError(f"plcc: wants values [..., N] of one shape twice, got {list(x.shape)} and {list(y.shape)}")
     x, y = _centred(x), _centred(y)
     size = np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
     with np.errstate(invalid="ignore"):
@@ -80,9 +78,7 @@ def _blocks(name: str, predicted: Any, label: Any) -> Iterator[tuple[slice, Valu
             for i in range(start, stop):
                 m = np.asarray(maps[i], np.float64)
                 if m.shape != shape:
-                    raise ValueError(
-                        f"{name}: picture {i}: a label {m.shape} for a map {shape}; resize one of them first"
-                    )
+                    raise ValueError(f"{name}: picture {i}: a label {m.shape} for a map {shape}; resize one of them")
                 if not np.isfinite(m).all():
                     raise ValueError(f"{name}: picture {i}: the {what} holds a value that is not finite")
                 flat.append(m.ravel())
@@ -108,9 +104,7 @@ def _of_pictures(measure: Callable[..., Values]) -> Callable[..., Values]:
 def _shares(name: str, x: Values, zero: str) -> Values:
     """Each map [B, n] divided by its sum. A map of zeros stays zero, or becomes uniform."""
     if (x < 0).any():
-        raise ValueError(
-            f"{name}: a map holds negative values, so it has no shares; give it as 0..1 (a sigmoid, not a logit)"
-        )
+        raise ValueError(f"{name}: a map holds negative values; give it as 0..1 (a sigmoid, not a logit)")
     if zero not in ("zero", "uniform"):
         raise ValueError(f'{name}: zero must be "zero" or "uniform", got {zero!r}')
     total = x.sum(1, keepdims=True)
@@ -226,14 +220,7 @@ def auc_judd(P: Values, G: Values, *, form: str = "ranks", above: float = 0.0) -
     return out
 
 
-MEASURES: dict[str, Callable[..., Values]] = {
-    "mse": mse,
-    "cc": cc,
-    "kld": kld,
-    "sim": sim,
-    "nss": nss,
-    "auc_judd": auc_judd,
-}
+MEASURES: dict[str, Callable[..., Values]] = dict(mse=mse, cc=cc, kld=kld, sim=sim, nss=nss, auc_judd=auc_judd)
 
 # Arguments of the measures as public codes have them: the replication of the paper by its first author, pysaliency, and the
 # MATLAB code of the MIT saliency benchmark. What is not named is as ours (the AUC of pysaliency was not compared).
@@ -241,13 +228,8 @@ VARIANTS: dict[str, Mapping[str, Mapping[str, Any]]] = {
     "ours": {},
     "replication": {"cc": {"eps": 1e-8}, "auc_judd": {"form": "replication"}},
     "pysaliency": {"kld": {"eps": EPS, "zero": "uniform"}, "sim": {"zero": "uniform"}, "nss": {"ddof": 0}},
-    "mit": {
-        "cc": {"constant": np.nan},
-        "kld": {"eps": EPS},
-        "sim": {"stretch": True},
-        "nss": {"constant": np.nan},
-        "auc_judd": {"form": "judd"},
-    },
+    "mit": {measure: {"constant": np.nan} for measure in ("cc", "nss")}
+    | {"kld": {"eps": EPS}, "sim": {"stretch": True}, "auc_judd": {"form": "judd"}},
 }
 
 
@@ -324,11 +306,8 @@ class Tables:
 
 
 _WORDS = ("precision", "recall", "f1")
-_SCORE_MEASURES: dict[str, Callable[..., Values]] = {
-    "plcc": plcc,
-    "srcc": srcc,
-    "mse": lambda x, y: np.square(x - y).mean(-1),
-}
+_SCORE_MEASURES: dict[str, Callable[..., Values]]
+_SCORE_MEASURES = dict(plcc=plcc, srcc=srcc, mse=lambda x, y: np.square(x - y).mean(-1))
 ROWS: dict[str, tuple[str, ...]] = {
     "scores": tuple(f"{s}.{m}" for s in SCORES for m in ("plcc", "srcc")),
     **{kind: tuple(f"{kind}.{m}" for m in ("mse", "mse_empty", *list(MEASURES)[1:])) for kind in MAPS},
@@ -359,25 +338,15 @@ def feedbacks(
     s = np.full((n, len(SCORES)), np.nan) if scores is None else np.asarray(scores, np.float64)
     m = np.empty((n, 0)) if maps is None else np.asarray(maps, np.float32)
     w = [[]] * n if misaligned is None else misaligned
-    return [
-        Feedback(
-            {name: float(x) for name, x in zip(SCORES, s[i], strict=True) if not np.isnan(x)},
-            dict(zip(MAPS, m[i], strict=maps is not None)),
-            np.asarray(w[i], np.float32),
-        )
-        for i in range(n)
-    ]
+    said = [{name: float(x) for name, x in zip(SCORES, row, strict=True) if not np.isnan(x)} for row in s]
+    seen = [dict(zip(MAPS, row, strict=maps is not None)) for row in m]
+    return [Feedback(said[i], seen[i], np.asarray(w[i], np.float32)) for i in range(n)]
 
 
 def tables(
-    predicted: Sequence[Feedback],
-    labels: Sequence[Feedback],
-    *,
-    variant: str | Mapping[str, Mapping[str, Any]] = "ours",
-    above: float = 0.0,
-    at: float = 0.5,
-    skip_clean: bool = False,
-) -> Tables:
+    predicted: Sequence[Feedback], labels: Sequence[Feedback], *, variant: str | Mapping[str, Mapping[str, Any]] = "ours",
+    above: float = 0.0, at: float = 0.5, skip_clean: bool = False,
+) -> Tables:  # fmt: skip
     """All cells of the paper's Tables 1 to 4 for predictions against labels, picture by picture in the same order.
 
     variant     one of VARIANTS, or arguments by measure like these
@@ -434,9 +403,8 @@ def _both(what: str, predicted: list[bool], labels: list[bool]) -> list[int]:
     rows = [i for i, has in enumerate(labels) if has]
     missing = [i for i in rows if not predicted[i]]
     if missing and len(missing) < len(rows):
-        raise ValueError(
-            f"tables: {what}: {len(missing)} of {len(rows)} predictions lack it, first picture {missing[0]}"
-        )
+        lacking = f"{len(missing)} of {len(rows)} predictions lack it, first picture {missing[0]}"
+        raise ValueError(f"tables: {what}: {lacking}")
     return [] if missing else rows
 
 
@@ -452,11 +420,9 @@ def _label(side: Tables, key: str) -> Values:
     part = key.partition(".")[0]
     if part in SCORES:
         return side.values[f"{part}.label"]
-    return (
-        side.values["words.tp"] + side.values["words.fn"]
-        if part == "words"
-        else np.isnan(side.values[f"{part}.mse_empty"])
-    )
+    if part == "words":
+        return side.values["words.tp"] + side.values["words.fn"]
+    return np.isnan(side.values[f"{part}.mse_empty"])
 
 
 def interval(

@@ -22,22 +22,12 @@ from .richhf import read_richhf, write_richhf
 from .tables import ENDINGS, read_table
 
 __all__ = [
-    "Annotated",
-    "FormatError",
-    "Reading",
-    "Skips",
-    "read",
-    "read_annotations",
-    "read_richhf",
-    "read_table",
-    "write_annotations",
-    "write_richhf",
-]
+    "Annotated", "FormatError", "Reading", "Skips", "read", "read_annotations", "read_richhf", "read_table",
+    "write_annotations", "write_richhf",
+]  # fmt: skip
 
-LAYOUTS = (
-    "*.tfrecord (RichHF-18K); metadata.csv, metadata.jsonl or metadata.json (a table of pictures); "
-    "or annotations.json (of the annotation page)"
-)
+TABLES = "*.tfrecord (RichHF-18K); metadata.csv, metadata.jsonl or metadata.json (a table of pictures)"
+LAYOUTS = f"{TABLES}; or annotations.json (of the annotation page)"
 
 
 def read(
@@ -62,7 +52,7 @@ def read(
         return read_table(file, size=size, scale=scale, skips=skips)
     if kind == "annotations":
         advice = "read_annotations reads them, the panel merges them, and write_richhf keeps the result"
-        raise FormatError(file, "format", f"merged feedback: {LAYOUTS.partition('; or')[0]}", "annotations", advice)
+        raise FormatError(file, "format", f"merged feedback: {TABLES}", "annotations", advice)
     if kind != "richhf":
         there = "a file of another kind" if file.is_file() else "nothing of that name"
         raise FormatError(path, "format", LAYOUTS, there)
@@ -99,9 +89,8 @@ def _find(folder: Path) -> Path:
     if len(known) == 1:
         return folder / known[0]
     if known:
-        raise FormatError(
-            folder, "format", "one file to read", ", ".join(known[:8]), "give the path of the one that you mean"
-        )
+        found, advice = ", ".join(known[:8]), "give the path of the one that you mean"
+        raise FormatError(folder, "format", "one file to read", found, advice)
     more = f" and {len(names) - 8} more" if len(names) > 8 else ""
     found = ", ".join(name[:60] for name in names[:8]) + more if names else "an empty folder"
     raise FormatError(folder, "format", LAYOUTS, found, "give the folder that directly holds one of these, or the file")

@@ -74,9 +74,8 @@ def read_annotations(paths: str | Path | Sequence[str | Path], skips: Skips | No
             if (old.prompt, old.size) != (new.prompt, new.size):
                 raise here.wrong(f"{said[0]}, as before", said[1])
             both = {a.annotator for a in old.annotations} & {a.annotator for a in new.annotations}
-            here.need(
-                not both, "each annotator once", sorted(both)[:1], "give people names of their own, and each file once"
-            )
+            advice = "give people names of their own, and each file once"
+            here.need(not both, "each annotator once", sorted(both)[:1], advice)
             found[new.name] = replace(old, annotations=(*old.annotations, *new.annotations))
     return list(found.values())
 

@@ -108,9 +108,8 @@ def decode_map(path: Path, data: bytes | None = None) -> Map:
         if image.mode not in ("1", "L", "LA"):
             rgb = _load(image, path, "RGB")
             if np.ptp(rgb, axis=-1).max() > COLOUR:
-                raise FormatError(
-                    path, "map", "a grey picture, white where it is wrong", "colours", "save the map itself"
-                )
+                expected = "a grey picture, white where it is wrong"
+                raise FormatError(path, "map", expected, "colours", "save the map itself")
         return _load(image, path, "L").astype(np.float32) / np.float32(255)
 
 

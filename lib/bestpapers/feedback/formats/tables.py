@@ -63,9 +63,8 @@ def read_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
 def _json(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
     table = parse_json(data, path, list if data.lstrip()[:1] == b"[" else dict)
     if isinstance(table, dict):  # by file name
-        table = [
-            {"file_name": name} | (row if isinstance(row, dict) else {"prompt": row}) for name, row in table.items()
-        ]
+        rows = ((name, row if isinstance(row, dict) else {"prompt": row}) for name, row in table.items())
+        table = [{"file_name": name} | row for name, row in rows]
     return ((f"row {number}", row) for number, row in enumerate(table, 1))
 
 
@@ -133,9 +132,7 @@ def one_per_word(values: Sequence[Any], prompt: str, here: Place) -> None:
     """FormatError unless there are as many values as the prompt has words: else all labels after the fault are wrong ones."""
     n = len(words(prompt))
     if len(values) != n:
-        advice = (
-            "words end at , . ? ! \" : ; and space alone; is it this picture's prompt? `skips` leaves such records out"
-        )
+        advice = 'words end at , . ? ! " : ; and space alone; is it its own prompt? `skips` leaves such records out'
         raise here.wrong(f"{n} labels, one for each word of {show(prompt)}", f"{len(values)}", advice)
 
 
@@ -296,9 +293,8 @@ def _map(value: Any, here: Place, names: tuple[str, ...]) -> Map | None:
         return None
     if kinds == {str}:
         value = [[number_of(item, here) for item in row] for row in value]
-    here.need(
-        kinds == {str} or (kinds and kinds <= {int, float, bool}), "a file, or numbers in rows of one length", value
-    )
+    numbers = kinds == {str} or (kinds and kinds <= {int, float, bool})
+    here.need(numbers, "a file, or numbers in rows of one length", value)
     return checked(value, here)
 
 
