@@ -123,7 +123,7 @@ def test_chosen_pictures_bring_their_prompts_codes_and_marked_places(generator):
     assert rich.never[0].nonzero().flatten().tolist() == [6]
     assert not rich.never[1].any()
     wider = chosen(own, which, generator, marks, threshold=0.3, dilate=2)
-    assert wider.never[0].nonzero().flatten().tolist() == [2, 6]  # from row 3 on
+    assert wider.never[0].nonzero().flatten().tolist() == [1, 2, 5, 6]  # from row 3 and column 7 on
     with pytest.raises(ValueError, match="lower the threshold"):
         chosen(own, which[:0], generator)
 

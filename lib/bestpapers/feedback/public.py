@@ -135,7 +135,7 @@ def _fill(module: nn.Module, path: Path, tensors: Any, tied: str = "") -> None:
     try:
         lacking = module.load_state_dict(tensors(), strict=False).missing_keys
     except (KeyError, RuntimeError) as error:  # shapes
-        raise FormatError(path, "tensors", "weights of this model", str(error)[:200]) from error
+        raise FormatError(path, "tensors", "weights of this model", " ".join(str(error).split())[:200]) from error
     if set(lacking) - {tied}:
         raise FormatError(path, "tensors", "weights of this model", f"no {min(set(lacking) - {tied})}")
 
