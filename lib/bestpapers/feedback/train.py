@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..lab.averaging import AveragingConfig, AveragingTraining
 from ..lab.runs import fingerprint
@@ -109,6 +110,34 @@ class Labelled:
             torch.from_numpy(scores),
             torch.from_numpy(words),
         )
+
+
+class TowersTraining(AveragingTraining):
+    """Two towers on true pictures (N, H, W, 3) and their prompts, without any label (as CLIP learns): in a batch each picture is
+    to find its own prompt and each prompt its picture, by cosine. A prompt that is there twice is right twice. run: checkpoint,
+    group, which does not share a batch."""
+
+    HEAT = 0.1  # what cosines are divided by
+
+    def __init__(
+        self, model: rahf.TwoTowers, pictures: NDArray[np.uint8], prompts: Sequence[str], config: TrainConfig, *run: Any
+    ) -> None:
+        super().__init__(model.train(), config, *run)
+        self.pictures, self.tokens = pictures, model.vocabulary(prompts)
+        self.resume()
+
+    def digest(self) -> str:
+        return fingerprint(torch.from_numpy(self.pictures), self.tokens)
+
+    def loss(self, generator: torch.Generator) -> Tensor:
+        some = self.own(torch.randint(len(self.tokens), (self.config.batch,), generator=generator)).cpu()
+        tokens = self.tokens[some].to(self.device)
+        a, b, _ = self.model.cosine(as_batch(self.pictures[some.numpy()], self.device), tokens)  # type: ignore[operator]
+        same = (tokens[:, None] == tokens[None]).all(-1).float()
+        same = same / same.sum(1, keepdim=True)
+        alike = a @ b.T / self.HEAT
+        loss: Tensor = (F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)) / 2
+        return loss
 
 
 class RahfTraining(AveragingTraining):
