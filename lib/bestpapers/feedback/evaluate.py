@@ -1,12 +1,12 @@
 """Scores of models of feedback, and of pictures. Pure functions.
 
-    models     `predict` asks any of the wing's models; `cells` are the figures of the paper's four tables. What knows nothing of
-               a picture (`constant`), a linear model on features that saw no label (`probe`), and a second panel of people,
-               which nobody can be expected to pass, are scored in the same way
-    pictures   `quality`: what the judge says of a set of pictures, how different those of one prompt are, and on which share of
-               prompts they are better than others
-    collapse   `own_fit`: do maps fit their own pictures better than other ones? Those of a model that says nothing do not, as
-               small as their error may be
+models     `predict` asks any of the wing's models; `cells` are the figures of the paper's four tables. What knows nothing of
+           a picture (`constant`), a linear model on features that saw no label (`probe`), and a second panel of people,
+           which nobody can be expected to pass, are scored in the same way
+pictures   `quality`: what the judge says of a set of pictures, how different those of one prompt are, and on which share of
+           prompts they are better than others
+collapse   `own_fit`: do maps fit their own pictures better than other ones? Those of a model that says nothing do not, as
+           small as their error may be
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ STRENGTHS = tuple(10.0**k for k in range(-3, 5))  # of a probe's penalty; one is
 def predict(
     model: Any, pictures: Pictures, prompts: Sequence[str], write: bool = True, batch: int = 64
 ) -> list[Feedback]:
-    """What a model says of pictures (B, H, W, 3): RAHF or a rival. What it has no output for is left out; of `TwoTowers` the map
-    of misalignment is its gradient. write: words as the decoder writes them, if there is one."""
+    """What a model says of pictures (B, H, W, 3): RAHF or a rival. What it has no output for is left out; of `TwoTowers` the
+    map of misalignment is its gradient. write: words as the decoder writes them, if there is one."""
     if isinstance(model, RAHF):
         return model.predict(pictures, prompts, batch, write and model.decoder is not None)
     found: list[Feedback] = []
@@ -59,20 +59,21 @@ def predict(
     return found
 
 
-def constant(learned: Sequence[Feedback], prompts: Sequence[str], size: int) -> list[Feedback]:
-    """What needs no picture, for each prompt: the mean scores of the labels to learn from, a blob in the middle of both maps,
-    and every word marked."""
-    scores = {name: float(np.mean([label.scores[name] for label in learned])) for name in SCORES}
+def constant(scores: Mapping[str, float], prompts: Sequence[str], size: int) -> list[Feedback]:
+    """What needs no picture, for each prompt: scores, such as the means of the labels to learn from, a blob in the middle of
+    both maps (size, size), and every word marked."""
     maps = dict.fromkeys(MAPS, metrics.centre_blob(size, size))
     return [Feedback(scores, maps, np.ones(len(words(prompt)), np.float32)) for prompt in prompts]
 
 
 def cells(predicted: Sequence[Feedback], labels: Sequence[Feedback]) -> dict[str, float]:
-    """The figures of `metrics.tables` that rest on something, by "<part>.<measure>", and for each map `<map>.own`: `own_fit`."""
+    """The figures of `metrics.tables` that rest on something, by "<part>.<measure>"; `<map>.own`: `own_fit` of each map."""
     found = {key: cell.value for key, cell in metrics.tables(predicted, labels).cells.items()}
     for name in MAPS:
         if all(name in feedback.maps for feedback in predicted):
-            found[f"{name}.own"] = own_fit(*([feedback.maps[name] for feedback in side] for side in (predicted, labels)))
+            found[f"{name}.own"] = own_fit(
+                *([feedback.maps[name] for feedback in side] for side in (predicted, labels))
+            )
     return finite(found)
 
 
@@ -124,7 +125,9 @@ def probe(x: ArrayLike, y: ArrayLike, new: ArrayLike, strengths: Sequence[float]
     features, with the penalty that is best when each label is left out in turn; cut to 0..1. (m,)"""
     x, y, new = (np.asarray(a, np.float64) for a in (x, y, new))
     if x.ndim != 2 or x.shape[:1] != y.shape or new.shape[1:] != x.shape[1:] or len(x) < 3:
-        raise ValueError(f"probe: wants (n, d), (n,), (m, d) of three labels at least, got {x.shape}, {y.shape}, {new.shape}")
+        raise ValueError(
+            f"probe: wants (n, d), (n,), (m, d) of three labels at least, got {x.shape}, {y.shape}, {new.shape}"
+        )
     centre, scale = x.mean(0), np.maximum(x.std(0), 1e-9)
     u, s, vt = np.linalg.svd((x - centre) / scale, full_matrices=False)
     apart = y - y.mean()
@@ -143,8 +146,8 @@ def probe(x: ArrayLike, y: ArrayLike, new: ArrayLike, strengths: Sequence[float]
 
 
 def diversity(pictures: Pictures) -> float:
-    """How far apart pictures of one prompt are, (P, K, H, W, 3), K at least 2: root mean square difference of two of them, white
-    being 1 apart from black, the mean over prompts. 0: all the same, as after a collapse."""
+    """How far apart pictures of one prompt are, (P, K, H, W, 3), K at least 2: root mean square difference of two of them,
+    white being 1 apart from black, the mean over prompts. 0: all the same, as after a collapse."""
     if pictures.ndim != 5 or pictures.shape[1] < 2:
         raise ValueError(f"diversity: wants pictures (P, K, H, W, 3), at least two of a prompt, got {pictures.shape}")
     spread = pictures.astype(np.float64).var(1, ddof=1).mean((1, 2, 3))

@@ -13,7 +13,8 @@ say in the end whether anything got better), and so does chance.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ..lab import diffusion
 from ..lab.averaging import AveragingConfig, AveragingTraining
 from ..lab.nn import Block, attention, sinusoids
 from ..lab.runs import fingerprint
+from ..lab.tensors import read_model, write_model
 from .generator import Config, Generator, MaskedTransformer, Step, draw, token_mask
 from .judge import judge
 from .model import PAD, RAHF, Vocabulary
@@ -276,6 +278,20 @@ class LatentFlow(nn.Module):
             x = x + block.mlp(block.ln_2(x))
         result: Tensor = self.leave(self.norm(x[:, :n]))
         return result
+
+    def save(self, path: Path, **about: Any) -> None:
+        """float16 safetensors, with the configuration in the header."""
+        write_model(path, self, dict(config=asdict(self.config), **about))
+
+    @classmethod
+    def load(cls, path: Path) -> LatentFlow:
+        """Raises FormatError if the file is none of `save`."""
+
+        def build(header: dict[str, Any], _: dict[str, Tensor]) -> LatentFlow:
+            config = {key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()}
+            return cls(Config(**config))
+
+        return read_model(path, build)
 
 
 class FlowTraining(AveragingTraining):
