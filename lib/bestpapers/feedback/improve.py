@@ -288,7 +288,7 @@ class LatentFlow(nn.Module):
         """Raises FormatError if the file is none of `save`."""
 
         def build(header: dict[str, Any], _: dict[str, Tensor]) -> LatentFlow:
-            config = {key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()}
+            config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
             return cls(Config(**config))
 
         return read_model(path, build)
