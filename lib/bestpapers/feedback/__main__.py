@@ -415,9 +415,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--layers", **number, default=3, help="in which picture and prompt are fused (default 3)")
     sub.add_argument("--variant", choices=VARIANTS, default=VARIANTS[0], help="of the paper's two (default multi-head)")
     sub.add_argument("--lr", type=positive_float, default=1e-3, metavar="F", help="learning rate (default 0.001)")
-    sub.add_argument(
-        "--crop", type=share, default=0.0, metavar="P", help="chance of a crop; the paper has 0.5 (default 0)"
-    )
+    sub.add_argument("--crop", type=share, default=0.0, metavar="P", help="chance of a crop, on each step (default 0)")
     sub.add_argument("--seed", type=cli.integer(0), default=0, metavar="N", help="(default 0)")
 
     sub = command("evaluate", "the paper's four tables, for a model on labelled pictures", evaluate, LAYOUT)

@@ -5,7 +5,7 @@
 
 Drawing begins with a grid that is masked all over, and uncovers it in a few steps: all masked places are drawn at once, the
 draws of which the network is surest stay, the others are masked again (Chang et al. 2022). To paint a part of a picture anew,
-mask that part only (paper, section 6.2). What is masked is the only thing that may change.
+mask that part only (the paper does so with Muse). What is masked is the only thing that may change.
 
 The paper improves Muse, with billions of parameters and weights that are not public. This one has a million, and makes mistakes
 of its own: chewed shapes, a limb too many, a thing that was asked for and is not there.
@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..lab.nn import Block, attention
+from ..lab.nn import Block
 from ..lab.tensors import read_model, write_model
-from .model import PAD, Vocabulary, as_batch
+from .model import PAD, Vocabulary, as_batch, together
 
 DROPOUT = 0.1  # share of training prompts that are left out, so that guidance has something to lead away from
 
@@ -49,9 +49,8 @@ class Config:
 
     def __post_init__(self) -> None:
         if 2 ** len(self.channels) != self.down or self.size % self.down or self.width % self.heads or self.codes < 2:
-            raise ValueError(
-                "Config: needs down = 2 ** len(channels), size a multiple of down, width of heads, two codes or more"
-            )
+            needs = "down = 2 ** len(channels), size a multiple of down, width of heads, two codes or more"
+            raise ValueError(f"Config: needs {needs}")
 
     @property
     def grid(self) -> int:
@@ -77,10 +76,8 @@ class Tokenizer(nn.Module):
         for a, b in zip((3, *config.channels), config.channels):
             down += [nn.Conv2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8, b), nn.SiLU(), _Residual(b)]
         self.encoder = nn.Sequential(*down, nn.Conv2d(config.channels[-1], config.code, 1))
-        up: list[nn.Module] = [
-            nn.Conv2d(config.code, config.channels[-1], 3, padding=1),
-            _Residual(config.channels[-1]),
-        ]
+        last = config.channels[-1]
+        up: list[nn.Module] = [nn.Conv2d(config.code, last, 3, padding=1), _Residual(last)]
         for a, b in zip(config.channels[::-1], (*config.channels[-2::-1], config.channels[0])):
             up += [nn.ConvTranspose2d(a, b, 4, stride=2, padding=1), nn.GroupNorm(8, b), nn.SiLU(), _Residual(b)]
         self.decoder = nn.Sequential(*up, nn.Conv2d(config.channels[0], 3, 3, padding=1))
@@ -177,10 +174,7 @@ class MaskedTransformer(nn.Module):
         grid = (self.rows[:, None] + self.columns[None]).flatten(0, 1)
         x = torch.cat([self.codes(numbers) + grid, self.words(words) + self.places[: words.shape[1]]], 1)
         there = torch.cat([numbers.new_ones(numbers.shape, dtype=torch.bool), words != PAD], 1)
-        for block in self.blocks:
-            x = x + attention(block.attn, block.ln_1(x), mask=there[:, None, None])
-            x = x + block.mlp(block.ln_2(x))
-        result: Tensor = self.out(self.norm(x[:, :n]))
+        result: Tensor = self.out(self.norm(together(self.blocks, x, there)[:, :n]))
         return result
 
     def loss(self, numbers: Tensor, words: Tensor, generator: torch.Generator, never: Tensor | None = None) -> Tensor:
@@ -196,7 +190,8 @@ class MaskedTransformer(nn.Module):
         hidden = masked if never is None else masked | never
         logits = self(numbers.masked_fill(hidden, self.config.codes), words.masked_fill(drop, PAD))
         learn = masked if never is None else masked & ~never
-        return F.cross_entropy(logits[learn], numbers[learn], label_smoothing=0.1)
+        total = F.cross_entropy(logits[learn], numbers[learn], label_smoothing=0.1, reduction="sum")
+        return total / learn.sum().clamp(min=1)  # 0, not nan, where nothing is left to learn from
 
     def guided(self, numbers: Tensor, words: Tensor, guidance: float) -> Tensor:
         """Log-probabilities (B, n, codes), led away from what the network would draw without a prompt: l0 + s (l - l0)."""
@@ -292,13 +287,16 @@ class Generator(nn.Module):
         **how: Any,
     ) -> tuple[NDArray[np.uint8], Tensor]:  # fmt: skip
         """Paint anew what lies under masks (B, H, W): pictures, and their code numbers (B, n). Outside of the masked *tokens*
-        the numbers stay; pixels change a little beyond their border, since a decoder looks around."""
+        the numbers stay, and so do the pixels, to the byte: a decoder looks around and knows codes only, so that what it
+        makes of the rest is not quite the picture, and is left out (ours)."""
         numbers = self.numbers(pictures)
         hidden = token_mask(torch.from_numpy(masks), self.config.grid, dilate)
         start = numbers.masked_fill(hidden, self.config.codes)
         words = self.transformer.vocabulary(prompts)
         done = draw(self.transformer, words, torch.Generator().manual_seed(seed), start=start, **how)
-        return self.pictures(done), done
+        g = self.config.grid
+        own = hidden.view(-1, g, g).repeat_interleave(self.config.down, 1).repeat_interleave(self.config.down, 2)
+        return np.where(own.numpy()[..., None], self.pictures(done), pictures), done
 
     def save(self, path: Path, **about: Any) -> None:
         """float16 safetensors, with the configuration in the header."""

@@ -1,9 +1,10 @@
-"""Make a generator better with what RAHF says of its pictures (paper, section 6), each way beside controls that the paper
-lacks.
+"""Make a generator better with what RAHF says of its pictures, in the paper's three ways, each beside controls that the
+paper lacks.
 
     fine-tuning   on own pictures that were chosen by score (paper); the same, but what a map marks is neither shown nor
                   learned from (ours); by preferences among own pictures, of a whole picture or of each token (ours)
-    guidance      the gradient of a score leads the drawing: of a flow of latents (as in the paper), of masked codes (ours)
+    guidance      the gradient of a score leads the drawing: of a flow of latents (the paper: a latent diffusion model), of
+                  masked codes (ours)
     inpainting    what a map marks is painted anew, several times, and the best is kept (paper)
 
 A `Rater` says what a picture is worth: RAHF does, the judge of the world does (that is the oracle, and the only one who may
@@ -12,8 +13,9 @@ say in the end whether anything got better), and so does chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +28,20 @@ from torch.nn.utils import parametrize
 
 from ..lab import diffusion
 from ..lab.averaging import AveragingConfig, AveragingTraining
-from ..lab.nn import Block, attention, sinusoids
+from ..lab.nn import Block, sinusoids
 from ..lab.runs import fingerprint
 from ..lab.tensors import read_model, write_model
 from .generator import Config, Generator, MaskedTransformer, Step, draw, token_mask
-from .judge import judge
-from .model import PAD, RAHF, Vocabulary
+from .judge import judge, read
+from .model import PAD, RAHF, Vocabulary, together
 from .record import Feedback
+from .worlds import silhouette
 
 Pictures = NDArray[np.uint8]  # (B, H, W, 3)
 Rater = Callable[[Pictures, Sequence[str]], list[Feedback]]
+Masks = NDArray[np.bool_]  # (B, H, W)
 Scores = NDArray[np.float64]
+NEARLY = 0.9  # of the most that a moved mask can cover of the things
 
 
 def by_judge(pictures: Pictures, prompts: Sequence[str]) -> list[Feedback]:
@@ -106,15 +111,12 @@ def at_random(own: Own, chosen: NDArray[np.intp], seed: int = 0) -> NDArray[np.i
 
 
 def chosen(
-    own: Own,
-    which: NDArray[np.intp],
-    generator: Generator,
-    rater: Rater | None = None,
-    threshold: float = 0.3,
-    dilate: int = 1,
-) -> Chosen:
+    own: Own, which: NDArray[np.intp], generator: Generator, rater: Rater | None = None, threshold: float = 0.3, dilate: int = 1
+) -> Chosen:  # fmt: skip
     """These pictures. With a rater, what its map calls implausible by more than the threshold, made wider by `dilate` pixels,
     is masked in training and carries no loss: what is wrong is not learned, and what is right around it is (ours)."""
+    if not len(which):
+        raise ValueError("chosen: no picture is left to learn from; lower the threshold, or draw more")
     prompts = tuple(own.repeated[i] for i in which)
     never = None
     if rater is not None:
@@ -148,9 +150,10 @@ class LowRank(nn.Module):
 def adapt(model: MaskedTransformer, rank: int, seed: int = 0) -> MaskedTransformer:
     """Freeze a transformer, and let `LowRank` parts learn in all its attentions and MLPs. In place."""
     model.requires_grad_(False)
+    blocks: Iterable[Any] = model.blocks
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for block in model.blocks:
+        for block in blocks:
             for module, name in (
                 (block.attn, "in_proj_weight"), (block.attn.out_proj, "weight"), (block.mlp.c_fc, "weight"),
                 (block.mlp.c_proj, "weight"),
@@ -160,11 +163,10 @@ def adapt(model: MaskedTransformer, rank: int, seed: int = 0) -> MaskedTransform
 
 
 def settle(model: MaskedTransformer) -> MaskedTransformer:
-    """Add what `adapt` has learned to the weights, and take the parts away. In place."""
-    for module in model.modules():
-        for name in list(getattr(module, "parametrizations", {})):
-            parametrize.remove_parametrizations(module, name)
-    return model.requires_grad_(True)
+    """A plain transformer whose weights are those of `model`, with what `adapt` has learned added to them."""
+    plain = MaskedTransformer(model.config)
+    plain.load_state_dict({name: attrgetter(name)(model).detach() for name in plain.state_dict()})
+    return plain.to(next(model.parameters()).device).train(model.training)
 
 
 @dataclass(frozen=True)
@@ -176,17 +178,22 @@ class PreferenceConfig(AveragingConfig):
     learned: int = 3  # of these steps are learned from, at random
     guidance: float = 2.0
     temperature: float = 1.0
-    least: float = (
-        0.02  # a group whose rewards spread less than this (standard deviation) says nothing, and is left out
-    )
+    least: float = 0.02  # a group whose rewards spread less (standard deviation) says nothing, and is left out
     local: float = 0.0  # weight of what a map says of each token, beside what the score says of all of them
     tether: float = 0.0  # weight of the distance from where training began (KL of the masked places): the penalty
 
 
+def advantages(reward: Tensor, least: float) -> Tensor:
+    """How much better each picture is than its group: rewards (P, G) less their mean, over their standard deviation (that of a
+    sample); 0 for a group that spreads less than `least`."""
+    spread = reward.std(1, keepdim=True)
+    return torch.where(spread >= least, (reward - reward.mean(1, keepdim=True)) / spread.clamp_min(least), 0.0)
+
+
 class PreferenceTraining(AveragingTraining):
     """Learn from comparing own pictures (ours, in the manner of GRPO on masked decoding): draw a group for each prompt, rate
-    it, and make what the better ones decided likelier, step by step. Each picture's advantage is its reward less the mean of
-    its group, over the group's spread. With `local`, a token that the map marks counts as less than that.
+    it, and make what the better ones decided likelier, step by step, by `advantages`. With `local`, a token that the map marks
+    counts as less than its picture's others.
 
     rate  pictures and prompts -> feedback, of which `name` is the reward
     """
@@ -199,15 +206,18 @@ class PreferenceTraining(AveragingTraining):
         self.generator, self.prompts, self.rate, self.name = generator, tuple(prompts), rate, name
         self.words = generator.transformer.vocabulary(prompts)
         self.rewards: list[float] = []  # mean of each step's pictures
-        self.start = None
-        if config.tether:
-            self.start = Generator(generator.config).transformer
-            self.start.load_state_dict(generator.transformer.state_dict())
-            self.start.requires_grad_(False)
+        self.start = settle(generator.transformer).requires_grad_(False) if config.tether else None
         self.resume()
 
     def digest(self) -> str:
         return fingerprint(self.words)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | dict(rewards=self.rewards)
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        super().restore(tensors, state)
+        self.rewards = state["rewards"]
 
     def loss(self, generator: torch.Generator) -> Tensor:
         config, model, G = self.config, self.generator.transformer, self.config.group
@@ -215,15 +225,15 @@ class PreferenceTraining(AveragingTraining):
         which = self.own(some).cpu().repeat_interleave(G)
         words, history = self.words[which], list[Step]()
         model.eval()
-        how = dict(steps=config.calls, guidance=config.guidance, temperature=config.temperature)
-        numbers = draw(model, words, generator, history=history, **how)  # type: ignore[arg-type]
+        numbers = draw(
+            model, words, generator, steps=config.calls, guidance=config.guidance, temperature=config.temperature,
+            history=history,
+        )  # fmt: skip
         model.train()
         found = self.rate(self.generator.pictures(numbers), [self.prompts[i] for i in which.tolist()])
         reward = torch.tensor(scores(found, self.name), dtype=torch.float32).view(-1, G)
         self.rewards.append(float(reward.mean()))
-        spread = reward.std(1, keepdim=True)
-        advantage = (reward - reward.mean(1, keepdim=True)) / spread.clamp_min(config.least)
-        advantage = torch.where(spread >= config.least, advantage, 0.0).flatten()[:, None].expand(-1, numbers.shape[1])
+        advantage = advantages(reward, config.least).flatten()[:, None].expand(numbers.shape)
         if config.local:
             maps = torch.from_numpy(np.stack([f.maps["implausibility"] for f in found]))[:, None]
             marked = F.adaptive_max_pool2d(maps, self.generator.config.grid).flatten(1)
@@ -273,10 +283,7 @@ class LatentFlow(nn.Module):
         x = torch.cat([self.enter(z) + grid, self.words(words) + self.places[: words.shape[1]]], 1)
         x = x + self.time(sinusoids(step.float(), 64))[:, None]
         there = torch.cat([words.new_ones(len(z), n, dtype=torch.bool), words != PAD], 1)
-        for block in self.blocks:
-            x = x + attention(block.attn, block.ln_1(x), mask=there[:, None, None])
-            x = x + block.mlp(block.ln_2(x))
-        result: Tensor = self.leave(self.norm(x[:, :n]))
+        result: Tensor = self.leave(self.norm(together(self.blocks, x, there)[:, :n]))
         return result
 
     def save(self, path: Path, **about: Any) -> None:
@@ -322,7 +329,8 @@ def flow_pictures(
     rahf: RAHF | None = None, name: str = "plausibility", weight: float = 0.0,
 ) -> Pictures:  # fmt: skip
     """Draw by a flow. With a RAHF, each step is bent so that the score of the picture that it expects at the end rises: by
-    `weight` times the gradient of the score's logit, through decoder and flow (universal guidance, as in the paper)."""
+    `weight` times the gradient of the score's logit, through decoder and flow, in the manner of universal guidance
+    (Bansal et al. 2023). With weight 0 it is the same draw, unguided."""
     random = torch.Generator().manual_seed(seed)
     n, words = flow.config.grid**2, flow.vocabulary(prompts)
     tokens = rahf.vocabulary(prompts) if rahf is not None else None
@@ -366,7 +374,7 @@ def draw_guided(
     model, tokens = generator.transformer, rahf.vocabulary(prompts)
     words = model.vocabulary(prompts)
 
-    class Led(nn.Module):
+    class Led:
         config = model.config
 
         @staticmethod
@@ -391,38 +399,48 @@ def draw_guided(
 # --------------------------------------------------------------------------------------------------------------- inpainting
 
 
-def masks_of(found: Sequence[Feedback], threshold: float) -> NDArray[np.bool_]:
+def masks_of(found: Sequence[Feedback], threshold: float) -> Masks:
     """Where pictures are called implausible by more than a threshold: (B, H, W)."""
     return np.stack([feedback.maps["implausibility"] for feedback in found]) > threshold
 
 
-def elsewhere(masks: NDArray[np.bool_], seed: int = 0) -> NDArray[np.bool_]:
-    """The control of equal area: each mask (H, W) moved by a random distance, round the borders."""
+def elsewhere(masks: Masks, seed: int = 0, side: int = Config.down) -> Masks:
+    """The control of equal area, "elsewhere": each mask (H, W) moved to another place at random, round the borders, by whole
+    tokens of `side` pixels, so that as many are painted anew. Often that is empty board, where little can be spoilt."""
     random = np.random.default_rng(seed)
-    return np.stack([np.roll(mask, random.integers(mask.shape), (0, 1)) for mask in masks])
+    return np.stack([_moved(mask, random, side) for mask in masks])
 
 
-def in_foreground(masks: NDArray[np.bool_], drawn: NDArray[np.bool_], seed: int = 0) -> NDArray[np.bool_]:
-    """The sharper control: of each mask (H, W) as many places, any of those where something is drawn and the mask is not; if
-    these do not suffice, then any others that it does not mask, and its own at last."""
+def elsewhere_foreground(masks: Masks, things: Masks, seed: int = 0, side: int = Config.down) -> Masks:
+    """The harder control, "elsewhere-foreground": the same, to a place where the mask covers of the `things` that it did not
+    mark nearly as much as it can anywhere. Where it marks all things, to any place."""
     random = np.random.default_rng(seed)
-    order = random.random(masks.shape) + 2.0 * masks + 1.0 * ~drawn
-    rank = order.reshape(len(masks), -1).argsort(1).argsort(1).reshape(masks.shape)
-    found: NDArray[np.bool_] = rank < masks.sum((1, 2), keepdims=True)
-    return found
+    return np.stack([_moved(mask, random, side, onto) for mask, onto in zip(masks, things & ~masks, strict=True)])
+
+
+def _moved(mask: Masks, random: np.random.Generator, side: int, onto: Masks | None = None) -> Masks:
+    moves = [(y, x) for y in range(0, len(mask), side) for x in range(0, mask.shape[1], side)][1:]
+    if onto is not None:
+        covered = np.array([np.roll(mask, move, (0, 1))[onto].sum() for move in moves])
+        moves = [moves[i] for i in np.flatnonzero(covered >= NEARLY * covered.max())]
+    return np.roll(mask, moves[random.integers(len(moves))], (0, 1))
+
+
+def things_in(pictures: Pictures) -> Masks:
+    """Where things are in pictures of the world, whole or not, as the judge reads them: (B, H, W)."""
+    return np.stack([silhouette(read(picture)[0].things, len(picture)) for picture in pictures])
 
 
 def repaint_best(
-    generator: Generator, pictures: Pictures, prompts: Sequence[str], masks: NDArray[np.bool_], tries: int, rater: Rater | None,
+    generator: Generator, pictures: Pictures, prompts: Sequence[str], masks: Masks, tries: int, rater: Rater | None,
     seed: int = 0, keep: bool = False, name: str = "plausibility", **how: Any,
 ) -> Pictures:  # fmt: skip
-    """Paint what the masks cover anew, `tries` times, and keep the one that the rater gives the highest score (paper); without
-    a rater, the last. keep: the picture as it was is in the race too. A picture with nothing masked stays as it was, to the
-    byte."""
+    """Paint what the masks cover anew, `tries` times, and keep the one that the rater gives the highest score (paper), of
+    equals the first; without a rater, the last. keep: the picture as it was is in the race too. Tokens that no mask touches
+    stay as they were, to the byte."""
     shots = [pictures] if keep else []
     for number in range(tries):
-        painted, _ = generator.repaint(pictures, prompts, masks, seed=seed * 1000 + number, **how)
-        shots.append(np.where(masks.any((1, 2))[:, None, None, None], painted, pictures))
+        shots.append(generator.repaint(pictures, prompts, masks, seed=seed * 1000 + number, **how)[0])
     if rater is None or len(shots) == 1:
         return shots[-1]
     rated = np.stack([scores(rater(shot, prompts), name) for shot in shots])

@@ -1,6 +1,6 @@
 """How well scores, maps and marked words are predicted: the measures of the paper's Tables 1 to 4, each with its corner cases.
 
-Public codes of the map measures disagree, and the paper does not say which it used. So each measure names its variant and
+Public codes of the map measures disagree, and we do not know which the paper used. So each measure names its variant and
 takes the others as arguments; `VARIANTS` holds the arguments of three public codes. `tables` gives all cells of the four
 tables for a set of pictures, with the values of each picture, from which `interval` draws.
 
@@ -286,7 +286,7 @@ def word_counts(predicted: ArrayLike, label: ArrayLike, at: float = 0.5) -> NDAr
 def word_scores(counts: ArrayLike, zero: float = np.nan) -> Values:
     """Precision, recall and F1 of counts (tp, fp, fn): [..., 3] -> [..., 3].
 
-    Pooled over all words, as the paper's rows seem to be (their F1 is the harmonic mean): `word_scores(counts.sum(0))` of
+    Pooled over all words, so that F1 is the harmonic mean of the other two (our tables): `word_scores(counts.sum(0))` of
     counts (N, 3). Of each prompt apart, for a mean: `word_scores(counts, zero=0.0)`, what the replication averages.
     zero: what 0 / 0 gives: precision with nothing marked, recall with nothing to find, F1 with neither.
     """

@@ -1,11 +1,11 @@
-"""RAHF: a picture and its prompt -> two maps, four scores, and the prompt written out with marked words (paper, section 4).
+"""RAHF: a picture and its prompt -> two maps, four scores, and the prompt written out with marked words.
 
     picture -> ViT -> image tokens ─┐                        ┌─ image tokens, as a grid -> map head, score head
                                     ├─ fusion (attention) ──┤
     prompt -> embedding -> tokens  ─┘                        └─ all tokens -> text decoder
 
 A picture alone cannot say that the cat should have been blue, and a prompt alone cannot say which of its words was ignored: so
-each token, of picture and of text, sees all the others before anything is read off. Two variants (paper, section 4.2):
+each token, of picture and of text, sees all the others before anything is read off (Liang et al. 2024). Two variants:
 
     multi-head   a head for each output, seven in all, on one fused map that has to serve them all
     augmented    one head of each sort; the output that is wanted is named in the prompt, and the fusion runs once for each
@@ -15,7 +15,7 @@ each token, of picture and of text, sees all the others before anything is read 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,7 @@ VARIANTS = ("multi-head", "augmented")
 OUTPUTS = (*MAPS, *SCORES, "words")
 MARK = "_0"  # stands behind a misaligned word in what the decoder writes
 PAD, END, UNKNOWN = range(3)  # tokens before the words of a vocabulary
-QUIET = (
-    -3.0
-)  # bias of what a map head says at first: faults are rare, and a map of 0.5 everywhere is a bad place to start from
+QUIET = -3.0  # bias of what a map head says at first: faults are rare, and a map of 0.5 is a bad place to start from
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,7 @@ class Config:
     fusion_layers: int = 3
     decoder_layers: int = 2
     longest: int = 24  # words of a prompt at the most
-    maps: tuple[int, ...] = (
-        48,
-        32,
-        16,
-    )  # channels of a map head after each doubling; their number gives the side of a map
+    maps: tuple[int, ...] = (48, 32, 16)  # channels of a map head after each doubling; their number gives a map's side
     scores: tuple[int, ...] = (48, 24)  # channels of a score head's convolutions
     variant: str = "multi-head"
     vocabulary: tuple[str, ...] = ()  # all words that prompts can have, in lower case; others are one unknown word
@@ -64,9 +58,8 @@ class Config:
         if self.variant not in VARIANTS:
             raise ValueError(f"Config: variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}")
         if self.size % self.patch or self.width % self.heads or not self.maps or not self.scores or not self.vocabulary:
-            raise ValueError(
-                "Config: size must be a multiple of patch, width of heads; maps, scores, vocabulary not empty"
-            )
+            needs = "size must be a multiple of patch, width of heads; maps, scores, vocabulary not empty"
+            raise ValueError(f"Config: {needs}")
 
 
 class Vocabulary:
@@ -83,9 +76,8 @@ class Vocabulary:
         for row, prompt in zip(tokens, prompts, strict=True):
             found = [self.number.get(word.lower(), UNKNOWN) for word in words(prompt)]
             if len(found) > self.longest:
-                raise ValueError(
-                    f"prompt {prompt[:60]!r} has {len(found)} words; this model reads {self.longest} at the most"
-                )
+                most = f"this model reads {self.longest} at the most"
+                raise ValueError(f"prompt {prompt[:60]!r} has {len(found)} words; {most}")
             row[: len(found)] = torch.tensor(found, dtype=torch.int64)
         return tokens
 
@@ -102,6 +94,14 @@ class Vocabulary:
         names = ("", "", "?", *self.known)
         body = [t for t in written if t not in (PAD, END)]
         return " ".join(names[t % self.size] + (MARK if t >= self.size else "") for t in body)
+
+
+def together(blocks: Iterable[Any], x: Tensor, there: Tensor) -> Tensor:
+    """Pre-norm blocks (`lab.nn.Block`) on tokens x (B, L, W), which look only at those that are `there`, bool (B, L)."""
+    for block in blocks:
+        x = x + attention(block.attn, block.ln_1(x), mask=there[:, None, None])
+        x = x + block.mlp(block.ln_2(x))
+    return x
 
 
 class Trunk(nn.Module):
@@ -139,15 +139,12 @@ class Trunk(nn.Module):
         if self.instructions is not None:
             x = torch.cat([x, self.instructions.weight[OUTPUTS.index(wanted)].expand(B, 1, -1)], 1)
             there = F.pad(there, (0, 1), value=True)
-        for block in self.fusion:
-            x = x + attention(block.attn, block.ln_1(x), mask=there[:, None, None])
-            x = x + block.mlp(block.ln_2(x))
-        return self.norm(x), there
+        return self.norm(together(self.fusion, x, there)), there
 
 
 class MapHead(nn.Module):
     """A grid of fused tokens -> a map, in logits: a convolution, then for each doubling a transposed convolution and one that
-    reads out (after the paper's appendix, at our widths)."""
+    reads out. After re-implementations of the paper, which agree on this form; how many there are, and sizes, are ours."""
 
     def __init__(self, width: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -159,7 +156,7 @@ class MapHead(nn.Module):
             self.read.append(nn.Conv2d(b, b, 3, padding=1))
         self.last = nn.Conv2d(channels[-1], 1, 3, padding=1)
         nn.init.zeros_(self.last.weight)
-        nn.init.constant_(self.last.bias, QUIET)  # type: ignore[arg-type]
+        self.last.bias = nn.Parameter(torch.full((1,), QUIET))
 
     def forward(self, grid: Tensor) -> Tensor:
         """(B, width, g, g) -> (B, H, W)."""
@@ -172,7 +169,7 @@ class MapHead(nn.Module):
 
 
 class ScoreHead(nn.Module):
-    """A grid of fused tokens -> a score, in logits: convolutions, then dense layers (as in the paper)."""
+    """A grid of fused tokens -> a score, in logits: convolutions, then dense layers; sizes are ours."""
 
     def __init__(self, width: int, grid: int, channels: Sequence[int]) -> None:
         super().__init__()
@@ -203,7 +200,8 @@ class Decoder(nn.Module):
     def forward(self, fused: Tensor, there: Tensor, before: Tensor) -> Tensor:
         """Logits (B, L, 2 vocabulary) of the words after `before` (B, L), which begins with END."""
         x = self.embedding(before) + self.positions[: before.shape[1]]
-        for block in self.blocks:
+        blocks: Iterable[Any] = self.blocks
+        for block in blocks:
             x = x + attention(block.attn, block.ln_1(x), causal=True)
             x = x + attention(block.cross, block.ln_cross(x), fused, mask=there[:, None, None])
             x = x + block.mlp(block.ln_2(x))
@@ -229,7 +227,7 @@ class RAHF(nn.Module):
         super().__init__()
         self.config = config
         self.vocabulary = Vocabulary(config.vocabulary, config.longest)
-        self.trunk: Any = trunk or Trunk(config, self.vocabulary.size)
+        self.trunk: Any = Trunk(config, self.vocabulary.size) if trunk is None else trunk
         W, g = self.trunk.width, self.trunk.grid
         apart = config.variant == "multi-head"
         self.maps = nn.ModuleDict({name: MapHead(W, config.maps) for name in (MAPS if apart else ("all",))})
@@ -286,8 +284,8 @@ class RAHF(nn.Module):
         return out[:, 1:]
 
     def compared(self, written: Tensor, tokens: Tensor) -> Tensor:
-        """Which words of the prompts (B, longest) are marked in what was written, bool (B, longest): compared place by place
-        (paper). A word that is missing, or another one, counts as not marked; what is written beyond the prompt is left out."""
+        """Which words of the prompts (B, longest) are marked in what was written, bool (B, longest): compared place by place.
+        A word that is missing, or another one, counts as not marked; what is written beyond the prompt is left out."""
         return (written[:, : tokens.shape[1]] == tokens + self.vocabulary.size) & (tokens != PAD)
 
     @torch.no_grad()
@@ -336,8 +334,8 @@ def as_batch(pictures: NDArray[np.uint8], device: torch.device | str = "cpu") ->
 
 @dataclass(frozen=True)
 class Weights:
-    """Of the parts of the loss. The paper prints none. A map has thousands of pixels, nearly all 0: with a small weight its
-    head finds that saying nothing costs little, and stays there (`3_reproduce` shows it)."""
+    """Of the parts of the loss; the paper's are not known to us. A map has thousands of pixels, nearly all 0: with a small
+    weight its head finds that saying nothing costs little, and stays there (`3_reproduce` shows it)."""
 
     maps: float = 30.0
     scores: float = 1.0
@@ -350,24 +348,24 @@ def loss(
     misaligned: Tensor, weights: Weights | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """The parts of the loss by name, and "all", their weighted sum: mean squared errors of maps (B, H, W) and scores (B,),
-    summed over their names, and cross-entropies of words (paper: a weighted sum of these).
+    summed over their names, and cross-entropies of words. The paper adds such parts with weights too.
 
     misaligned  (B, longest) in 0..1: the share of the panel, or its majority
     """
     weights = weights or Weights()
     target = model.vocabulary.target(tokens, misaligned > 0.5) if model.decoder is not None else None
     out: Outputs = model(pictures, tokens, target)
+    zero = pictures.new_zeros(())
     parts = dict(
-        maps=sum((out.maps[name].sigmoid() - maps[name]).square().mean() for name in out.maps),
-        scores=sum((out.scores[name].sigmoid() - scores[name]).square().mean() for name in out.scores),
+        maps=sum(((out.maps[name].sigmoid() - maps[name]).square().mean() for name in out.maps), zero),
+        scores=sum(((out.scores[name].sigmoid() - scores[name]).square().mean() for name in out.scores), zero),
     )
     if out.misaligned is not None:
         there = tokens != PAD
         parts["words"] = F.binary_cross_entropy_with_logits(out.misaligned[there], misaligned[there])
     if out.written is not None and target is not None:
         parts["written"] = F.cross_entropy(out.written.flatten(0, 1), target.flatten(), ignore_index=PAD)
-    total = sum(getattr(weights, name) * part for name, part in parts.items())
-    return parts | dict(all=total)  # type: ignore[dict-item]
+    return parts | dict(all=sum((getattr(weights, name) * part for name, part in parts.items()), zero))
 
 
 class ImageOnly(nn.Module):
@@ -431,10 +429,7 @@ class TwoTowers(nn.Module):
         """(B, width) of the picture, (B, width) of the prompt, and their cosine (B,)."""
         a = F.normalize(self.trunk.see(pictures).mean(1), dim=-1)
         x, there = self.trunk.embedding(tokens) + self.trunk.positions[: tokens.shape[1]], tokens != PAD
-        for block in self.text:
-            x = x + attention(block.attn, block.ln_1(x), mask=there[:, None, None])
-            x = x + block.mlp(block.ln_2(x))
-        b = F.normalize((x * there[..., None]).sum(1), dim=-1)
+        b = F.normalize((together(self.text, x, there) * there[..., None]).sum(1), dim=-1)
         return a, b, (a * b).sum(-1)
 
     def forward(

@@ -1,6 +1,6 @@
 """Three people look at a picture: the paper's rules of merging what they say, and simulated people who need no pay.
 
-`merge` makes one Feedback of the annotations of a picture, whoever made them (paper, section 3: discs, means, majority).
+`merge` makes one Feedback of the annotations of a picture, whoever made them (paper: discs, means, majority).
 `annotate` is the simulated panel (ours): it reads what the judge knows, and clicks, answers and errs like people. One noise of
 the answers, 0.55 of a Likert point, gives both shares that the paper reports of its own annotators: all three agree on about
 25 % of the answers, and on about 85 % they are at most one point apart (`agreement` measures it). That is a calibration, no
@@ -20,7 +20,7 @@ from scipy.special import ndtr
 
 from .record import LIKERT, MAPS, SCORES, Annotation, Feedback
 
-RADIUS = 1 / 20  # of a disc, as a share of the picture's height (paper, section 3)
+RADIUS = 1 / 20  # of a disc, as a share of the picture's height (paper)
 PERFECT, GOOD = 0.25, 0.85  # the paper's shares of agreement
 
 # ------------------------------------------------------------------------------------------------------------ merging

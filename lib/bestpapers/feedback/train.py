@@ -33,9 +33,7 @@ class TrainConfig(AveragingConfig):
     """Settings of one run; `batch` counts pictures."""
 
     weights: rahf.Weights = field(default_factory=rahf.Weights)  # of the parts of RAHF's loss
-    crop: float = (
-        0.0  # chance that RAHF sees a crop, 80 to 100 % of each side (paper: 0.5); the scores stay what they were
-    )
+    crop: float = 0.0  # chance that RAHF sees a crop, 80 to 100 % a side; scores stay. Re-implementations: 0.5
 
 
 class TokenizerTraining(AveragingTraining):
