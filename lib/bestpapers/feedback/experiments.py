@@ -22,8 +22,8 @@ were chosen on it. Rows of `guidance` and `inpaint` are `setting/arm/prompt`, th
                 first. `about` holds the weight that was best for the judge on dev prompts
     inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
                 race; before: the old picture. tokens: share of the picture that is painted. The masks, in whole tokens: rahf,
-                oracle (the judge's), elsewhere (RAHF's, moved), elsewhere-foreground (as many where something is drawn and
-                RAHF marks nothing), whole (only where RAHF marks something)
+                oracle (the judge's), elsewhere (RAHF's, moved), elsewhere-foreground (RAHF's, moved to other things), whole
+                (of pictures in which RAHF marks something)
 """
 
 from __future__ import annotations
@@ -454,39 +454,34 @@ def chosen_weights(setting: Guidance) -> Row:
 
 @lru_cache(maxsize=1)
 def _old(setting: Inpaint) -> tuple[list[str], Pictures, NDArray[np.bool_]]:
-    """Prompts, what is drawn for them, and what RAHF marks there, in tokens (P, g, g)."""
+    """Prompts, what is drawn for them, and what RAHF marks there, in whole tokens (P, H, W)."""
     prompts = prompts_of("test", setting.prompts, setting.seed)
     pictures = weights.load_generator().draw(prompts, setting.seed, steps=setting.steps)
     marked = improve.masks_of(weights.load().predict(pictures, prompts), setting.threshold)
-    return prompts, pictures, _tokens(marked, setting)
+    return prompts, pictures, _whole_tokens(marked, setting)
 
 
-def _tokens(masks: NDArray[np.bool_], setting: Inpaint) -> NDArray[np.bool_]:
-    grid = weights.load_generator().config.grid
-    found: NDArray[np.bool_] = token_mask(torch.from_numpy(masks), grid, setting.dilate).view(-1, grid, grid).numpy()
-    return found
-
-
-def _drawn_there(picture: Pictures) -> NDArray[np.bool_]:
-    """Where something is drawn on the board: what lies farther from the commonest colour than the judge tolerates."""
-    colours, counts = np.unique(picture.reshape(-1, 3), axis=0, return_counts=True)
-    found: NDArray[np.bool_] = np.abs(picture.astype(int) - colours[counts.argmax()]).max(-1) > 40
+def _whole_tokens(masks: NDArray[np.bool_], setting: Inpaint) -> NDArray[np.bool_]:
+    """Masks (P, H, W), made wider and filled up to whole tokens."""
+    config = weights.load_generator().config
+    touched = token_mask(torch.from_numpy(masks), config.grid, setting.dilate).view(-1, config.grid, config.grid)
+    found: NDArray[np.bool_] = touched.numpy().repeat(config.down, 1).repeat(config.down, 2)
     return found
 
 
 def mask_of(name: str, setting: Inpaint) -> NDArray[np.bool_]:
-    """What an arm paints anew, in tokens: (P, g, g)."""
+    """What an arm paints anew, in whole tokens: (P, H, W)."""
     prompts, pictures, marked = _old(setting)
     if name == "rahf":
         return marked
     if name == "oracle":
-        return _tokens(improve.masks_of(improve.by_judge(pictures, prompts), 0.5), setting)
+        return _whole_tokens(improve.masks_of(improve.by_judge(pictures, prompts), 0.5), setting)
+    if name == "whole":
+        return np.broadcast_to(marked.any((1, 2), keepdims=True), marked.shape).copy()
+    side = weights.load_generator().config.down
     if name == "elsewhere":
-        return improve.elsewhere(marked, setting.seed)
-    if name == "elsewhere-foreground":
-        there = np.stack([_drawn_there(picture) for picture in pictures])
-        return improve.in_foreground(marked, _tokens(there, replace(setting, dilate=0)), setting.seed)
-    return np.broadcast_to(marked.any((1, 2), keepdims=True), marked.shape).copy()
+        return improve.elsewhere(marked, setting.seed, side)
+    return improve.elsewhere_foreground(marked, improve.things_in(pictures), setting.seed, side)
 
 
 @lru_cache(maxsize=1)
@@ -494,9 +489,8 @@ def _painted(name: str, setting: Inpaint) -> tuple[Pictures, NDArray[np.float64]
     """All tries (T, P, H, W, 3), and the share of each picture that is painted (P,)."""
     prompts, pictures, _ = _old(setting)
     generator, masks = weights.load_generator(), mask_of(name, setting)
-    pixels = masks.repeat(generator.config.down, 1).repeat(generator.config.down, 2)
     shots = [
-        improve.repaint_best(generator, pictures, prompts, pixels, 1, None, setting.seed * 100 + k, steps=setting.steps)
+        improve.repaint_best(generator, pictures, prompts, masks, 1, None, setting.seed * 100 + k, steps=setting.steps)
         for k in range(setting.tries)
     ]
     return np.stack(shots), masks.mean((1, 2))
