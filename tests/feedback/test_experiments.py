@@ -46,7 +46,7 @@ def shipped(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "HERE", make_weights(tmp_path_factory.mktemp("weights")))
         yield
-    for cached in ("material", "transferred", "_own", "_old", "_painted"):
+    for cached in ("material", "transferred", "_known", "_own", "_old", "_painted"):
         getattr(experiments, cached).cache_clear()
 
 

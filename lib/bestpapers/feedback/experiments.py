@@ -17,7 +17,7 @@ were chosen on it. Rows of `guidance` and `inpaint` are `setting/arm/prompt`, th
     transfer    RAHF on pictures of generator `test`, learned from pictures of generator `learn` (other) or of `test` (own)
     filter      fine-tuning of the shipped generator on own pictures; all arms draw the same prompts with the same seeds.
                 rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen.
-                best-of: no training, of as many pictures the best by RAHF
+                preference-tether: with a penalty on going far. best-of: no training, of as many pictures the best by RAHF
     guidance    <way>.<weight>: plausibility by RAHF leads drawing; diversity of two pictures of the prompt, the rest of the
                 first. `about` holds the weight that was best for the judge on dev prompts
     inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
@@ -126,7 +126,7 @@ class Learning:
     """How models of feedback learn, here and below."""
 
     model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=600, batch=32))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=32))
     panel: Panel = field(default_factory=Panel)
 
 
@@ -138,7 +138,7 @@ class Scores(Learning):
     held_out: int = 500
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
-    towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=600, batch=64))
+    towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=64))
     few: TrainConfig = field(
         default_factory=lambda: TrainConfig(steps=200, batch=32)
     )  # RAHF, from the labels of a probe
@@ -148,10 +148,10 @@ class Scores(Learning):
 class Transfer(Learning):
     """Setting `transfer`."""
 
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=400, batch=32))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=300, batch=32))
     learn: str = "flow"
     test: str = "best"
-    pictures: int = 1200
+    pictures: int = 900  # to learn from
     held_out: int = 300
     steps: int = 8  # of drawing
     weights: str = ""  # their hash, as `record` finds it; so below
@@ -167,6 +167,11 @@ def material(setting: Scores, seed: int) -> tuple[list[Record], Shown]:
 @lru_cache(maxsize=1)
 def transferred(setting: Transfer, seed: int) -> Shown:
     return Shown.of(samples(setting.test, "test", setting.held_out, seed, setting.steps), setting.panel, seed)
+
+
+@lru_cache(maxsize=1)
+def _known(setting: Transfer, name: str, seed: int) -> list[Record]:
+    return asked(samples(name, "train", setting.pictures, seed, setting.steps), setting.panel, seed)
 
 
 @cache
@@ -265,8 +270,7 @@ def score_row(arm: str, seed: int, setting: Scores) -> Row:
 
 def transfer_row(arm: str, seed: int, setting: Transfer) -> Row:
     shown = transferred(setting, seed)
-    name = setting.learn if arm == "other" else setting.test
-    known = asked(samples(name, "train", setting.pictures, seed, setting.steps), setting.panel, seed)
+    known = _known(setting, setting.learn if arm == "other" else setting.test, seed)
     if arm == "blob":
         return dict(scores=knows_nothing(known, shown))
     model, about = learned("multi-head", known, setting, seed)
@@ -280,7 +284,7 @@ def transfer_row(arm: str, seed: int, setting: Transfer) -> Row:
 class Drawn:
     """Setting `generators`."""
 
-    prompts: int = 100
+    prompts: int = 80
     draws: int = 2  # pictures of a prompt
     steps: int = 12  # of drawing
     weights: str = ""
@@ -290,25 +294,27 @@ class Drawn:
 class Filter(Drawn):
     """Setting `filter`. Preference learning draws as many pictures as there are to choose from."""
 
-    own: int = 160  # prompts to learn from
+    steps: int = 8
+    own: int = 100  # prompts to learn from
     tries: int = 8  # pictures of each
     least: float = 0.6  # score of one that is chosen
     threshold: float = 0.3  # of a map, where a place is masked and not learned
     rank: int = 8  # of what is learned
     train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(steps=120, batch=32, lr=5e-4, warmup=10, average=0.98)
+        default_factory=lambda: TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
     )
     preference: improve.PreferenceConfig = field(
         default_factory=lambda: improve.PreferenceConfig(batch=4, lr=5e-4, warmup=4, average=0.9)
     )
     local: float = 1.0  # weight of maps in preference-local
+    tether: float = 0.1  # of the penalty in preference-tether
 
 
 @dataclass(frozen=True)
 class Guidance(Drawn):
     """Setting `guidance`."""
 
-    prompts: int = 80
+    prompts: int = 60
     dev: int = 30  # prompts that choose a weight
     ways: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("flow", (0.0, 1.0, 4.0, 16.0, 64.0)), ("masked", (0.0, 4.0, 16.0, 64.0, 256.0))
@@ -366,8 +372,8 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, float]:
     if arm.startswith("preference"):
         group = setting.preference.group
         steps = max(1, setting.own * setting.tries // (setting.preference.batch * group))
-        local = setting.local if arm == "preference-local" else 0.0
-        config = replace(setting.preference, steps=steps, seed=seed, local=local, calls=setting.steps)
+        more = {name: getattr(setting, name) for name in ("local", "tether") if arm == f"preference-{name}"}
+        config = replace(setting.preference, steps=steps, seed=seed, calls=setting.steps, **more)
         improve.adapt(generator.transformer, setting.rank, seed)
         run: Any = improve.PreferenceTraining(generator, prompts_of("train", setting.own, seed), rahf.predict, config)
         kept = 1.0
@@ -520,7 +526,8 @@ SETTINGS: dict[str, Setting] = dict(
     scores=Scores(), generators=Drawn(), transfer=Transfer(), filter=Filter(), guidance=Guidance(), inpaint=Inpaint()
 )
 TUNED = (
-    "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle", "preference", "preference-local", "best-of",
+    "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle", "preference", "preference-local", "preference-tether",
+    "best-of",
 )  # fmt: skip
 MASKS = ("rahf", "oracle", "elsewhere", "elsewhere-foreground", "whole")
 GRID: dict[str, tuple[str, ...]] = dict(
