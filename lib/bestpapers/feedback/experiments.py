@@ -526,8 +526,8 @@ SETTINGS: dict[str, Setting] = dict(
     scores=Scores(), generators=Drawn(), transfer=Transfer(), filter=Filter(), guidance=Guidance(), inpaint=Inpaint()
 )
 TUNED = (
-    "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle", "preference", "preference-local", "preference-tether",
-    "best-of",
+    "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle",
+    "preference", "preference-local", "preference-tether", "best-of",
 )  # fmt: skip
 MASKS = ("rahf", "oracle", "elsewhere", "elsewhere-foreground", "whole")
 GRID: dict[str, tuple[str, ...]] = dict(
