@@ -1,4 +1,4 @@
-"""The wing as a program: python -m bestpapers.feedback {annotate,merge,train,evaluate,score}
+"""The wing as a program: python -m bestpapers.feedback {annotate,merge,train,evaluate,score,experiments,weights}
 
 Rich feedback for one's own generator, from the first click to the model: people mark what is wrong with pictures, their answers
 are merged into the format of RichHF-18K, a model learns from that, or from the real data set, and says of new pictures what
@@ -12,7 +12,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -332,6 +332,16 @@ def _told(skips: Skips | None) -> int:
 # ------------------------------------------------------------------------------------------------------- command line
 
 
+def _later(room: str) -> Callable[[], Any]:
+    def load() -> Any:
+        from importlib import import_module
+
+        module = import_module(f".{room}", __package__)
+        return module.arguments, module.run
+
+    return load
+
+
 def share(word: str) -> float:
     """Type of an argument: 0 to 1."""
     try:
@@ -413,6 +423,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--heatmaps", **folder, help="write NAME_implausibility.png, NAME_misalignment.png there")
     sub.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default table)")
     sub.add_argument("--output", **file, help="where the rows go (default: the screen)")
+
+    command("experiments", "train arms with seeds: the recorded runs behind 3_reproduce", later=_later("experiments"))
+    command("weights", "train the models of this book again, or verify their files", later=_later("weights"))
     return top
 
 

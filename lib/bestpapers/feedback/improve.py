@@ -14,8 +14,9 @@ say in the end whether anything got better), and so does chance.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from ..lab import diffusion
 from ..lab.averaging import AveragingConfig, AveragingTraining
 from ..lab.nn import Block, sinusoids
 from ..lab.runs import fingerprint
+from ..lab.tensors import read_model, write_model
 from .generator import Config, Generator, MaskedTransformer, Step, draw, token_mask
 from .judge import judge, read
 from .model import PAD, RAHF, Vocabulary, together
@@ -283,6 +285,20 @@ class LatentFlow(nn.Module):
         there = torch.cat([words.new_ones(len(z), n, dtype=torch.bool), words != PAD], 1)
         result: Tensor = self.leave(self.norm(together(self.blocks, x, there)[:, :n]))
         return result
+
+    def save(self, path: Path, **about: Any) -> None:
+        """float16 safetensors, with the configuration in the header."""
+        write_model(path, self, dict(config=asdict(self.config), **about))
+
+    @classmethod
+    def load(cls, path: Path) -> LatentFlow:
+        """Raises FormatError if the file is none of `save`."""
+
+        def build(header: dict[str, Any], _: dict[str, Tensor]) -> LatentFlow:
+            config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
+            return cls(Config(**config))
+
+        return read_model(path, build)
 
 
 class FlowTraining(AveragingTraining):

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..lab.averaging import AveragingConfig, AveragingTraining
 from ..lab.runs import fingerprint
+from . import generator as drawing
 from . import model as rahf
 from .generator import Generator, MaskedTransformer, Tokenizer
 from .model import as_batch
+from .panel import Panel
 from .record import MAPS, SCORES, Record
+from .worlds import WORDS
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,34 @@ class Labelled:
         )
 
 
+class TowersTraining(AveragingTraining):
+    """Two towers on true pictures (N, H, W, 3) and their prompts, without any label (as CLIP learns): in a batch each picture
+    is to find its own prompt and each prompt its picture, by cosine. A prompt that is there twice is right twice. run:
+    checkpoint, group; each process then compares within its own part of the batch."""
+
+    HEAT = 0.1  # what cosines are divided by
+
+    def __init__(
+        self, model: rahf.TwoTowers, pictures: NDArray[np.uint8], prompts: Sequence[str], config: TrainConfig, *run: Any
+    ) -> None:
+        super().__init__(model.train(), config, *run)
+        self.pictures, self.tokens = pictures, model.vocabulary(prompts)
+        self.resume()
+
+    def digest(self) -> str:
+        return fingerprint(torch.from_numpy(self.pictures), self.tokens)
+
+    def loss(self, generator: torch.Generator) -> Tensor:
+        some = self.own(torch.randint(len(self.tokens), (self.config.batch,), generator=generator)).cpu()
+        tokens = self.tokens[some].to(self.device)
+        a, b, _ = self.model.cosine(as_batch(self.pictures[some.numpy()], self.device), tokens)  # type: ignore[operator]
+        same = (tokens[:, None] == tokens[None]).all(-1).float()
+        same = same / same.sum(1, keepdim=True)
+        alike = a @ b.T / self.HEAT
+        loss: Tensor = (F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)) / 2
+        return loss
+
+
 class RahfTraining(AveragingTraining):
     """RAHF, or a rival with its outputs, on labelled pictures. run: checkpoint, group."""
 
@@ -169,3 +202,76 @@ def train_generator(
     second.run(desc="transformer", quiet=quiet)
     generator.transformer = second.averaged
     return generator.eval()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the shipped weights are made. `kept`: after which share of its steps the transformer is kept, from weak to best."""
+
+    generator: drawing.Config = field(default_factory=lambda: drawing.Config(vocabulary=WORDS, longest=12))
+    model: rahf.Config = field(default_factory=lambda: rahf.Config(vocabulary=WORDS, longest=12))
+    panel: Panel = field(default_factory=Panel)
+    seed: int = 0
+    pairs: int = 8000  # true pictures with their prompts, for the generators
+    faults: int = 4000  # faulty pictures of the world, for RAHF
+    drawn: int = 1000  # pictures of each of the two lesser generators, for RAHF
+    calls: int = 8  # steps of drawing these
+    kept: tuple[float, float, float] = (0.1, 0.35, 1.0)
+    tokenizer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3000, batch=16, lr=2e-3, average=0.998))
+    transformer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=8000, batch=32))
+    flow: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, batch=32))
+    rahf: TrainConfig = field(default_factory=lambda: TrainConfig(steps=5000, batch=32))
+
+
+def make(recipe: Recipe, folder: Path, quiet: bool = False) -> dict[str, str]:
+    """Train all that `weights` ships, each from its checkpoint in `folder` if it has begun, and write the files there. Returns
+    hashes of what was learned from."""
+    from . import experiments, weights
+    from .data import pairs, records
+    from .improve import FlowTraining, LatentFlow
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        generator, flow = Generator(recipe.generator), LatentFlow(recipe.generator)
+        model = rahf.RAHF(recipe.model)
+
+    def checkpoint(name: str) -> Path:
+        return folder / f"checkpoint_{name}.safetensors"
+
+    def finished(run: AveragingTraining, name: str, until: int | None = None) -> Any:
+        if run.iteration < (until or run.steps):
+            run.run(until, desc=name, quiet=quiet)
+        return run.averaged
+
+    pictures, prompts = pairs("train", recipe.pairs, size=recipe.generator.size, seed=recipe.seed)
+    first = TokenizerTraining(generator.tokenizer, pictures, recipe.tokenizer, checkpoint("tokenizer"))
+    generator.tokenizer = finished(first, "tokenizer")
+    codes, words = generator.numbers(pictures), generator.transformer.vocabulary(prompts)
+    second = TransformerTraining(
+        generator.transformer, codes, words, recipe.transformer, None, checkpoint("transformer")
+    )
+    for quality, share in zip(weights.QUALITIES, recipe.kept):
+        until, path = max(1, round(share * second.steps)), folder / f"generator_{quality}.safetensors"
+        if second.iteration > until:
+            if path.exists():
+                continue
+            raise ValueError(
+                f"{path} is gone, and training is past it; delete {checkpoint('transformer')} to start anew"
+            )
+        kept = Generator(recipe.generator)
+        kept.tokenizer, kept.transformer = generator.tokenizer, finished(second, "transformer", until)
+        kept.save(path, quality=quality)
+    with torch.no_grad():
+        parts = [
+            generator.tokenizer.features(as_batch(some)) for some in np.array_split(pictures, len(pictures) // 256 + 1)
+        ]
+    third = FlowTraining(flow, torch.cat(parts).flatten(1, 2), words, recipe.flow, checkpoint("flow"))
+    finished(third, "flow").save(folder / weights.FLOW)
+
+    truths = list(records("train", recipe.faults, size=recipe.model.size, seed=recipe.seed))
+    for quality in weights.QUALITIES[:2]:
+        truths += experiments.samples(quality, "train", recipe.drawn, recipe.seed, recipe.calls, folder)
+    data = Labelled.of(experiments.asked(truths, recipe.panel, recipe.seed))
+    last = RahfTraining(model, data, recipe.rahf, checkpoint("rahf"))
+    finished(last, "rahf").save(folder / weights.MODEL)
+    return dict(pairs=first.data, labelled=last.data)
