@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,8 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..lab.nn import Block
-from ..lab.tensors import read_model, write_model
-from .model import PAD, Vocabulary, as_batch, together
+from .model import PAD, Kept, Vocabulary, as_batch, together
 
 DROPOUT = 0.1  # share of training prompts that are left out, so that guidance has something to lead away from
 
@@ -254,8 +252,10 @@ def token_mask(pixels: Tensor, grid: int, dilate: int = 0) -> Tensor:
     return F.max_pool2d(wide, pixels.shape[-1] // grid)[:, 0].flatten(1) > 0
 
 
-class Generator(nn.Module):
+class Generator(Kept):
     """Tokenizer and transformer: prompts -> pictures."""
+
+    CONFIG = Config
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -297,17 +297,3 @@ class Generator(nn.Module):
         g = self.config.grid
         own = hidden.view(-1, g, g).repeat_interleave(self.config.down, 1).repeat_interleave(self.config.down, 2)
         return np.where(own.numpy()[..., None], self.pictures(done), pictures), done
-
-    def save(self, path: Path, **about: Any) -> None:
-        """float16 safetensors, with the configuration in the header."""
-        write_model(path, self, dict(config=asdict(self.config), **about))
-
-    @classmethod
-    def load(cls, path: Path) -> Generator:
-        """Raises FormatError if the file is none of `save`."""
-
-        def build(header: dict[str, Any], _: dict[str, Tensor]) -> Generator:
-            config = {key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()}
-            return cls(Config(**config))
-
-        return read_model(path, build)

@@ -14,9 +14,8 @@ say in the end whether anything got better), and so does chance.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import attrgetter
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,10 +29,9 @@ from ..lab import diffusion
 from ..lab.averaging import AveragingConfig, AveragingTraining
 from ..lab.nn import Block, sinusoids
 from ..lab.runs import fingerprint
-from ..lab.tensors import read_model, write_model
 from .generator import Config, Generator, MaskedTransformer, Step, draw, token_mask
 from .judge import judge, read
-from .model import PAD, RAHF, Vocabulary, together
+from .model import PAD, RAHF, Kept, Vocabulary, together
 from .record import Feedback
 from .worlds import silhouette
 
@@ -258,9 +256,11 @@ class PreferenceTraining(AveragingTraining):
 # ----------------------------------------------------------------------------------------------------------------- guidance
 
 
-class LatentFlow(nn.Module):
+class LatentFlow(Kept):
     """A small flow-matching model of the tokenizer's features before they are made codes: what stands for the paper's latent
     diffusion model. (B, n, code) at a step, and words -> velocity. Trained by `diffusion.matching_loss`."""
+
+    CONFIG = Config
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -286,27 +286,13 @@ class LatentFlow(nn.Module):
         result: Tensor = self.leave(self.norm(together(self.blocks, x, there)[:, :n]))
         return result
 
-    def save(self, path: Path, **about: Any) -> None:
-        """float16 safetensors, with the configuration in the header."""
-        write_model(path, self, dict(config=asdict(self.config), **about))
-
-    @classmethod
-    def load(cls, path: Path) -> LatentFlow:
-        """Raises FormatError if the file is none of `save`."""
-
-        def build(header: dict[str, Any], _: dict[str, Tensor]) -> LatentFlow:
-            config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in header["config"].items()}
-            return cls(Config(**config))
-
-        return read_model(path, build)
-
 
 class FlowTraining(AveragingTraining):
     """A `LatentFlow` on features (N, n, code) of true pictures and words (N, L). run: checkpoint, group."""
 
     def __init__(self, model: LatentFlow, features: Tensor, words: Tensor, config: AveragingConfig, *run: Any) -> None:
         super().__init__(model.train(), config, *run)
-        self.features, self.words = features, words
+        self.features, self.words, self.scale = features, words, model.scale
         self.resume()
 
     def digest(self) -> str:
@@ -315,7 +301,7 @@ class FlowTraining(AveragingTraining):
     def loss(self, generator: torch.Generator) -> Tensor:
         B = self.config.batch
         some = torch.randint(len(self.features), (B,), generator=generator)
-        z = self.features[some] * self.model.scale
+        z = self.features[some] * self.scale
         noise, time = torch.randn(z.shape, generator=generator), torch.rand(B, generator=generator)
         words = self.words[some].masked_fill(torch.rand(B, 1, generator=generator) < diffusion.DROPOUT, PAD)
         words = self.own(words)

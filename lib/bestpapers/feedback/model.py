@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -220,14 +220,37 @@ class Outputs:
     written: Tensor | None = None  # logits (B, longest + 1, 2 vocabulary)
 
 
-class RAHF(nn.Module):
+class Kept(nn.Module):
+    """A model that is made of a configuration, `config`, and goes into a file with it."""
+
+    CONFIG: ClassVar[type[Any]]
+    config: Any
+
+    def save(self, path: Path, **about: Any) -> None:
+        """float16 safetensors, with the configuration in the header."""
+        write_model(path, self, dict(config=asdict(self.config), **about))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises FormatError if the file is none of `save`."""
+        return read_model(path, lambda header, _: cls(cls.configured(header)))
+
+    @classmethod
+    def configured(cls, header: Mapping[str, Any]) -> Any:
+        """The configuration in a header."""
+        return cls.CONFIG(**{key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()})
+
+
+class RAHF(Kept):
     """The model. `ask` names the outputs that are computed: all by default; in the augmented variant each costs a fusion."""
 
-    def __init__(self, config: Config, trunk: nn.Module | None = None) -> None:
+    CONFIG = Config
+
+    def __init__(self, config: Config, trunk: Any = None) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = Vocabulary(config.vocabulary, config.longest)
-        self.trunk: Any = Trunk(config, self.vocabulary.size) if trunk is None else trunk
+        self.trunk: Any = trunk or Trunk(config, self.vocabulary.size)
         W, g = self.trunk.width, self.trunk.grid
         apart = config.variant == "multi-head"
         self.maps = nn.ModuleDict({name: MapHead(W, config.maps) for name in (MAPS if apart else ("all",))})
@@ -311,20 +334,6 @@ class RAHF(nn.Module):
                     )
                 )
         return found
-
-    def save(self, path: Path, **about: Any) -> None:
-        """float16 safetensors, with the configuration in the header."""
-        write_model(path, self, dict(config=asdict(self.config), **about))
-
-    @classmethod
-    def load(cls, path: Path) -> RAHF:
-        """Raises FormatError if the file is none of `save`."""
-
-        def build(header: dict[str, Any], _: dict[str, Tensor]) -> RAHF:
-            config = {key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()}
-            return cls(Config(**config))
-
-        return read_model(path, build)
 
 
 def as_batch(pictures: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:

@@ -149,7 +149,7 @@ def load(path: Path) -> RAHF:
     """Raises FormatError if the file is none of `save`."""
 
     def build(header: dict[str, Any], _: dict[str, Tensor]) -> RAHF:
-        config = Config(**{key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()})
+        config = RAHF.configured(header)
         return RAHF(config, PublicTrunk(config, **header["trunk"]))
 
     return read_model(path, build)

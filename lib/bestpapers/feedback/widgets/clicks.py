@@ -30,12 +30,12 @@ class Clicks(Widget):
 
     module = Path(__file__).with_name("clicks.js")
 
-    size = traitlets.List().tag(sync=True)  # [H, W]
+    size = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
     radius = traitlets.Float().tag(sync=True)  # of a disc, pixels
     asked = traitlets.Dict(read_only=True).tag(sync=True)
     pictures = traitlets.Bytes().tag(sync=True)  # [S, H, W, 3] uint8
     prompts = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    answers = traitlets.List().tag(
+    answers = traitlets.List(traitlets.Any()).tag(
         sync=True
     )  # [S] {points: {map: [person][p] of [x, y]}, likert, misaligned: [person]}
     scene = traitlets.Int(0).tag(sync=True)

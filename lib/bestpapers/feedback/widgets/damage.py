@@ -56,14 +56,14 @@ class Damage(Widget):
     module = Path(__file__).with_name("damage.js")
 
     config = traitlets.Dict().tag(sync=True)
-    tensors = traitlets.List().tag(sync=True)  # [[name, shape]]
+    tensors = traitlets.List(traitlets.Any()).tag(sync=True)  # [[name, shape]]
     weights = traitlets.Bytes().tag(sync=True)  # float16, one tensor after the other
     pictures = traitlets.Bytes().tag(sync=True)  # [S, size, size, 3] uint8
     boards = traitlets.Bytes().tag(sync=True)  # the same without things: what comes out when one erases
-    phrases = traitlets.List().tag(sync=True)  # [S] of [[part, place in the table]]
+    phrases = traitlets.List(traitlets.Any()).tag(sync=True)  # [S] of [[part, place in the table]]
     titles = traitlets.List(traitlets.Unicode()).tag(sync=True)  # [S]
     table = traitlets.Dict(read_only=True).tag(sync=True)
-    paints = traitlets.List(read_only=True).tag(sync=True)  # of the colours, [r, g, b], 0..255
+    paints = traitlets.List(traitlets.Any(), read_only=True).tag(sync=True)  # of the colours, [r, g, b], 0..255
     scene = traitlets.Int(0).tag(sync=True)
     caption = traitlets.Unicode(
         "Erase a leg, paint the cat blue, or ask for something else. The model computes in this page. Heatmaps: grey is "

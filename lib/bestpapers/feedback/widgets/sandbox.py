@@ -31,7 +31,7 @@ class Sandbox(Widget):
 
     module = Path(__file__).with_name("sandbox.js")
 
-    size = traitlets.List().tag(sync=True)  # [H, W]
+    size = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
     labels = traitlets.Bytes().tag(sync=True, floats="<f4")  # [L, H, W]
     titles = traitlets.List(traitlets.Unicode()).tag(sync=True)
     label = traitlets.Int(0).tag(sync=True)

@@ -34,7 +34,7 @@ class Steps(Widget):
 
     module = Path(__file__).with_name("steps.js")
 
-    size = traitlets.List().tag(sync=True)  # [H, W]
+    size = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
     grid = traitlets.Int().tag(sync=True)
     count = traitlets.Int().tag(sync=True)  # of steps
     prompt = traitlets.Unicode().tag(sync=True)

@@ -38,7 +38,7 @@ class Threshold(Widget):
 
     module = Path(__file__).with_name("threshold.js")
 
-    size = traitlets.List().tag(sync=True)  # [H, W]
+    size = traitlets.List(traitlets.Int()).tag(sync=True)  # [H, W]
     grid = traitlets.Int(8, min=1).tag(sync=True)
     pictures = traitlets.Bytes().tag(sync=True)
     maps = traitlets.Bytes().tag(sync=True, floats="<f4")
