@@ -13,10 +13,10 @@ say in the end whether anything got better), and so does chance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -148,10 +148,9 @@ class LowRank(nn.Module):
 def adapt(model: MaskedTransformer, rank: int, seed: int = 0) -> MaskedTransformer:
     """Freeze a transformer, and let `LowRank` parts learn in all its attentions and MLPs. In place."""
     model.requires_grad_(False)
-    blocks: Iterable[Any] = model.blocks
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for block in blocks:
+        for block in cast(Any, model.blocks):
             for module, name in (
                 (block.attn, "in_proj_weight"), (block.attn.out_proj, "weight"), (block.mlp.c_fc, "weight"),
                 (block.mlp.c_proj, "weight"),

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -200,8 +200,7 @@ class Decoder(nn.Module):
     def forward(self, fused: Tensor, there: Tensor, before: Tensor) -> Tensor:
         """Logits (B, L, 2 vocabulary) of the words after `before` (B, L), which begins with END."""
         x = self.embedding(before) + self.positions[: before.shape[1]]
-        blocks: Iterable[Any] = self.blocks
-        for block in blocks:
+        for block in cast(Any, self.blocks):
             x = x + attention(block.attn, block.ln_1(x), causal=True)
             x = x + attention(block.cross, block.ln_cross(x), fused, mask=there[:, None, None])
             x = x + block.mlp(block.ln_2(x))

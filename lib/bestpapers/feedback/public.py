@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +58,8 @@ class PublicTrunk(nn.Module):
         self.about: dict[str, Any] = dict(
             image=dict(image), text=dict(text), pieces=[list(numbers) for numbers in pieces]
         )
-        self.image: Any = timm.create_model(**image, pretrained=False, img_size=config.size, num_classes=0)
-        self.text: Any = T5EncoderModel(T5Config(**text))
+        self.image = cast(Any, timm.create_model(**image, pretrained=False, img_size=config.size, num_classes=0))
+        self.text = cast(Any, T5EncoderModel(T5Config(**text)))
         self.grid, self.width = config.size // config.patch, int(text["d_model"])
         if self.image.patch_embed.grid_size != (self.grid, self.grid) or config.width != self.width:
             has = f"{self.image.patch_embed.grid_size} patches and a T5 of width {self.width}"
