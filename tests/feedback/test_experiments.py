@@ -141,8 +141,9 @@ def test_every_generator(arm):
 @pytest.mark.parametrize("arm", TUNED)
 def test_every_way_of_tuning(arm):
     found = finite(experiments.rows(arm, 1, TUNE)[1])
-    assert {"plausibility", "alignment", "votes", "rahf", "kept"} <= set(found)
-    assert found["kept"] == (0 if arm in ("none", "best-of") else 1)
+    assert {"plausibility", "alignment", "votes", "rahf"} <= set(found)
+    assert ({"first", "last"} <= set(found)) is arm.startswith("preference")
+    assert found.get("kept", 1) == (0 if arm == "none" else 1)
     if arm == "none":
         assert found["same"] == 1
     if arm == "best-of":
