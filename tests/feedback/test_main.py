@@ -187,6 +187,13 @@ def test_evaluate_prints_the_tables_of_metrics(merged, model, tmp_path, capsys):
         assert all(f"\n{key} " in said for key in keys)
 
 
+@pytest.mark.parametrize("least", [-2.0, 2.0])
+def test_maps_that_say_nothing_are_named(merged, model, capsys, monkeypatch, least):
+    monkeypatch.setattr("bestpapers.feedback.evaluate.COLLAPSED", least)
+    assert run("evaluate", merged, "--model", model, "--device", "cpu") == 0
+    assert ("its maps of implausibility say nothing" in capsys.readouterr().out) is (least > 0)
+
+
 def test_a_table_is_evaluated_too(model, tmp_path, capsys):
     made = record(0, size=(16, 16))
     Image.fromarray(made.picture).save(tmp_path / "a.png")

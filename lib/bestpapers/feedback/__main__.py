@@ -141,6 +141,7 @@ def evaluate(args: argparse.Namespace) -> int:
     import numpy as np
 
     from . import metrics
+    from .evaluate import COLLAPSED, own_fit
     from .record import Feedback
 
     model, skips = _model(args), _skips(args)
@@ -165,6 +166,10 @@ def evaluate(args: argparse.Namespace) -> int:
                 ends = "too few" if pictures_ else ""
             base = f"{zeros.cells[key].value:.3f}" if key.partition(".")[0] in MAPS else ""
             say(f"{key:<28}{value:10.3f}{ends:>22}{base:>15}{pictures_:>10,}")
+    for name in MAPS:
+        both = [(p.maps[name], y.maps[name] > args.above) for p, y in zip(predicted, labels) if name in y.maps]
+        if both and own_fit(*zip(*both)) < COLLAPSED:
+            say(f"\nits maps of {name} say nothing: they fit the marks of other pictures as well as their own")
     if args.output:
         plain = {key: (None if np.isnan(c.value) else c.value, c.pictures) for key, c in found.cells.items()}
         cells = {key: dict(value=value, pictures=n) for key, (value, n) in plain.items()}

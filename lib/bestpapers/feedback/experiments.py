@@ -16,8 +16,9 @@ were chosen on it. Rows of `guidance` and `inpaint` are `setting/arm/prompt`, th
     generators  what the shipped generators draw; a seed is one of drawing. tokenizer: true pictures through it; true: as is
     transfer    RAHF on pictures of generator `test`, learned from pictures of generator `learn` (other) or of `test` (own)
     filter      fine-tuning of the shipped generator on own pictures; all arms draw the same prompts with the same seeds.
-                rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen.
-                preference-tether: with a penalty on going far. best-of: no training, of as many pictures the best by RAHF
+                rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen;
+                first, last: mean reward in the first and the last quarter of the steps. preference-tether: with a penalty
+                on going far. best-of: no training, of as many pictures the best by RAHF
     guidance    <way>.<weight>: plausibility by RAHF leads drawing; diversity of two pictures of the prompt, the rest of the
                 first. `about` holds the weight that was best for the judge on dev prompts
     inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
@@ -364,11 +365,12 @@ def _held_out(generator: Generator, setting: Drawn, seed: int) -> Pictures:
     return np.stack(shots, 1)
 
 
-def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, float]:
-    """The shipped generator after an arm's fine-tuning, and the share of prompts of which a picture was chosen."""
+def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, float]]:
+    """The shipped generator after an arm's fine-tuning, and what there is to say of that."""
     generator, rahf = weights.load_generator(), weights.load()
+    said = dict[str, float](kept=0.0)
     if arm == "none":
-        return generator, 0.0
+        return generator, said
     if arm.startswith("preference"):
         group = setting.preference.group
         steps = max(1, setting.own * setting.tries // (setting.preference.batch * group))
@@ -376,14 +378,13 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, float]:
         config = replace(setting.preference, steps=steps, seed=seed, calls=setting.steps, **more)
         improve.adapt(generator.transformer, setting.rank, seed)
         run: Any = improve.PreferenceTraining(generator, prompts_of("train", setting.own, seed), rahf.predict, config)
-        kept = 1.0
     else:
         own, rated, true, _ = _own(setting, seed)
         oracle = arm in ("oracle", "rich-oracle")
         which = improve.choose(own, true if oracle else rated, setting.least)
         if not len(which):
-            return generator, 0.0
-        kept = len(which) / len(own.prompts)
+            return generator, said
+        said["kept"] = len(which) / len(own.prompts)
         if arm == "random":
             which = improve.at_random(own, which, seed)
         rater: Any = (improve.by_judge if oracle else rahf.predict) if arm.startswith("rich") else None
@@ -395,13 +396,18 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, float]:
         words = generator.transformer.vocabulary(some.prompts)
         run = TransformerTraining(generator.transformer, some.numbers, words, replace(setting.train, seed=seed), never)
     run.run(desc=f"{arm} {seed}", quiet=True)
+    if isinstance(run, improve.PreferenceTraining):
+        part = max(1, len(run.rewards) // 4)
+        said = {
+            when: float(np.mean(some)) for when, some in (("first", run.rewards[:part]), ("last", run.rewards[-part:]))
+        }
     generator.transformer = improve.settle(run.averaged)
-    return generator.eval(), kept
+    return generator.eval(), said
 
 
 def filter_row(arm: str, seed: int, setting: Filter) -> Row:
     prompts, base, rahf = prompts_of("test", setting.prompts, seed), _own(setting, seed)[3], weights.load()
-    kept = 0.0
+    said: dict[str, float] = {}
     if arm == "best-of":
         generator = weights.load_generator()
         shots = np.stack(
@@ -410,11 +416,11 @@ def filter_row(arm: str, seed: int, setting: Filter) -> Row:
         rated = np.stack([improve.scores(rahf.predict(shots[:, k], prompts)) for k in range(setting.tries)], 1)
         shots = shots[np.arange(len(prompts)), rated.argmax(1)][:, None]
     else:
-        generator, kept = tuned(arm, seed, setting)
+        generator, said = tuned(arm, seed, setting)
         shots = _held_out(generator, setting, seed)
     found, _ = evaluate.quality(shots, prompts, base)
     by_rahf = float(improve.scores(rahf.predict(shots[:, 0], prompts)).mean())
-    return dict(scores=found | dict(rahf=by_rahf, kept=kept))
+    return dict(scores=found | dict(rahf=by_rahf) | said)
 
 
 def _each(pictures: Pictures, prompts: Sequence[str], rahf: RAHF, **more: Any) -> dict[int, Row]:
