@@ -130,7 +130,7 @@ def test_each_line_shows_its_mistake(capsys):
     assert shown[4][0] > 1 >= shown[4][1]
     assert shown[5][0] < 1.5 * shown[5][1]
     assert shown[5][2] == 0 < 0.5 < shown[5][3]
-    assert shown[6][0] < 0.4 < 0.99 < shown[6][2]
+    assert shown[6][0] < 0.4 < 0.99 < shown[6][1]
     assert shown[7][0] < 0.75 * shown[7][1]
     assert shown[8][0] < 2 < 5 < shown[8][1]
     assert shown[9][0] > 0.99 > 0.8 > shown[9][1]
