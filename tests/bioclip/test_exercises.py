@@ -28,8 +28,9 @@ from bestpapers.bioclip.exercises.two_processes import SETTINGS, table, two_proc
 from bestpapers.bioclip.model import RANK_WEIGHTS, Classifier, Config, image_features
 from bestpapers.bioclip.taxa import Taxon, taxa
 from bestpapers.bioclip.taxonomy import TEXT_TYPES, Rank, rollup
-from bestpapers.course.checks import verify
 from bestpapers.kernels.contrastive import contrastive_loss
+
+from ..solutions import assert_all_have_mistakes, assert_checker_tells, by_name
 
 ROOT = Path(__file__).parents[2]
 
@@ -443,19 +444,16 @@ WRONG = {
         "always gathers with gradients": (processes_always_gather, 4),
     },
 }
-MODULES = {m.__name__.rsplit(".", 1)[1]: m for m in exercises.EXERCISES}
+MODULES = by_name(exercises.EXERCISES)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_checker_tells_the_solution_the_mistakes_and_the_stub(name):
-    module = MODULES[name]
-    names = module.check.properties
-    verify(module.check, getattr(module, name), {m: (f, names[held]) for m, (f, held) in WRONG[name].items()})
+    assert_checker_tells(MODULES[name], name, WRONG[name])
 
 
 def test_every_exercise_has_mistakes():
-    assert list(WRONG) == list(MODULES)
-    assert min(len(wrong) for wrong in WRONG.values()) >= 4
+    assert_all_have_mistakes(WRONG, MODULES)
 
 
 def test_what_a_process_wrote_when_it_failed_is_shown():

@@ -18,13 +18,7 @@ from ..documents import NUMBER, Wing
 
 WING = Wing("bioclip", "paper", "reading_group", "teaching", "scale")
 NOTEBOOKS, PAGES = WING.notebooks, WING.pages
-cells, tables, run = WING.cells, WING.tables, WING.run
-
-
-def table(page, *heading):
-    """The rows below the one table whose heading begins so."""
-    (found,) = (t[1:] for t in tables(page) if tuple(t[0][: len(heading)]) == heading)
-    return found
+cells, table, tables, run = WING.cells, WING.table, WING.tables, WING.run
 
 
 # ------------------------------------------------------------------------------------------------------ the paper's page
@@ -101,22 +95,11 @@ def test_each_line_shows_its_mistake(capsys):
 
 @pytest.mark.parametrize(("page", "totals"), [("reading_group", [60, 90]), ("teaching", [90])])
 def test_plans_fill_their_time(page, totals):
-    plans = [t[1:] for t in tables(page) if t[0][:2] == ["start", "minutes"]]
-    assert [sum(int(row[1]) for row in plan) for plan in plans] == totals
-    for plan in plans:
-        clock = 0
-        for start, minutes, *_ in plan:
-            assert start == f"{clock // 60}:{clock % 60:02d}"
-            clock += int(minutes)
+    WING.assert_plans_fill_their_time(page, totals)
 
 
 def test_points_and_weights_add_up():
-    assert sum(int(row[1].split()[0]) for row in table("teaching", "days", "weight") if row[1]) == 100
-    exercise, project = table("teaching", "", "nothing"), table("teaching", "", "weak")
-    assert sum(int(row[3].split(":")[0]) for row in exercise) == 10
-    assert sum(int(row[3].split(":")[0]) for row in project) == 20
-    for row in project:
-        assert f"({row[3].split(':')[0]})" in row[0]
+    WING.assert_points_and_weights_add_up()
 
 
 def test_exercises_that_are_named_exist():

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from bestpapers.course.checks import verify
 from bestpapers.dynamics import exercises, loop, modal, spectral
 from bestpapers.dynamics.exercises.adaptive import adaptive
 from bestpapers.dynamics.exercises.close_loop import close_loop
@@ -23,6 +22,8 @@ from bestpapers.dynamics.exercises.slice_attention import slice_attention
 from bestpapers.dynamics.exercises.splat import splat
 from bestpapers.dynamics.exercises.two_readings import two_readings
 from bestpapers.kernels.softsplat import softsplat
+
+from ..solutions import assert_all_have_mistakes, assert_checker_tells, by_name
 
 F64 = torch.float64
 ROOT = Path(__file__).parents[2]
@@ -528,14 +529,12 @@ def _open(S, frames):
     return (motion[-1] - motion[0]).abs().max() > 1e-6
 
 
-MODULES = {m.__name__.rsplit(".", 1)[1]: m for m in exercises.EXERCISES}
+MODULES = by_name(exercises.EXERCISES)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_checker_tells_the_solution_the_mistakes_and_the_stub(name):
-    module = MODULES[name]
-    names = module.check.properties
-    verify(module.check, getattr(module, name), {m: (f, names[held]) for m, (f, held) in WRONG[name].items()})
+    assert_checker_tells(MODULES[name], name, WRONG[name])
 
 
 @pytest.mark.parametrize("name", [name for name, m in MODULES.items() if hasattr(m, "run")])
@@ -547,8 +546,7 @@ def test_what_the_cell_of_the_solution_runs(name, capsys):
 
 
 def test_every_exercise_has_mistakes():
-    assert list(WRONG) == list(MODULES)
-    assert min(len(wrong) for wrong in WRONG.values()) >= 4
+    assert_all_have_mistakes(WRONG, MODULES)
 
 
 def test_numbers_run_on_and_core_comes_first():

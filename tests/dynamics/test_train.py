@@ -338,7 +338,7 @@ def test_the_shipped_model_is_small():
 
 
 def test_the_model_of_the_gpu_preset_fits_together():
-    """Another depth of codec and a larger grid of latents: it draws, and its gradients are finite."""
+    """Another depth of codec and a larger grid of latents: it draws."""
     model = Animator(train.RECIPES["gpu"].model)
     picture = np.random.default_rng(0).integers(0, 255, (160, 256, 3), dtype=np.uint8)
     S = model.draw(picture, [0], calls=1)

@@ -11,7 +11,6 @@ import plyfile
 import pytest
 import torch
 
-from bestpapers.course.checks import verify
 from bestpapers.kernels.rasterize import reference
 from bestpapers.lab import images
 from bestpapers.splatting import evaluate, exercises, filters, formats, model, train
@@ -28,6 +27,8 @@ from bestpapers.splatting.exercises.turn_harmonics import turn_harmonics
 from bestpapers.splatting.exercises.widen import widen
 from bestpapers.splatting.exercises.widen_backward import widen_backward
 from bestpapers.splatting.exercises.zoom_out import zoom_out
+
+from ..solutions import assert_all_have_mistakes, assert_checker_tells, by_name
 
 EYE = torch.eye(2, dtype=torch.float64)
 
@@ -390,19 +391,16 @@ WRONG = {
         "trains for one step": (changed(run_zoom_out, steps=1), 1),
     },
 }
-MODULES = {m.__name__.rsplit(".", 1)[1]: m for m in exercises.EXERCISES}
+MODULES = by_name(exercises.EXERCISES)
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_checker_tells_the_solution_the_mistakes_and_the_stub(name):
-    module = MODULES[name]
-    names = module.check.properties
-    verify(module.check, getattr(module, name), {m: (f, names[held]) for m, (f, held) in WRONG[name].items()})
+    assert_checker_tells(MODULES[name], name, WRONG[name])
 
 
 def test_every_exercise_has_mistakes():
-    assert list(WRONG) == list(MODULES)
-    assert min(len(wrong) for wrong in WRONG.values()) >= 4
+    assert_all_have_mistakes(WRONG, MODULES)
 
 
 # ------------------------------------------------------------------------------- the solutions, compared with the library

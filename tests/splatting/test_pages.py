@@ -64,13 +64,7 @@ def test_each_line_shows_its_mistake(capsys):
 
 @pytest.mark.parametrize(("page", "totals"), [("reading_group", [60, 90]), ("teaching", [90])])
 def test_plans_fill_their_time(page, totals):
-    plans = [table[1:] for table in tables(page) if table[0][:2] == ["start", "minutes"]]
-    assert [sum(int(row[1]) for row in plan) for plan in plans] == totals
-    for plan in plans:
-        clock = 0
-        for start, minutes, *_ in plan:
-            assert start == f"{clock // 60}:{clock % 60:02d}"
-            clock += int(minutes)
+    WING.assert_plans_fill_their_time(page, totals)
 
 
 def test_points_and_weights_add_up():
