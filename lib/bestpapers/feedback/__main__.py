@@ -1,0 +1,448 @@
+"""The wing as a program: python -m bestpapers.feedback {annotate,merge,train,evaluate,score,experiments,weights}
+
+Rich feedback for one's own generator, from the first click to the model: people mark what is wrong with pictures, their answers
+are merged into the format of RichHF-18K, a model learns from that, or from the real data set, and says of new pictures what
+is wrong with them. Everything that it can do is in the library; here are the words of the command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..lab import cli
+from ..lab.cli import Refused, positive_float, positive_int, say
+from .record import MAPS, SCORES, words
+
+if TYPE_CHECKING:
+    from ..lab.files import Skips
+    from .formats import Annotated, Reading
+    from .model import RAHF
+    from .record import Feedback, Record
+
+PROGRAM = "python -m bestpapers.feedback"
+WEIGHTS = Path(__file__).parent / "weights" / "rahf.safetensors"
+VARIANTS = ("multi-head", "augmented")  # as in `model`, which takes long to load
+COLOURS = {"implausibility": (255, 60, 40), "misalignment": (40, 120, 255)}  # of heatmaps over a picture
+LONGEST = 24  # words of a prompt that a model reads, or more if those that it learns from have more
+STRENGTH = 0.75  # of them, at the most
+PICTURES = "pictures"  # the folder beside merged feedback where `formats.read` looks
+
+EPILOG = f"""\
+examples:
+  {PROGRAM} annotate renders                    # renders_annotate.html opens: mark, toggle, score, download
+  {PROGRAM} merge annotations_*.json --out mine/mine.tfrecord --pictures renders
+  {PROGRAM} train mine --out mine.safetensors
+  {PROGRAM} evaluate others --model mine.safetensors
+  {PROGRAM} score new/*.png --prompt "two red boats" --model mine.safetensors --heatmaps seen
+
+`{PROGRAM} COMMAND --help` says more."""
+
+LAYOUT = """\
+DATA is a file or a folder: *.tfrecord (RichHF-18K, or what `merge` wrote), or a table of pictures (metadata.csv, .jsonl, .json)
+with scores, words and maps. Pictures and maps are pressed into a square, whatever their shape."""
+PROMPTS = "a table with names and prompts (.csv, .jsonl, .json), or a folder of NAME.txt"
+
+
+# ------------------------------------------------------------------------------------------------------------- commands
+
+
+def annotate(args: argparse.Namespace) -> None:
+    from .annotate import check_page, collect, write_page
+
+    folder: Path = args.folder
+    name = folder.resolve().name
+    out: Path = args.out or folder.with_name(f"{name}_annotate.html")
+    check_page(out)
+    pictures = collect(folder, args.prompts)
+    write_page(out, pictures, args.title or f"What is wrong with these pictures? {name}")
+    say(f"{out} holds {len(pictures):,} pictures and works in any browser, without a network; it may be sent to others")
+    say(f"its downloads are merged by: {PROGRAM} merge FILE... --out NAME.tfrecord --pictures {folder}")
+    if not args.no_open:
+        import webbrowser
+
+        webbrowser.open(out.resolve().as_uri())
+
+
+def merge(args: argparse.Namespace) -> int:
+    from . import panel
+    from .formats import read_annotations, write_richhf
+    from .formats.pixels import SUFFIXES, listing
+
+    if ".tfrecord" not in args.out.name.lower():
+        raise Refused(f"--out {args.out}: the name must end with .tfrecord, by which it is known")
+    skips = _skips(args)
+    found = read_annotations(args.exports, skips)
+    said = [picture for picture in found if picture.annotations]
+    if not said:
+        raise Refused(f"{args.exports[0]}: nobody answered anything there")
+    files = None if args.pictures is None else listing(args.pictures, SUFFIXES)
+    beside = None if files is None else args.out.parent / PICTURES
+    write_richhf(args.out, (_merged(picture, files, args) for picture in said), beside)
+
+    people = sorted({a.annotator for picture in said for a in picture.annotations})
+    say(f"{len(said):,} pictures, {len(people)} people: {', '.join(people[:8])}{', ...' if len(people) > 8 else ''}")
+    say("agreement        all agree   at most one apart   answers")
+    for name, share in panel.agreement(picture.annotations for picture in said).items():
+        if share.answers:
+            say(f"{name:<14}{share.perfect:12.0%}{share.good:20.0%}{share.answers:10,}")
+        else:
+            say("no picture was answered by two people, so there is no agreement to measure")
+    say(f"{'(paper)':<14}{panel.PERFECT:12.0%}{panel.GOOD:20.0%}    of three people")
+    if beside is None:
+        say(f"{args.out} holds no pictures and no prompts; with --pictures FOLDER both are laid beside it, to train on")
+    else:
+        say(f"{args.out} and {beside} are what `train` and `evaluate` read")
+    return _told(skips)
+
+
+def train(args: argparse.Namespace) -> int:
+    import torch
+
+    from ..course import presets
+    from ..lab.training import processes
+    from .model import RAHF, Config
+    from .train import Labelled, RahfTraining, TrainConfig
+
+    skips = _skips(args)
+    records = _records(args, args.size, skips)
+    known = sorted({word.lower() for record in records for word in words(record.prompt)})
+    if not known:
+        raise Refused(f"{args.data}: no prompt has a word; give --prompts ({PROMPTS})")
+    longest = max(LONGEST, *(len(words(record.prompt)) for record in records))
+    size = dict(width=args.width, heads=max(1, args.width // 16), fusion_layers=args.layers)
+    config = Config(args.size, longest=longest, variant=args.variant, vocabulary=tuple(known), **size)
+    given = {name: getattr(args, name) for name in ("steps", "batch", "seed", "lr", "crop")}
+    settings = TrainConfig(warmup=min(100, args.steps // 10), **given)
+    with processes() as group:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(args.seed)
+            model = RAHF(config).to(presets.device())
+        checkpoint = args.out.with_suffix(".checkpoint.safetensors")
+        run = RahfTraining(model, Labelled.of(records), settings, checkpoint, group)
+        if run.iteration < run.steps:
+            run.run(desc="rahf")
+        if run.rank == 0:
+            run.averaged.save(args.out)
+            last = run.losses[-50:]
+            loss = f"loss {sum(last) / len(last):.4g} at the end"
+            say(f"{args.out}: {run.steps:,} steps on {len(records):,} pictures, {loss}")
+            say(f"{checkpoint} is there to go on from; it may be deleted")
+    return _told(skips)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    import numpy as np
+
+    from . import metrics
+    from .evaluate import COLLAPSED, own_fit
+    from .record import Feedback
+
+    model, skips = _model(args), _skips(args)
+    size = model.config.size
+    records = _records(args, size, skips)
+    if any(record.picture is None for record in records):
+        raise Refused(f"{args.data}: there are no pictures to look at; give --pictures FOLDER")
+    labels = [record.feedback for record in records]
+    pictures = np.stack([record.picture for record in records])  # type: ignore[misc]
+    predicted = model.predict(pictures, [record.prompt for record in records], write=args.write)
+    nothing = [Feedback({}, {name: np.zeros((size, size), np.float32) for name in MAPS}, np.zeros(0, np.float32))]
+    options: dict[str, Any] = dict(variant=args.measures, above=args.above)
+    found = metrics.tables(predicted, labels, **options)
+    zeros = metrics.tables(nothing * len(labels), labels, **options)
+    for table, keys in metrics.ROWS.items():
+        say(f"\n{table:<28}{'':>10}{'95 % interval':>22}{'map of zeros':>15}{'pictures':>10}")
+        for key in keys:
+            value, pictures_ = found.cells[key]
+            try:
+                ends = "{1:.3f} to {2:.3f}".format(*metrics.interval(found, key))
+            except ValueError:  # it rests on too few pictures, or on none
+                ends = "too few" if pictures_ else ""
+            base = f"{zeros.cells[key].value:.3f}" if key.partition(".")[0] in MAPS else ""
+            say(f"{key:<28}{value:10.3f}{ends:>22}{base:>15}{pictures_:>10,}")
+    for name in MAPS:
+        both = [(p.maps[name], y.maps[name] > args.above) for p, y in zip(predicted, labels) if name in y.maps]
+        if both and own_fit(*zip(*both)) < COLLAPSED:
+            say(f"\nits maps of {name} say nothing: they fit the marks of other pictures as well as their own")
+    if args.output:
+        plain = {key: (None if np.isnan(c.value) else c.value, c.pictures) for key, c in found.cells.items()}
+        cells = {key: dict(value=value, pictures=n) for key, (value, n) in plain.items()}
+        about = dict(data=str(args.data), model=str(args.model or WEIGHTS), cells=cells)
+        _write(json.dumps(about, indent=1) + "\n", args.output)
+    return _told(skips)
+
+
+def score(args: argparse.Namespace) -> None:
+    from ..course.progress import progress
+    from .formats.pixels import stem
+    from .formats.tables import prompts_from
+
+    model = _model(args)
+    files = list(_pictures(args.pictures))
+    names = [stem(path.name) for path in files]
+    if args.heatmaps and len(set(names)) < len(names):
+        raise Refused("--heatmaps: two pictures have one name, and so would their heatmaps")
+    known = None if args.prompts is None else prompts_from(args.prompts)[0]
+    lacking = [] if known is None else [path for path, name in zip(files, names) if name not in known]
+    if lacking:
+        raise Refused(f"{lacking[0]}: there is no prompt for it in {args.prompts}")
+    rows = []
+    for path, name in progress(list(zip(files, names)), "pictures"):
+        prompt = args.prompt if known is None else known[name]
+        rows.append(_scored(path, name, prompt, model, args))
+    _write(_as_text(rows, args.format), args.output)
+
+
+# ---------------------------------------------------------------------------------------------------------------- parts
+
+
+def _merged(picture: Annotated, files: Any, args: argparse.Namespace) -> Record:
+    """What the people say together, with the picture if its folder is given."""
+    from ..lab.files import FormatError
+    from . import panel
+    from .formats.pixels import read_picture
+    from .record import Record
+
+    pixels = None
+    if files is not None:
+        there = files.get(picture.name, [])
+        if len(there) != 1:
+            found = ", ".join(file.name for file in there[:3]) or f"none, among {len(files):,}"
+            raise FormatError(args.pictures, picture.name, "one picture of this name", found)
+        pixels = read_picture(there[0])
+        if pixels.shape[:2] != picture.size:
+            sizes = [f"{width} x {height}" for height, width in (picture.size, pixels.shape[:2])]
+            raise FormatError(there[0], "size", f"{sizes[0]}, as it was annotated", sizes[1])
+    return Record(picture.name, picture.prompt, panel.merge(picture.annotations, *picture.size), pixels)
+
+
+def _records(args: argparse.Namespace, size: int, skips: Skips | None) -> list[Record]:
+    """All records at `--data`, their pictures and maps (size, size); what they are is said."""
+    from ..course.progress import progress
+    from . import formats
+
+    reading: Reading = formats.read(args.data, args.pictures, args.prompts, size=(size, size), skips=skips)
+    say(reading.said)
+    records = list(progress(reading, "records", total=len(reading)))
+    if not records:
+        first = f": {skips.messages[0]}" if skips and skips.messages else ""
+        raise Refused(f"{args.data}: no record is whole{first}")
+    return records
+
+
+def _model(args: argparse.Namespace) -> RAHF:
+    from ..lab.files import FormatError
+    from .model import RAHF
+
+    path: Path = args.model or WEIGHTS
+    if not path.is_file():
+        advice = f"give the file of one (--model FILE), or train it: {PROGRAM} train DATA --out FILE"
+        raise FormatError(path, "file", "a trained model", "nothing of that name", advice)
+    model = RAHF.load(path).eval()
+    return model.to(cli.device(args.device))
+
+
+def _pictures(given: Iterable[Path]) -> Iterator[Path]:
+    """Files as they are given, folders as the pictures in them."""
+    from .formats.pixels import SUFFIXES, listing
+
+    for path in given:
+        if path.is_dir():
+            inside = [file for files in listing(path, SUFFIXES).values() for file in files]
+            if not inside:
+                raise Refused(f"{path}: no pictures in this folder ({', '.join(SUFFIXES)})")
+            yield from inside
+        else:
+            yield path
+
+
+def _scored(path: Path, name: str, prompt: str, model: RAHF, args: argparse.Namespace) -> dict[str, Any]:
+    """What the model says of a picture, as a row; its heatmaps are written if they are wanted."""
+    from ..lab.files import write_file
+    from .formats.pixels import png_bytes, read_picture, resize
+
+    pixels = read_picture(path)
+    side = model.config.size
+    said: Feedback = model.predict(resize(pixels, (side, side))[None], [prompt], write=args.write)[0]
+    if args.heatmaps:
+        for kind, values in said.maps.items():
+            over = overlay(pixels, resize(values, (pixels.shape[0], pixels.shape[1])), COLOURS[kind])
+            write_file(args.heatmaps / f"{name}_{kind}.png", png_bytes(over))
+    shares = [[word, round(float(x), 4)] for word, x in zip(words(prompt), said.misaligned, strict=True)]
+    row: dict[str, Any] = {"file_name": str(path), "prompt": prompt}
+    row |= {kind: round(said.scores[kind], 4) for kind in SCORES}
+    row |= {f"most_{kind}": round(float(said.maps[kind].max()), 4) for kind in MAPS}
+    return row | {"misaligned": [word for word, x in shares if x > args.at], "words": shares}
+
+
+def overlay(picture: Any, values: Any, colour: Sequence[int]) -> Any:
+    """A map (H, W), 0..1, laid over a picture, uint8 (H, W, 3), as a colour that covers the more the higher it is."""
+    import numpy as np
+
+    share = STRENGTH * np.clip(values, 0, 1)[..., None]
+    return np.rint((1 - share) * picture + share * np.array(colour)).astype(np.uint8)
+
+
+def _as_text(rows: list[dict[str, Any]], form: str) -> str:
+    if form == "json":
+        return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+    plain = [{key: value for key, value in row.items() if key != "words"} for row in rows]
+    plain = [row | {"misaligned": " ".join(row["misaligned"])} for row in plain]
+    if form == "csv":
+        file = io.StringIO()
+        table = csv.DictWriter(file, list(plain[0]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(plain)
+        return file.getvalue()
+    lines = [f"{'picture':<24}" + "".join(f"{name:>14}" for name in SCORES) + "   misaligned words"]
+    for row in plain:
+        numbers = "".join(f"{row[name]:14.2f}" for name in SCORES)
+        lines.append(f"{Path(row['file_name']).name:<24}{numbers}   {row['misaligned'] or '-'}")
+    return "\n".join(lines) + "\n"
+
+
+def _write(text: str, path: Path | None) -> None:
+    """To a file, whole or not at all, or to stdout."""
+    from ..lab.files import write_file
+
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        write_file(path, text.encode())
+
+
+def _skips(args: argparse.Namespace) -> Skips | None:
+    from ..lab.files import Skips
+
+    return Skips() if args.skip_damaged else None
+
+
+def _told(skips: Skips | None) -> int:
+    """Name what was left out; the exit status, 1 if anything was."""
+    if skips is None or not skips.count:
+        return 0
+    for message in skips.messages:
+        say(f"left out: {message}", sys.stderr)
+    if skips.count > len(skips.messages):
+        say(f"left out: {skips.count - len(skips.messages)} more", sys.stderr)
+    return 1
+
+
+# ------------------------------------------------------------------------------------------------------- command line
+
+
+def _later(room: str) -> Callable[[], Any]:
+    def load() -> Any:
+        from importlib import import_module
+
+        module = import_module(f".{room}", __package__)
+        return module.arguments, module.run
+
+    return load
+
+
+def share(word: str) -> float:
+    """Type of an argument: 0 to 1."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 1, not {word!r}")
+    return value
+
+
+def parser() -> argparse.ArgumentParser:
+    about = "What is wrong with a generated picture: ask people, learn from their answers, let the model say it."
+    top, command = cli.program(PROGRAM, about, EPILOG)
+    file: dict[str, Any] = dict(type=Path, metavar="FILE")
+    folder: dict[str, Any] = dict(type=Path, metavar="FOLDER")
+
+    def skip(sub: argparse.ArgumentParser, what: str) -> None:
+        about = f"leave out {what}, name them, and end with status 1"
+        sub.add_argument("--skip-damaged", action="store_true", help=about)
+
+    def data(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("data", type=Path, metavar="DATA")
+        sub.add_argument("--pictures", **folder, help="of RichHF-18K: Pick-a-Pic's, by id (default: beside the data)")
+        sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} (default: beside the data)")
+        skip(sub, "records that are damaged or lack their picture or prompt")
+
+    def model(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--model", **file, help="one of your own training (default: that of this book)")
+        sub.add_argument("--write", action="store_true", help="words by the text decoder, as in the paper")
+        cli.add_device(sub)
+
+    sub = command("annotate", "make a page on which people mark what is wrong with pictures", annotate)
+    sub.add_argument("folder", **folder, help="of pictures; prompts lie beside them, see --prompts")
+    default = "(default: prompts.csv, .jsonl, .json, or NAME.txt in FOLDER)"
+    sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} {default}")
+    sub.add_argument("--out", **file, help="the page (default: FOLDER_annotate.html beside the folder)")
+    sub.add_argument("--title", metavar="WORDS", help="its heading")
+    sub.add_argument("--no-open", action="store_true", help="write it, and open no browser")
+
+    sub = command("merge", "merge what people marked into RichHF-18K's format, and say how far they agree", merge)
+    sub.add_argument("exports", type=Path, nargs="+", metavar="EXPORT", help="downloads of the annotation page")
+    sub.add_argument("--out", **file, required=True, help="NAME.tfrecord")
+    sub.add_argument("--pictures", **folder, help="those that were annotated: copied, with prompts, beside FILE")
+    skip(sub, "answers that are not whole")
+
+    sub = command("train", "train a model on feedback; interrupted, it goes on when run again", train, LAYOUT)
+    data(sub)
+    sub.add_argument("--out", **file, required=True, help="the model, NAME.safetensors")
+    number: dict[str, Any] = dict(type=positive_int, metavar="N")
+    sub.add_argument("--steps", **number, default=3000, help="of training (default 3000)")
+    sub.add_argument("--batch", **number, default=32, help="pictures in a step (default 32)")
+    sub.add_argument("--size", **number, default=64, help="pixels along a side, a multiple of 8 (default 64)")
+    sub.add_argument("--width", **number, default=64, help="of the model, a multiple of 16 (default 64)")
+    sub.add_argument("--layers", **number, default=3, help="in which picture and prompt are fused (default 3)")
+    sub.add_argument("--variant", choices=VARIANTS, default=VARIANTS[0], help="of the paper's two (default multi-head)")
+    sub.add_argument("--lr", type=positive_float, default=1e-3, metavar="F", help="learning rate (default 0.001)")
+    sub.add_argument("--crop", type=share, default=0.0, metavar="P", help="chance of a crop, on each step (default 0)")
+    sub.add_argument("--seed", type=cli.integer(0), default=0, metavar="N", help="(default 0)")
+
+    sub = command("evaluate", "the paper's four tables, for a model on labelled pictures", evaluate, LAYOUT)
+    data(sub)
+    model(sub)
+    sub.add_argument(
+        "--above", type=share, default=1 / 6, metavar="F",
+        help="a label's map marks what is above; 1/6 (default) leaves out what JPEG and resizing add",
+    )  # fmt: skip
+    measures = ("ours", "replication", "pysaliency", "mit")
+    sub.add_argument("--measures", choices=measures, default="ours", help="whose variants of the map measures")
+    sub.add_argument("--output", **file, help="write all cells as JSON too")
+
+    sub = command("score", "say what is wrong with pictures: scores, words, heatmaps", score)
+    sub.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE", help="files, or folders of them")
+    text = sub.add_mutually_exclusive_group(required=True)
+    text.add_argument("--prompt", metavar="TEXT", help="what all of them were to show")
+    text.add_argument("--prompts", type=Path, metavar="PATH", help=f"or of each its own: {PROMPTS}")
+    model(sub)
+    sub.add_argument("--at", type=share, default=0.5, metavar="F", help="a word is misaligned above this (default 0.5)")
+    sub.add_argument("--heatmaps", **folder, help="write NAME_implausibility.png, NAME_misalignment.png there")
+    sub.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default table)")
+    sub.add_argument("--output", **file, help="where the rows go (default: the screen)")
+
+    command("experiments", "train arms with seeds: the recorded runs behind 3_reproduce", later=_later("experiments"))
+    command("weights", "train the models of this book again, or verify their files", later=_later("weights"))
+    return top
+
+
+def main(words: Iterable[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 1 if damaged data were left out, 2 with the reason in words on stderr, 130
+    after Ctrl-C."""
+    try:
+        return cli.main(parser(), words)
+    except KeyboardInterrupt:
+        say("stopped; no file is half written, and training goes on from its last checkpoint", sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""The annotation page: one HTML file on which people mark what is wrong with the reader's own pictures.
+
+It holds pictures, prompts and program, and needs no server and no network. What is marked is kept in the browser as it is
+made, and downloaded as JSON (`formats.annotations`); the panel merges it (`python -m bestpapers.feedback merge`).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...lab.files import FormatError, opened_image, read_file, write_file
+from ..formats.annotations import FORMAT, MAX_POINTS
+from ..formats.pixels import SUFFIXES, listing, png_bytes, read_picture
+from ..formats.places import Place
+from ..formats.tables import ENDINGS, prompts_from
+from ..panel import RADIUS
+from ..record import LIKERT, MAPS, SCORES, words
+
+HERE = Path(__file__).parent
+SCRIPTS, STYLE = ("answers.js", "page.js"), "page.css"
+SHOWN = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}  # formats that every browser shows
+MAX_FILE, MAX_PAGE = 32 << 20, 256 << 20  # bytes of a picture's file, and of all of them together
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>{title}</h1>
+<main id="page"><p>This page collects answers with a script. It has not run: are scripts switched off here?</p></main>
+<script type="application/json" id="task">{task}</script>
+<script type="module">{script}</script>
+</body>
+</html>
+"""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of the page.
+
+    name  of its file, the last part without the ending
+    size  height, width in pixels, upright
+    data  its file, as one of the types of `SHOWN`
+    """
+
+    name: str
+    prompt: str
+    size: tuple[int, int]
+    data: bytes
+    type: str
+
+
+def collect(folder: str | Path, prompts: str | Path | Mapping[str, str] | None = None) -> list[Shown]:
+    """The pictures of a folder, and of the folders in it, by name, with their prompts.
+
+    prompts  see `formats.read_richhf`: a table, a folder of NAME.txt, or {name: prompt}. None: prompts.csv, .jsonl or .json in
+             the folder, else the .txt files in it. Each picture needs one; it may be empty
+
+    Raises:
+        FormatError: no pictures, two of one name, a prompt that is missing, a picture that is damaged or too large.
+    """
+    folder = Path(folder)
+    files = listing(folder, SUFFIXES)
+    here = Place(folder)
+    (here / "pictures").need(files, f"at least one ({', '.join(SUFFIXES)})", None)
+    if prompts is None:
+        prompts = next((p for p in (folder / f"prompts{ending}" for ending in ENDINGS) if p.is_file()), folder)
+    known, said = prompts_from(prompts)
+    lacking = [name for name in files if name not in known]
+    advice = "put NAME.txt beside NAME.png, or prompts.csv with the columns name and prompt, or give --prompts"
+    if lacking:
+        found = f"{said}, none for {lacking[0]!r:.60}"
+        raise (here / "prompts").wrong(f"one for each of {len(files):,} pictures", found, advice)
+    out, total = list[Shown](), 0
+    for name in sorted(files):
+        both = files[name]
+        (here / "pictures").need(len(both) == 1, "names that differ", [p.name for p in both[:3]], "rename one of them")
+        out.append(_shown(both[0], name, known[name]))
+        if (total := total + len(out[-1].data)) > MAX_PAGE:
+            raise here.wrong(f"pictures of at most {MAX_PAGE:,} bytes together", "more", "make a page of each part")
+    return out
+
+
+def _shown(path: Path, name: str, prompt: str) -> Shown:
+    pixels = read_picture(path)
+    with opened_image(path) as image:
+        kind = image.format
+    data = read_file(path, MAX_FILE) if kind in SHOWN else png_bytes(pixels)
+    return Shown(name, prompt, (pixels.shape[0], pixels.shape[1]), data, SHOWN.get(kind, SHOWN["PNG"]))
+
+
+def page(pictures: Sequence[Shown], title: str) -> str:
+    """The page, HTML. Its content policy names its one script and its one style by their hashes: nothing else runs, whatever
+    stands in prompts and names, and nothing is loaded from anywhere."""
+    if not pictures or not title.strip():
+        raise ValueError(f"annotation page: wants pictures and a title, got {len(pictures)} and {title!r}")
+    about = [
+        {"name": p.name, "prompt": p.prompt, "width": p.size[1], "height": p.size[0], "words": words(p.prompt)}
+        for p in pictures
+    ]
+    # answers belong to pictures of these names, prompts and contents, wherever the file lies
+    mark = hashlib.sha256(json.dumps(about).encode())
+    for entry, p in zip(about, pictures, strict=True):
+        mark.update(p.data)
+        entry["source"] = f"data:{p.type};base64,{base64.b64encode(p.data).decode('ascii')}"
+    task = dict(format=FORMAT, mark=mark.hexdigest()[:16], scores=SCORES, maps=MAPS, likert=LIKERT, radius=RADIUS)
+    task |= dict(most=MAX_POINTS, pictures=about)
+    style = (HERE / STYLE).read_text(encoding="utf-8")
+    script = "\n".join((HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    policy = f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
+    return PAGE.format(
+        policy=policy + "base-uri 'none'; form-action 'none'",
+        title=html.escape(title),
+        style=style,
+        task=json.dumps(task).replace("<", r"\u003c"),  # no tag ends the script
+        script=script,
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def check_page(path: Path) -> None:
+    """FormatError where `write_page` would not write to this name."""
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise FormatError(path, "name", "an ending .html or .htm", path.suffix or "none", "browsers go by it")
+
+
+def write_page(path: str | Path, pictures: Sequence[Shown], title: str) -> None:
+    """Write the page, whole or not at all. FormatError for another ending than .html or .htm."""
+    path = Path(path)
+    check_page(path)
+    write_file(path, page(pictures, title).encode())

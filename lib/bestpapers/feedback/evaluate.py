@@ -1,0 +1,196 @@
+"""Scores of models of feedback, and of pictures. Pure functions.
+
+models     `predict` asks any of the wing's models; `cells` are the figures of the paper's four tables. What knows nothing of
+           a picture (`constant`), a linear model on features that saw no label (`probe`), and a second panel of people,
+           which nobody can be expected to pass, are scored in the same way
+pictures   `quality`: what the judge says of a set of pictures, how different those of one prompt are, and on which share of
+           prompts they are better than others
+collapse   `own_fit`: do maps fit their own pictures better than other ones? Those of a model that says nothing do not, as
+           small as their error may be
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from . import metrics
+from .improve import by_judge
+from .model import RAHF, TwoTowers, as_batch
+from .record import MAPS, SCORES, Feedback, words
+
+Pictures = NDArray[np.uint8]
+Floats = NDArray[np.float64]
+
+SAME = 0.05  # what a score moves by at the most and still counts as the same
+COLLAPSED = 0.1  # maps that fit their own labels better than others' by less than this say nothing
+STRENGTHS = tuple(10.0**k for k in range(-3, 5))  # of a probe's penalty; one is chosen
+
+# ------------------------------------------------------------------------------------------------------------- models
+
+
+@torch.no_grad()
+def predict(
+    model: Any, pictures: Pictures, prompts: Sequence[str], write: bool = True, batch: int = 64
+) -> list[Feedback]:
+    """What a model says of pictures (B, H, W, 3): RAHF or a rival. What it has no output for is left out; of `TwoTowers` the
+    map of misalignment is its gradient. write: words as the decoder writes them, if there is one."""
+    if isinstance(model, RAHF):
+        return model.predict(pictures, prompts, batch, write and model.decoder is not None)
+    found: list[Feedback] = []
+    device = next(model.parameters()).device
+    for start in range(0, len(pictures), batch):
+        some = as_batch(pictures[start : start + batch], device)
+        tokens = model.vocabulary(prompts[start : start + batch]).to(device)
+        out = model(some, tokens)
+        maps = {name: logits.sigmoid() for name, logits in out.maps.items()}
+        if isinstance(model, TwoTowers):
+            maps["misalignment"] = model.gradient_map(some, tokens)
+        for i in range(len(some)):
+            scores = {name: float(logits[i].sigmoid()) for name, logits in out.scores.items()}
+            found.append(
+                Feedback(scores, {name: m[i].cpu().numpy() for name, m in maps.items()}, np.zeros(0, np.float32))
+            )
+    return found
+
+
+def constant(scores: Mapping[str, float], prompts: Sequence[str], size: int) -> list[Feedback]:
+    """What needs no picture, for each prompt: scores, such as the means of the labels to learn from, a blob in the middle of
+    both maps (size, size), and every word marked."""
+    maps = dict.fromkeys(MAPS, metrics.centre_blob(size, size))
+    return [Feedback(scores, maps, np.ones(len(words(prompt)), np.float32)) for prompt in prompts]
+
+
+def cells(predicted: Sequence[Feedback], labels: Sequence[Feedback]) -> dict[str, float]:
+    """The figures of `metrics.tables` that rest on something, by "<part>.<measure>"; `<map>.own`: `own_fit` of each map."""
+    found = {key: cell.value for key, cell in metrics.tables(predicted, labels).cells.items()}
+    for name in MAPS:
+        if all(name in feedback.maps for feedback in predicted):
+            found[f"{name}.own"] = own_fit(
+                *([feedback.maps[name] for feedback in side] for side in (predicted, labels))
+            )
+    return finite(found)
+
+
+def finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """What is a number."""
+    return {name: float(value) for name, value in scores.items() if math.isfinite(value)}
+
+
+def own_fit(predicted: Any, labels: Any) -> float:
+    """The zero-collapse check: mean correlation of maps (N, H, W) with their own labels less that with the labels of other
+    pictures, over labels with marks. Zeros, noise, and the same blob for all give 0: below `COLLAPSED` a model says nothing
+    of its pictures, however small its error is. nan with less than two marked labels."""
+    marked = [i for i, label in enumerate(labels) if np.any(label)]
+    if len(marked) < 2:
+        return math.nan
+    sides = []
+    for maps in (predicted, labels):
+        flat = np.stack([np.asarray(maps[i], np.float64).ravel() for i in marked])
+        apart = flat - flat.mean(1, keepdims=True)
+        length = np.linalg.norm(apart, axis=1, keepdims=True)
+        there = length > metrics.ALIKE * np.linalg.norm(flat, axis=1, keepdims=True)
+        sides.append(np.where(there, apart / np.where(there, length, 1), 0))
+    fit, n = sides[0] @ sides[1].T, len(marked)
+    own = np.trace(fit)
+    return float(own / n - (fit.sum() - own) / (n * (n - 1)))
+
+
+def collapsed(predicted: Sequence[Feedback], labels: Sequence[Feedback], name: str = "implausibility") -> bool:
+    """Whether a model's maps of that name say nothing of their pictures."""
+    return not own_fit(*([feedback.maps[name] for feedback in side] for side in (predicted, labels))) >= COLLAPSED
+
+
+# -------------------------------------------------------------------------------------------------------- few labels
+
+
+def features(towers: TwoTowers, pictures: Pictures, prompts: Sequence[str], batch: int = 64) -> Floats:
+    """What two frozen towers see and read of pictures (B, H, W, 3), and where the two meet: (B, 3 width + 1)."""
+    rows = []
+    with torch.no_grad():
+        for start in range(0, len(pictures), batch):
+            tokens = towers.vocabulary(prompts[start : start + batch])
+            a, b, cosine = towers.cosine(as_batch(pictures[start : start + batch]), tokens)
+            rows.append(torch.cat([a, b, a * b, cosine[:, None]], 1).double().numpy())
+    return np.concatenate(rows)
+
+
+def probe(x: ArrayLike, y: ArrayLike, new: ArrayLike, strengths: Sequence[float] = STRENGTHS) -> Floats:
+    """A linear model of features x (n, d) for labels y (n,), asked for new ones (m, d): ridge regression on standardised
+    features, with the penalty that is best when each label is left out in turn; cut to 0..1. (m,)"""
+    x, y, new = (np.asarray(a, np.float64) for a in (x, y, new))
+    if x.ndim != 2 or x.shape[:1] != y.shape or new.shape[1:] != x.shape[1:] or len(x) < 3:
+        raise ValueError(
+            f"probe: wants (n, d), (n,), (m, d) of three labels at least, got {x.shape}, {y.shape}, {new.shape}"
+        )
+    centre, scale = x.mean(0), np.maximum(x.std(0), 1e-9)
+    u, s, vt = np.linalg.svd((x - centre) / scale, full_matrices=False)
+    apart = y - y.mean()
+    best, least = np.zeros(x.shape[1]), math.inf
+    for strength in strengths:
+        kept = s**2 / (s**2 + strength)
+        leverage = (u**2 @ kept) + 1 / len(x)
+        left_out = np.square((apart - u @ (kept * (u.T @ apart))) / np.maximum(1 - leverage, 1e-9)).mean()
+        if left_out < least:
+            best, least = vt.T @ (s / (s**2 + strength) * (u.T @ apart)), float(left_out)
+    found: Floats = np.clip((new - centre) / scale @ best + y.mean(), 0, 1)
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------- pictures
+
+
+def diversity(pictures: Pictures) -> float:
+    """How far apart pictures of one prompt are, (P, K, H, W, 3), K at least 2: root mean square difference of two of them,
+    white being 1 apart from black, the mean over prompts. 0: all the same, as after a collapse."""
+    if pictures.ndim != 5 or pictures.shape[1] < 2:
+        raise ValueError(f"diversity: wants pictures (P, K, H, W, 3), at least two of a prompt, got {pictures.shape}")
+    spread = pictures.astype(np.float64).var(1, ddof=1).mean((1, 2, 3))
+    return float(np.sqrt(2 * spread).mean() / 255)
+
+
+def compared(after: ArrayLike, before: ArrayLike, same: float = SAME) -> dict[str, float]:
+    """On which share of prompts a score (P,) is better, the same (it moved by `same` at the most) and worse; `votes`: better
+    less worse."""
+    moved = np.asarray(after, np.float64) - np.asarray(before, np.float64)
+    better, worse = float((moved > same).mean()), float((moved < -same).mean())
+    return dict(better=better, same=1 - better - worse, worse=worse, votes=better - worse)
+
+
+def judged(pictures: Pictures, prompts: Sequence[str]) -> dict[str, Floats]:
+    """The judge's scores of pictures (B, H, W, 3), by names of SCORES: (B,)."""
+    found = by_judge(pictures, prompts)
+    return {name: np.array([feedback.scores[name] for feedback in found]) for name in SCORES}
+
+
+def quality(
+    pictures: Pictures, prompts: Sequence[str], before: Mapping[str, Floats] | None = None
+) -> tuple[dict[str, float], dict[str, Floats]]:
+    """What is said of pictures (P, K, H, W, 3), K for each prompt, and the judge's scores (P, K) that it is made of.
+
+    plausibility, aesthetics, alignment, overall   means of the judge's scores
+    sound, right       shares of pictures with a plausibility, with an alignment, of 0.95 or more
+    diversity          where there are two of a prompt
+    better, same, worse, votes    of plausibility, of the first picture of each prompt, against `before`: scores (P, K)
+    """
+    P, K = pictures.shape[:2]
+    flat = judged(pictures.reshape(-1, *pictures.shape[2:]), [prompt for prompt in prompts for _ in range(K)])
+    each = {name: values.reshape(P, K) for name, values in flat.items()}
+    found = {name: float(values.mean()) for name, values in each.items()}
+    found |= {what: float((each[name] >= 0.95).mean()) for what, name in (("sound", SCORES[0]), ("right", "alignment"))}
+    if K > 1:
+        found["diversity"] = diversity(pictures)
+    if before is not None:
+        found |= compared(each["plausibility"][:, 0], before["plausibility"][:, 0])
+    return found, each
+
+
+def paint_error(pictures: Pictures, truth: Pictures) -> float:
+    """Peak signal-to-noise ratio in dB of pictures against others of their shape: what a tokenizer keeps."""
+    off = float(np.square(pictures.astype(np.float64) - truth).mean())
+    return 10 * math.log10(255**2 / max(off, 1e-9))

@@ -1,0 +1,625 @@
+"""Experiments: settings, arms, series of runs, and the recorded runs behind `3_reproduce`.
+
+    python -m bestpapers.feedback experiments --record                    all recorded runs
+    python -m bestpapers.feedback experiments --record scores             of this setting
+
+Rows of what is trained or drawn anew are `setting/arm/seed`, of seeds 1 to 5; 0 is not among them, since sizes and rates
+were chosen on it. Rows of `guidance` and `inpaint` are `setting/arm/prompt`, the number of a held-out prompt. `GRID` and
+`SEEDS` were fixed before the first run. The `seconds` of a row are no benchmark. Scores of models have the names of
+`metrics.tables`, scores of pictures, which come from the judge, those of `evaluate.quality`.
+
+    scores      RAHF and rivals on held-out faults of the world, labels of a panel of three. words.*: as the decoder writes;
+                head.*: by the head for single words. augmented-compute: as many steps fewer as make the compute that of
+                multi-head, by counting products. probe: `evaluate.probe` on towers that learned from true pictures without
+                labels; <score>.plcc.<n>: with n labels, without n: with the most; rahf.*: RAHF, learned from these labels
+                only. blob: `evaluate.constant`. panel: other people of the same kind, against the panel
+    generators  what the shipped generators draw; a seed is one of drawing. tokenizer: true pictures through it; true: as is
+    transfer    RAHF on pictures of generator `test`, learned from pictures of generator `learn` (other) or of `test` (own)
+    filter      fine-tuning of the shipped generator on own pictures; all arms draw the same prompts with the same seeds.
+                rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen;
+                first, last: mean reward in the first and the last quarter of the steps. preference-tether: with a penalty
+                on going far. best-of: no training, of as many pictures the best by RAHF
+    guidance    <way>.<weight>: plausibility by RAHF leads drawing; diversity of two pictures of the prompt, the rest of the
+                first. `about` holds the weight that was best for the judge on dev prompts
+    inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
+                race; before: the old picture. tokens: share of the picture that is painted. The masks, in whole tokens: rahf,
+                oracle (the judge's), elsewhere (RAHF's, moved), elsewhere-foreground (RAHF's, moved to other things), whole
+                (of pictures in which RAHF marks something)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from ..lab import machine, runs
+from ..lab.cli import positive_int
+from ..lab.files import FormatError
+from . import evaluate, improve, weights
+from .data import FALSE, SOURCE, pairs, records, true_pair
+from .generator import Generator, token_mask
+from .judge import read
+from .model import RAHF, VARIANTS, Config, ImageOnly, TwoTowers
+from .panel import Panel, agreement, annotate, ask
+from .record import SCORES, Feedback, Record
+from .train import Labelled, RahfTraining, TowersTraining, TrainConfig, TransformerTraining
+from .worlds import WORDS, counterfactual, feedback, parse
+
+FOLDER = Path(__file__).parent / "results"
+PROGRAM = "python -m bestpapers.feedback experiments"
+SEEDS: tuple[int, ...] = (1, 2, 3, 4, 5)
+
+Pictures = NDArray[np.uint8]
+Row = dict[str, Any]
+
+# ------------------------------------------------------------------------------------------------- labelled pictures
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures to be tested on, with what a panel and a second one say of them, and what is true."""
+
+    pictures: Pictures
+    prompts: tuple[str, ...]
+    labels: tuple[Feedback, ...]
+    second: tuple[Feedback, ...]
+
+    @classmethod
+    def of(cls, truths: Iterable[Record], panel: Panel, seed: int) -> Shown:
+        known = list(truths)
+        first, second = (asked(known, panel, seed, part) for part in (1, 2))
+        pictures = np.stack([record.picture for record in known])  # type: ignore[misc]
+        return cls(
+            pictures, tuple(r.prompt for r in known), *(tuple(r.feedback for r in side) for side in (first, second))
+        )
+
+
+def asked(truths: Iterable[Record], panel: Panel, seed: int, part: int = 0) -> list[Record]:
+    """Records with what a panel says in the place of the truth. Each part of a seed has other errors."""
+    return [
+        replace(record, feedback=ask(record.feedback, panel, np.random.default_rng([seed, part, n])))
+        for n, record in enumerate(truths)
+    ]
+
+
+def drawn(name: str, prompts: Sequence[str], seed: int, steps: int, folder: Path | None = None) -> Pictures:
+    """Pictures of a shipped generator, by its quality, or of the flow."""
+    generator = weights.load_generator("best" if name == "flow" else name, folder)
+    if name != "flow":
+        return generator.draw(prompts, seed, steps=steps)
+    flow, parts = weights.load_flow(folder), range(0, len(prompts), 64)
+    shots = [improve.flow_pictures(flow, generator, prompts[n : n + 64], seed * 1000 + n, 2 * steps) for n in parts]
+    return np.concatenate(shots)
+
+
+def prompts_of(split: str, number: int, seed: int) -> list[str]:
+    """Prompts of true pictures of a split."""
+    return [true_pair(split, n, seed=seed)[0].prompt for n in range(number)]
+
+
+def samples(name: str, split: str, number: int, seed: int, steps: int, folder: Path | None = None) -> Iterator[Record]:
+    """Pictures that a generator draws for prompts of the world, half of them then shown with a caption that is close to theirs
+    and false; what the judge says is their truth."""
+    prompts = prompts_of(split, number, seed)
+    for n, (prompt, picture) in enumerate(zip(prompts, drawn(name, prompts, seed, steps, folder))):
+        layout, implausible = read(picture)
+        rng, caption = np.random.default_rng([seed, 3, n]), parse(prompt)
+        if rng.random() < FALSE:
+            caption = counterfactual(caption, layout, rng)
+        said = feedback(picture, caption, layout, implausible)
+        yield Record(f"{name}-{split}-{seed}-{n:06d}", caption.prompt, said, picture)
+
+
+# ------------------------------------------------------------------------------------------------- models of feedback
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How models of feedback learn, here and below."""
+
+    model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=32))
+    panel: Panel = field(default_factory=Panel)
+
+
+@dataclass(frozen=True)
+class Scores(Learning):
+    """Setting `scores`."""
+
+    pictures: int = 3000  # to learn from
+    held_out: int = 500
+    labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
+    pairs: int = 3000  # true pictures, from which its towers learn
+    towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=64))
+    few: TrainConfig = field(
+        default_factory=lambda: TrainConfig(steps=200, batch=32)
+    )  # RAHF, from the labels of a probe
+
+
+@dataclass(frozen=True)
+class Transfer(Learning):
+    """Setting `transfer`."""
+
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=300, batch=32))
+    learn: str = "flow"
+    test: str = "best"
+    pictures: int = 900  # to learn from
+    held_out: int = 300
+    steps: int = 8  # of drawing
+    weights: str = ""  # their hash, as `record` finds it; so below
+
+
+@lru_cache(maxsize=1)  # all arms of a seed share it
+def material(setting: Scores, seed: int) -> tuple[list[Record], Shown]:
+    """Faults of the world: labelled ones to learn from, and others to be tested on."""
+    known = asked(records("train", setting.pictures, size=setting.model.size, seed=seed), setting.panel, seed)
+    return known, Shown.of(records("test", setting.held_out, size=setting.model.size, seed=seed), setting.panel, seed)
+
+
+@lru_cache(maxsize=1)
+def transferred(setting: Transfer, seed: int) -> Shown:
+    return Shown.of(samples(setting.test, "test", setting.held_out, seed, setting.steps), setting.panel, seed)
+
+
+@lru_cache(maxsize=1)
+def _known(setting: Transfer, name: str, seed: int) -> list[Record]:
+    return asked(samples(name, "train", setting.pictures, seed, setting.steps), setting.panel, seed)
+
+
+@cache
+def products(config: Config) -> int:
+    """Multiplications and additions of one pass, with all outputs."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = RAHF(config)
+    tokens = torch.full((1, config.longest), 3)
+    target = model.vocabulary.target(tokens, tokens > 3)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        model(torch.zeros(1, 3, config.size, config.size), tokens, target)
+    return int(counter.get_total_flops())
+
+
+def equal_compute(config: Config, steps: int) -> int:
+    """Steps of the augmented variant that cost what `steps` of the multi-head one do."""
+    multi, augmented = (products(replace(config, variant=variant)) for variant in VARIANTS)
+    return max(1, round(steps * multi / augmented))
+
+
+def learned(
+    arm: str, known: Sequence[Record], setting: Learning, seed: int, train: TrainConfig | None = None
+) -> tuple[nn.Module, Row]:
+    """An arm that learns from labelled pictures, and what there is to say of the run."""
+    config, train = setting.model, replace(train or setting.train, seed=seed)
+    kinds: dict[str, Callable[[Config], nn.Module]] = dict(image=ImageOnly, towers=TwoTowers)
+    if arm.startswith("augmented"):
+        config = replace(config, variant="augmented")
+    if arm == "augmented-compute":
+        train = replace(train, steps=equal_compute(config, train.steps))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = kinds.get(arm, RAHF)(config)
+    run = RahfTraining(model, Labelled.of(known), train)
+    run.run(desc=f"{arm} {seed}", quiet=True)
+    loss = round(float(np.mean(run.losses[-50:])), 5)
+    return run.averaged, dict(loss=loss, steps=train.steps, seconds=round(run.seconds, 1), data=run.digest())
+
+
+def tested(model: nn.Module, shown: Shown) -> dict[str, float]:
+    """`evaluate.cells` of a model; head.*: words by the head for single words, beside those that the decoder writes."""
+    found = evaluate.cells(evaluate.predict(model, shown.pictures, shown.prompts), shown.labels)
+    if isinstance(model, RAHF):
+        by_head = evaluate.cells(evaluate.predict(model, shown.pictures, shown.prompts, write=False), shown.labels)
+        found |= {f"head.{key[6:]}": value for key, value in by_head.items() if key.startswith("words.")}
+    return found
+
+
+def knows_nothing(known: Sequence[Record], shown: Shown) -> dict[str, float]:
+    """Scores of what needs no picture."""
+    means = {name: float(np.mean([record.feedback.scores[name] for record in known])) for name in SCORES}
+    return evaluate.cells(evaluate.constant(means, shown.prompts, shown.pictures.shape[1]), shown.labels)
+
+
+def few_labels(setting: Scores, seed: int) -> tuple[dict[str, float], Row]:
+    """The probe, and RAHF with as many labels."""
+    known, shown = material(setting, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        towers = TwoTowers(setting.model)
+    true = pairs("train", setting.pairs, size=setting.model.size, seed=seed)
+    run = TowersTraining(towers, *true, replace(setting.towers, seed=seed))
+    run.run(desc=f"probe {seed}", quiet=True)
+    most, found = known[: max(setting.labels)], dict[str, float]()
+    pictures = np.stack([record.picture for record in most])  # type: ignore[misc]
+    seen = evaluate.features(run.averaged, pictures, [record.prompt for record in most])
+    new = evaluate.features(run.averaged, shown.pictures, shown.prompts)
+    for n in sorted(setting.labels):
+        columns = [
+            evaluate.probe(seen[:n], [record.feedback.scores[name] for record in most[:n]], new) for name in SCORES
+        ]
+        said = [Feedback(dict(zip(SCORES, map(float, row))), {}, np.zeros(0, np.float32)) for row in zip(*columns)]
+        at_n = evaluate.cells(said, shown.labels)
+        found |= at_n | {f"{key}.{n}": value for key, value in at_n.items()}
+    rival, about = learned("multi-head", most, setting, seed, setting.few)
+    found |= {f"rahf.{key}": value for key, value in tested(rival, shown).items()}
+    return found, dict(
+        loss=round(float(np.mean(run.losses[-50:])), 5), seconds=round(run.seconds, 1), data=about["data"]
+    )
+
+
+def score_row(arm: str, seed: int, setting: Scores) -> Row:
+    known, shown = material(setting, seed)
+    if arm == "blob":
+        return dict(scores=knows_nothing(known, shown))
+    if arm == "panel":
+        return dict(scores=evaluate.cells(shown.second, shown.labels))
+    if arm == "probe":
+        found, about = few_labels(setting, seed)
+        return dict(scores=found, **about)
+    model, about = learned(arm, known, setting, seed)
+    return dict(scores=tested(model, shown), **about)
+
+
+def transfer_row(arm: str, seed: int, setting: Transfer) -> Row:
+    shown = transferred(setting, seed)
+    known = _known(setting, setting.learn if arm == "other" else setting.test, seed)
+    if arm == "blob":
+        return dict(scores=knows_nothing(known, shown))
+    model, about = learned("multi-head", known, setting, seed)
+    return dict(scores=tested(model, shown), **about)
+
+
+# ----------------------------------------------------------------------------------------------- better pictures
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Setting `generators`."""
+
+    prompts: int = 80
+    draws: int = 2  # pictures of a prompt
+    steps: int = 12  # of drawing
+    weights: str = ""
+
+
+@dataclass(frozen=True)
+class Filter(Drawn):
+    """Setting `filter`. Preference learning draws as many pictures as there are to choose from."""
+
+    steps: int = 8
+    own: int = 100  # prompts to learn from
+    tries: int = 8  # pictures of each
+    least: float = 0.6  # score of one that is chosen
+    threshold: float = 0.3  # of a map, where a place is masked and not learned
+    rank: int = 8  # of what is learned
+    train: TrainConfig = field(
+        default_factory=lambda: TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
+    )
+    preference: improve.PreferenceConfig = field(
+        default_factory=lambda: improve.PreferenceConfig(batch=4, lr=5e-4, warmup=4, average=0.9)
+    )
+    local: float = 1.0  # weight of maps in preference-local
+    tether: float = 0.1  # of the penalty in preference-tether
+
+
+@dataclass(frozen=True)
+class Guidance(Drawn):
+    """Setting `guidance`."""
+
+    prompts: int = 60
+    dev: int = 30  # prompts that choose a weight
+    ways: tuple[tuple[str, tuple[float, ...]], ...] = (
+        ("flow", (0.0, 1.0, 4.0, 16.0, 64.0)), ("masked", (0.0, 4.0, 16.0, 64.0, 256.0))
+    )  # fmt: skip
+    seed: int = 1
+
+
+@dataclass(frozen=True)
+class Inpaint(Drawn):
+    """Setting `inpaint`."""
+
+    prompts: int = 100
+    tries: int = 4
+    threshold: float = 0.15
+    dilate: int = 1  # pixels
+    steps: int = 8
+    seed: int = 1
+
+
+def drawn_row(arm: str, seed: int, setting: Drawn) -> Row:
+    if arm in ("true", "tokenizer"):
+        best = weights.load_generator()
+        shown, asked_for = pairs("test", setting.prompts, size=best.config.size, seed=seed)
+        if arm == "true":
+            return dict(scores=evaluate.quality(shown[:, None], asked_for)[0])
+        kept = best.pictures(best.numbers(shown))
+        return dict(scores=evaluate.quality(kept[:, None], asked_for)[0] | dict(psnr=evaluate.paint_error(kept, shown)))
+    asked_for = prompts_of("test", setting.prompts, seed)
+    shots = [drawn(arm, asked_for, seed * 1000 + k, setting.steps) for k in range(setting.draws)]
+    return dict(scores=evaluate.quality(np.stack(shots, 1), asked_for)[0])
+
+
+@lru_cache(maxsize=1)
+def _own(setting: Filter, seed: int) -> tuple[improve.Own, Any, Any, Any]:
+    """A generator's own pictures with RAHF's score and the judge's, and what all arms are held against."""
+    generator, rahf = weights.load_generator(), weights.load()
+    prompts = prompts_of("train", setting.own, seed)
+    own = improve.own_pictures(generator, prompts, setting.tries, seed, steps=setting.steps)
+    base = evaluate.quality(_held_out(generator, setting, seed), prompts_of("test", setting.prompts, seed))[1]
+    return own, own.rated(rahf.predict), own.rated(improve.by_judge), base
+
+
+def _held_out(generator: Generator, setting: Drawn, seed: int) -> Pictures:
+    """What is drawn for held-out prompts: (P, draws, H, W, 3)."""
+    prompts = prompts_of("test", setting.prompts, seed)
+    shots = [generator.draw(prompts, seed * 1000 + k, steps=setting.steps) for k in range(setting.draws)]
+    return np.stack(shots, 1)
+
+
+def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, float]]:
+    """The shipped generator after an arm's fine-tuning, and what there is to say of that."""
+    generator, rahf = weights.load_generator(), weights.load()
+    said = dict[str, float](kept=0.0)
+    if arm == "none":
+        return generator, said
+    if arm.startswith("preference"):
+        group = setting.preference.group
+        steps = max(1, setting.own * setting.tries // (setting.preference.batch * group))
+        more = {name: getattr(setting, name) for name in ("local", "tether") if arm == f"preference-{name}"}
+        config = replace(setting.preference, steps=steps, seed=seed, calls=setting.steps, **more)
+        improve.adapt(generator.transformer, setting.rank, seed)
+        run: Any = improve.PreferenceTraining(generator, prompts_of("train", setting.own, seed), rahf.predict, config)
+    else:
+        own, rated, true, _ = _own(setting, seed)
+        oracle = arm in ("oracle", "rich-oracle")
+        which = improve.choose(own, true if oracle else rated, setting.least)
+        if not len(which):
+            return generator, said
+        said["kept"] = len(which) / len(own.prompts)
+        if arm == "random":
+            which = improve.at_random(own, which, seed)
+        rater: Any = (improve.by_judge if oracle else rahf.predict) if arm.startswith("rich") else None
+        some = improve.chosen(own, which, generator, rater, setting.threshold)
+        never = some.never
+        if arm == "rich-shuffled" and never is not None:
+            never = improve.shuffled(never, seed)
+        improve.adapt(generator.transformer, setting.rank, seed)
+        words = generator.transformer.vocabulary(some.prompts)
+        run = TransformerTraining(generator.transformer, some.numbers, words, replace(setting.train, seed=seed), never)
+    run.run(desc=f"{arm} {seed}", quiet=True)
+    if isinstance(run, improve.PreferenceTraining):
+        part = max(1, len(run.rewards) // 4)
+        said = {
+            when: float(np.mean(some)) for when, some in (("first", run.rewards[:part]), ("last", run.rewards[-part:]))
+        }
+    generator.transformer = improve.settle(run.averaged)
+    return generator.eval(), said
+
+
+def filter_row(arm: str, seed: int, setting: Filter) -> Row:
+    prompts, base, rahf = prompts_of("test", setting.prompts, seed), _own(setting, seed)[3], weights.load()
+    said: dict[str, float] = {}
+    if arm == "best-of":
+        generator = weights.load_generator()
+        shots = np.stack(
+            [generator.draw(prompts, seed * 1000 + k, steps=setting.steps) for k in range(setting.tries)], 1
+        )
+        rated = np.stack([improve.scores(rahf.predict(shots[:, k], prompts)) for k in range(setting.tries)], 1)
+        shots = shots[np.arange(len(prompts)), rated.argmax(1)][:, None]
+    else:
+        generator, said = tuned(arm, seed, setting)
+        shots = _held_out(generator, setting, seed)
+    found, _ = evaluate.quality(shots, prompts, base)
+    by_rahf = float(improve.scores(rahf.predict(shots[:, 0], prompts)).mean())
+    return dict(scores=found | dict(rahf=by_rahf) | said)
+
+
+def _each(pictures: Pictures, prompts: Sequence[str], rahf: RAHF, **more: Any) -> dict[int, Row]:
+    """A row for each prompt: the judge's scores, and RAHF's of plausibility. more: columns of numbers."""
+    columns: dict[str, Any] = evaluate.judged(pictures, prompts)
+    columns |= dict(rahf=improve.scores(rahf.predict(pictures, prompts)), **more)
+    return {n: dict(scores={name: float(x[n]) for name, x in columns.items()}) for n in range(len(prompts))}
+
+
+def _led(way: str, weight: float, prompts: Sequence[str], seed: int, steps: int) -> Pictures:
+    generator, rahf = weights.load_generator(), weights.load()
+    shots = []
+    for n in range(0, len(prompts), 32):
+        some, number = prompts[n : n + 32], seed * 1000 + n
+        if way == "flow":
+            how: dict[str, Any] = dict(calls=2 * steps, rahf=rahf, weight=weight)
+            shots.append(improve.flow_pictures(weights.load_flow(), generator, some, number, **how))
+        else:
+            shots.append(improve.draw_guided(generator, rahf, some, weight, number, steps=steps))
+    return np.concatenate(shots)
+
+
+def guidance_rows(arm: str, setting: Guidance) -> dict[int, Row]:
+    way, weight = arm.split(".", 1)
+    prompts = prompts_of("test", setting.prompts, setting.seed)
+    shots = [_led(way, float(weight), prompts, setting.seed + k, setting.steps) for k in range(2)]
+    apart = [evaluate.diversity(np.stack(two)[None]) for two in zip(*shots)]
+    return _each(shots[0], prompts, weights.load(), diversity=apart)
+
+
+def chosen_weights(setting: Guidance) -> Row:
+    """The judge's mean plausibility on dev prompts by way and weight, and the weight above 0 that is best."""
+    prompts, found = prompts_of("dev", setting.dev, setting.seed), dict[str, Any]()
+    for way, tried in setting.ways:
+        means = {}
+        for weight in tried:
+            drawn_so = _led(way, weight, prompts, setting.seed, setting.steps)
+            means[f"{weight:g}"] = round(float(evaluate.judged(drawn_so, prompts)["plausibility"].mean()), 4)
+        best = max((name for name in means if float(name) > 0), key=lambda name: means[name])
+        found[way] = dict(dev=means, chosen=f"{way}.{best}")
+    return found
+
+
+@lru_cache(maxsize=1)
+def _old(setting: Inpaint) -> tuple[list[str], Pictures, NDArray[np.bool_]]:
+    """Prompts, what is drawn for them, and what RAHF marks there, in whole tokens (P, H, W)."""
+    prompts = prompts_of("test", setting.prompts, setting.seed)
+    pictures = weights.load_generator().draw(prompts, setting.seed, steps=setting.steps)
+    marked = improve.masks_of(weights.load().predict(pictures, prompts), setting.threshold)
+    return prompts, pictures, _whole_tokens(marked, setting)
+
+
+def _whole_tokens(masks: NDArray[np.bool_], setting: Inpaint) -> NDArray[np.bool_]:
+    """Masks (P, H, W), made wider and filled up to whole tokens."""
+    config = weights.load_generator().config
+    touched = token_mask(torch.from_numpy(masks), config.grid, setting.dilate).view(-1, config.grid, config.grid)
+    found: NDArray[np.bool_] = touched.numpy().repeat(config.down, 1).repeat(config.down, 2)
+    return found
+
+
+def mask_of(name: str, setting: Inpaint) -> NDArray[np.bool_]:
+    """What an arm paints anew, in whole tokens: (P, H, W)."""
+    prompts, pictures, marked = _old(setting)
+    if name == "rahf":
+        return marked
+    if name == "oracle":
+        return _whole_tokens(improve.masks_of(improve.by_judge(pictures, prompts), 0.5), setting)
+    if name == "whole":
+        return np.broadcast_to(marked.any((1, 2), keepdims=True), marked.shape).copy()
+    side = weights.load_generator().config.down
+    if name == "elsewhere":
+        return improve.elsewhere(marked, setting.seed, side)
+    return improve.elsewhere_foreground(marked, improve.things_in(pictures), setting.seed, side)
+
+
+@lru_cache(maxsize=1)
+def _painted(name: str, setting: Inpaint) -> tuple[Pictures, NDArray[np.float64]]:
+    """All tries (T, P, H, W, 3), and the share of each picture that is painted (P,)."""
+    prompts, pictures, _ = _old(setting)
+    generator, masks = weights.load_generator(), mask_of(name, setting)
+    shots = [
+        improve.repaint_best(generator, pictures, prompts, masks, 1, None, setting.seed * 100 + k, steps=setting.steps)
+        for k in range(setting.tries)
+    ]
+    return np.stack(shots), masks.mean((1, 2))
+
+
+def inpaint_rows(arm: str, setting: Inpaint) -> dict[int, Row]:
+    prompts, old, _ = _old(setting)
+    rahf = weights.load()
+    if arm == "before":
+        return _each(old, prompts, rahf, tokens=np.zeros(len(prompts)))
+    name, pick = arm.split(".")
+    shots, tokens = _painted(name, setting)
+    if pick == "keep":
+        shots = np.concatenate([old[None], shots])
+    which = np.zeros(len(prompts), int)
+    if pick in ("rahf", "keep"):
+        which = np.stack([improve.scores(rahf.predict(some, prompts)) for some in shots]).argmax(0)
+    elif pick == "chance":
+        which = np.random.default_rng(setting.seed).integers(setting.tries, size=len(prompts))
+    return _each(shots[which, np.arange(len(prompts))], prompts, rahf, tokens=tokens)
+
+
+# ---------------------------------------------------------------------------------------------------------- recording
+
+Setting = Scores | Transfer | Drawn
+SETTINGS: dict[str, Setting] = dict(
+    scores=Scores(), generators=Drawn(), transfer=Transfer(), filter=Filter(), guidance=Guidance(), inpaint=Inpaint()
+)
+TUNED = (
+    "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle",
+    "preference", "preference-local", "preference-tether", "best-of",
+)  # fmt: skip
+MASKS = ("rahf", "oracle", "elsewhere", "elsewhere-foreground", "whole")
+GRID: dict[str, tuple[str, ...]] = dict(
+    scores=("multi-head", "augmented", "augmented-compute", "image", "towers", "probe", "blob", "panel"),
+    generators=(*weights.QUALITIES, "flow", "tokenizer", "true"),
+    transfer=("other", "own", "blob"),
+    filter=TUNED,
+    guidance=tuple(f"{way}.{weight:g}" for way, tried in Guidance.ways for weight in tried),
+    inpaint=("before", "rahf.keep", *(f"{mask}.{pick}" for mask in MASKS for pick in ("one", "rahf", "chance"))),
+)
+
+
+def rows(arm: str, seed: int, setting: Setting) -> dict[int, Row]:
+    """The rows of an arm, by seed or prompt."""
+    if isinstance(setting, Guidance):
+        return guidance_rows(arm, setting)
+    if isinstance(setting, Inpaint):
+        return inpaint_rows(arm, setting)
+    of: dict[type, Callable[..., Row]] = {
+        Scores: score_row, Transfer: transfer_row, Drawn: drawn_row, Filter: filter_row
+    }  # fmt: skip
+    return {seed: of[type(setting)](arm, seed, setting)}
+
+
+def numbers(setting: Setting, seed: int) -> Sequence[int]:
+    """By what the rows of a job are numbered: its seed, or all prompts."""
+    return range(setting.prompts) if isinstance(setting, Guidance | Inpaint) else (seed,)
+
+
+def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
+    """Run one setting of the grid with all its arms and seeds. What the file holds already is not run again. Runs go side by
+    side in `workers` processes, or in torchrun's, see `lab.runs.side_by_side`."""
+    setting, results = SETTINGS[name], runs.Results(folder / f"{name}.json", SOURCE)
+    if not isinstance(setting, Scores):
+        setting = replace(setting, weights=weights.digest())
+    results.expect(name, asdict(setting), SOURCE)
+    seeds = (setting.seed,) if isinstance(setting, Guidance | Inpaint) else SEEDS
+    jobs = [
+        (arm, seed, setting) for seed in seeds for arm in GRID[name]
+        if any(f"{name}/{arm}/{n}" not in results.rows for n in numbers(setting, seed))
+    ]  # fmt: skip
+    for job, found in runs.side_by_side(rows, jobs, workers=workers, desc=name):
+        for n, row in found.items():
+            row["scores"] = {what: round(value, 5) for what, value in row["scores"].items()}
+            results.rows[f"{name}/{jobs[job][0]}/{n}"] = row
+        results.save()
+    about: Row = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
+    if isinstance(setting, Guidance) and "weights" not in results.about:
+        about["weights"] = chosen_weights(setting)
+    if isinstance(setting, Scores):
+        about["agreement"] = {str(seed): agreed(setting, seed) for seed in seeds}
+    results.about = about | results.about
+    results.save()
+
+
+def agreed(setting: Scores, seed: int) -> dict[str, float]:
+    """Shares of answers on which the people of the panel agree, and nearly agree, on the held-out pictures."""
+    truths = records("test", setting.held_out, size=setting.model.size, seed=seed)
+    found = agreement(
+        annotate(truth.feedback, setting.panel, np.random.default_rng([seed, 1, n])) for n, truth in enumerate(truths)
+    )
+    return dict(perfect=round(found["all"].perfect, 4), good=round(found["all"].good, 4))
+
+
+def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> runs.Results:
+    """The recorded rows of these settings, together. Raises FormatError for a file that is missing or damaged."""
+    together = runs.Results(source=SOURCE)
+    for name in names:
+        path = folder / f"{name}.json"
+        if not path.exists():
+            raise FormatError(path, "file", "recorded runs", "nothing", f"make them with {PROGRAM} --record {name}")
+        part = runs.Results(path)
+        together.settings |= part.settings
+        together.rows |= part.rows
+        together.about |= {name: part.about}
+    return together
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--record", nargs="*", choices=GRID, required=True, help="settings to run; none named: all")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="of the JSON files")
+    parser.add_argument("--workers", type=positive_int, default=1, help="runs at a time")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the recorded series; what is there already is not run again."""
+    for name in options.record or GRID:
+        record(name, options.folder, options.workers)
+    return 0

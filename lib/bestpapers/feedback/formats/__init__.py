@@ -1,0 +1,96 @@
+"""The real formats of the wing: read, check, write.
+
+RichHF-18K    its TFRecord files, with pictures and prompts of Pick-a-Pic beside them; ours are written so too
+Tables        a folder of pictures with metadata.csv, .jsonl or .json: scores, words, maps as pictures, arrays or numbers; the
+              columns of newer public sets too (float16 heatmaps, pairs of word and score)
+Annotations   what several people marked on the annotation page, before it is merged
+
+Whatever a file holds, a reader returns a checked result or raises FormatError, which names the file, the field, what was
+expected and what was found. Nothing is unpickled, memory is bounded, and a file names no other outside its folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...lab.files import FormatError, Skips, read_file
+from .annotations import FORMAT, MAX_EXPORT, Annotated, read_annotations, write_annotations
+from .pixels import SUFFIXES, Reading, Size
+from .places import refuse_pointer
+from .richhf import read_richhf, write_richhf
+from .tables import ENDINGS, read_table
+
+__all__ = [
+    "Annotated", "FormatError", "Reading", "Skips", "read", "read_annotations", "read_richhf", "read_table",
+    "write_annotations", "write_richhf",
+]  # fmt: skip
+
+TABLES = "*.tfrecord (RichHF-18K); metadata.csv, metadata.jsonl or metadata.json (a table of pictures)"
+LAYOUTS = f"{TABLES}; or annotations.json (of the annotation page)"
+
+
+def read(
+    path: str | Path, pictures: str | Path | None = None, prompts: str | Path | Mapping[str, str] | None = None, *,
+    size: Size | None = None, scale: str = "auto", skips: Skips | None = None,
+) -> Reading:  # fmt: skip
+    """Find out which layout lies at a path, a file or a folder, and read it. `Reading.said` says what was found.
+
+    pictures  of RichHF-18K, see `read_richhf`. None: a folder `pictures` or `images` beside the file, else those beside it
+    prompts   likewise. None: prompts.csv, .jsonl or .json beside the file, else the .txt beside the pictures
+    size      height, width of pictures and maps, whatever they were. None: each picture's own, and the maps follow it
+    scale     of scores: "unit" (0..1), "likert" (1..5), or "auto", which looks at all of them and warns if they are 1..5
+    skips     counts records that are damaged, or lack their picture or prompt, and leaves them out; None: such a one raises
+
+    Raises:
+        FormatError: nothing that is known, or several of it; whatever is wrong in there.
+    """
+    path = Path(path)
+    file = _find(path) if path.is_dir() else path
+    kind = _kind(file)
+    if kind == "table":
+        return read_table(file, size=size, scale=scale, skips=skips)
+    if kind == "annotations":
+        advice = "read_annotations reads them, the panel merges them, and write_richhf keeps the result"
+        raise FormatError(file, "format", f"merged feedback: {TABLES}", "annotations", advice)
+    if kind != "richhf":
+        there = "a file of another kind" if file.is_file() else "nothing of that name"
+        raise FormatError(path, "format", LAYOUTS, there)
+    folder = file.parent
+    if pictures is None:
+        pictures = next((folder / name for name in ("pictures", "images") if (folder / name).is_dir()), None)
+    if pictures is None and any(p.suffix.lower() in SUFFIXES for p in folder.iterdir()):
+        pictures = folder
+    if prompts is None:
+        prompts = next((p for p in (folder / f"prompts{ending}" for ending in ENDINGS) if p.is_file()), None)
+    return read_richhf(file, pictures, prompts, size=size, scale=scale, skips=skips)
+
+
+def _kind(file: Path) -> str:
+    if not file.is_file():
+        return "nothing"
+    if ".tfrecord" in file.name.lower():  # .tfrecords and .tfrecord-00000-of-00001 too
+        return "richhf"
+    ending = file.suffix.lower()
+    if ending == ".json":
+        data = read_file(file, MAX_EXPORT)
+        refuse_pointer(file, data)
+        if FORMAT.encode() in data[:200]:
+            return "annotations"
+    return "table" if ending in ENDINGS else "nothing"
+
+
+def _find(folder: Path) -> Path:
+    """The file in a folder that says which layout it is."""
+    names = sorted(p.name for p in folder.iterdir())
+    records = [name for name in names if ".tfrecord" in name.lower()]
+    known = records or [f"metadata{e}" for e in ENDINGS if f"metadata{e}" in names]
+    known = known or [name for name in names if name == "annotations.json"]
+    if len(known) == 1:
+        return folder / known[0]
+    if known:
+        found, advice = ", ".join(known[:8]), "give the path of the one that you mean"
+        raise FormatError(folder, "format", "one file to read", found, advice)
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    found = ", ".join(name[:60] for name in names[:8]) + more if names else "an empty folder"
+    raise FormatError(folder, "format", LAYOUTS, found, "give the folder that directly holds one of these, or the file")

@@ -1,0 +1,334 @@
+"""Feedback in a table beside the pictures: what people make of RichHF-18K's files, and how newer public sets come.
+
+A folder holds metadata.csv, metadata.jsonl or metadata.json (a list of objects, or an object of them by file name), a row to
+a picture. `COLUMNS` says which names of columns are understood: ours, those of RichHF-18K, and those of sets in the manner of
+Rapidata's, whose maps are float16 and whose words come in pairs of word and score, with the answer "[No_mistakes]" among
+them. A map is the name of a file (grey picture, .npy, .safetensors) or the numbers themselves, in rows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import math
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...lab.files import BoundedFile, FormatError, Skips, inside, parse_json, read_file, show
+from ..record import LIKERT, MAPS, SCORES, Record, words
+from .pixels import Map, Reading, Size, check_size, checked, listing, make_record, read_map, stem
+from .places import Place, refuse_pointer
+
+ENDINGS = (".csv", ".jsonl", ".json")
+MAX_TABLE = 64 << 20  # bytes of a .csv or .json, and of a line of .jsonl
+MAX_TEXT = 10_000  # characters of a prompt
+NO_MISTAKES = "[No_mistakes]"
+COLUMNS = {  # capital letters and spaces in a table's names are read as small ones and "_"; of several the first counts
+    "picture": ("file_name", "filename", "filepath", "picture", "image", "image_name"),
+    "prompt": ("prompt", "caption", "sentence"),
+    "plausibility": ("plausibility", "plausibility_score", "artifact_score", "coherence_score_norm", "coherence_score"),
+    "aesthetics": ("aesthetics", "aesthetics_score", "style_score_norm", "style_score"),
+    "alignment": ("alignment", "misalignment_score", "alignment_score_norm", "alignment_score"),
+    "overall": ("overall", "overall_score"),
+    "implausibility": ("implausibility", "implausibility_map", "artifact_map", "artifact_heatmap", "coherence_heatmap"),
+    "misalignment": ("misalignment", "misalignment_map", "misalignment_heatmap", "alignment_heatmap"),
+    "words": ("misaligned", "misaligned_words", "prompt_misalignment_label", "misalignment_token_label", "word_scores"),
+}
+NAMES = ("uid", "image_uid", "name", *COLUMNS["picture"], "image_0_uid", "image_1_uid")  # of tables of prompts
+
+
+# ----------------------------------------------------------------------------------------------------------- any table
+
+
+def read_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """(where it stands, {column: value}) of each row of a .csv, .json or .jsonl; of .jsonl a line in memory at a time."""
+    ending = path.suffix.lower()
+    if ending == ".jsonl":
+        rows = _lines(path)
+    else:
+        data = read_file(path, MAX_TABLE)
+        refuse_pointer(path, data)
+        rows = _csv(path, data) if ending == ".csv" else _json(path, data)
+    for where, row in rows:
+        here = Place(path, where)
+        here.need(isinstance(row, dict), "a JSON object", row)
+        yield here, {name.strip().lower().replace(" ", "_"): value for name, value in row.items()}
+
+
+def _json(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
+    table = parse_json(data, path, list if data.lstrip()[:1] == b"[" else dict)
+    if isinstance(table, dict):  # by file name
+        rows = ((name, row if isinstance(row, dict) else {"prompt": row}) for name, row in table.items())
+        table = [{"file_name": name} | row for name, row in rows]
+    return ((f"row {number}", row) for number, row in enumerate(table, 1))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        with io.BufferedReader(BoundedFile(path)) as file:
+            refuse_pointer(path, file.peek(200))
+            for number, line in enumerate(iter(lambda: file.readline(MAX_TABLE + 1), b""), 1):
+                here = Place(path, f"line {number}")
+                if len(line) > MAX_TABLE:
+                    raise here.wrong(f"at most {MAX_TABLE:,} bytes", "more")
+                if line.strip():
+                    with here.around():
+                        row = parse_json(line, path)
+                    yield here.where, row
+    except (OSError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise Place(path).wrong("a file that can be read", str(error)[:200]) from error
+
+
+def _csv(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Place(path).wrong("text in UTF-8", str(error)[:100], "save the table as UTF-8") from error
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        names = next(rows, [])
+        advice = "separate columns with commas" if ";" in text[:1000].split("\n")[0] else ""
+        once = len({name.strip().lower() for name in names}) == len(names) > 0
+        Place(path, "line 1").need(once, "names of columns, each once", names, advice)
+        for row in rows:
+            if row and len(row) != len(names):
+                advice = "put quotes around text with commas"
+                raise Place(path, f"line {rows.line_num}").wrong(f"{len(names)} values", f"{len(row)}", advice)
+            if row:
+                yield f"line {rows.line_num}", dict(zip(names, row))
+    except csv.Error as error:
+        raise Place(path, f"line {rows.line_num}").wrong("comma-separated values", str(error)[:100]) from error
+
+
+def text_of(value: Any, here: Place) -> str:
+    """A text that can be kept: a string of sensible length, without half characters."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        found = f"one of {len(value):,}" if isinstance(value, str) else show(value)
+        raise here.wrong(f"a text of at most {MAX_TEXT:,} characters", found)
+    here.need(not any("\ud800" <= letter <= "\udfff" for letter in value), "a text without half characters", value)
+    return value
+
+
+def number_of(value: Any, here: Place) -> float:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    here.need(math.isfinite(number), "a number", value)
+    return number
+
+
+# -------------------------------------------------------------------------------------------- what all formats agree on
+
+
+def one_per_word(values: Sequence[Any], prompt: str, here: Place) -> None:
+    """FormatError unless there are as many values as the prompt has words: else all labels after the fault are wrong ones."""
+    n = len(words(prompt))
+    if len(values) != n:
+        advice = 'words end at , . ? ! " : ; and space alone; is it its own prompt? `skips` leaves such records out'
+        raise here.wrong(f"{n} labels, one for each word of {show(prompt)}", f"{len(values)}", advice)
+
+
+class Scale:
+    """Scores of a file as 0..1. "auto" looks at all of them first: within 0..1 they are taken as they are; within 1..5, as
+    Likert's answers, (s - 1) / 4, and a warning says so; a file with both is refused. "unit" and "likert" say it beforehand."""
+
+    def __init__(self, path: Path, scale: str, scores: Sequence[float]) -> None:
+        if scale not in ("auto", "unit", "likert"):
+            raise ValueError(f'scale must be "auto", "unit" or "likert", got {scale!r}')
+        low, high = min(scores, default=0.0), max(scores, default=0.0)
+        self.likert = scale == "likert" or (scale == "auto" and low >= 1 and high > 1)
+        self.low, self.high = (1, LIKERT) if self.likert else (0, 1)
+        how = "read as answers 1 to 5: (s - 1) / 4" if self.likert else "taken as they are"
+        self.said = f"scores from {low:.4g} to {high:.4g}, {how}"
+        if scale == "auto" and not self.low <= low <= high <= self.high:
+            advice = 'or say scale="unit" or "likert", and leave out with `skips` what does not fit'
+            raise Place(path, "scores").wrong("all in 0..1 or all in 1..5", f"{low:.4g} to {high:.4g}", advice)
+        if scale == "auto" and self.likert:
+            warnings.warn(f"{path}: {self.said}", stacklevel=4)
+
+    def __call__(self, value: Any, here: Place) -> float:
+        score = number_of(value, here)
+        here.need(self.low <= score <= self.high, f"a score from {self.low} to {self.high}", score)
+        return (score - self.low) / (self.high - self.low)
+
+
+def guarded(
+    items: Iterator[tuple[Place, Any]], make: Callable[[Place, Any, set[str]], Record], skips: Skips | None
+) -> Iterator[Record]:
+    """The records that are made of items, each name once; what is damaged raises, or is counted."""
+    seen = set[str]()  # `make` refuses names in it
+    for here, item in items:
+        try:
+            record = make(here, item, seen)
+        except FormatError as error:
+            if skips is None:
+                raise
+            skips.add(error)
+        else:
+            seen.add(record.name)
+            yield record
+
+
+def new_name(text: str, seen: set[str], here: Place) -> str:
+    name = stem(text)
+    if not name or name in seen:
+        raise here.wrong("a name, each once", f"{show(text)}{' again' if name else ''}")
+    return name
+
+
+def prompts_from(source: str | Path | Mapping[str, str]) -> tuple[Mapping[str, str], str]:
+    """({picture's name: prompt}, words on it) of a mapping, of a folder of NAME.txt, or of a table.
+
+    A table's columns: one or more of `NAMES` (with Pick-a-Pic's image_0_uid and image_1_uid), and one of prompt, caption.
+    """
+    if isinstance(source, Mapping):
+        return {stem(name): prompt for name, prompt in source.items()}, f"{len(source):,} prompts given"
+    source, found = Path(source), dict[str, str]()
+    if source.is_dir():
+        for name, files in listing(source, (".txt",)).items():
+            try:
+                text = read_file(files[0], 4 * MAX_TEXT).decode("utf-8-sig").strip("\r\n")
+            except UnicodeDecodeError as error:
+                raise Place(files[0]).wrong("text in UTF-8", str(error)[:100]) from error
+            found[name] = text_of(text, Place(files[0], "prompt"))
+    elif source.suffix.lower() not in ENDINGS:
+        raise Place(source).wrong(f"prompts: a folder of .txt, or a table ({', '.join(ENDINGS)})", "something else")
+    else:
+        for here, row in read_rows(source):
+            column = next((name for name in COLUMNS["prompt"] if name in row), None)
+            names = [text_of(row[name], here / name) for name in NAMES if row.get(name)]
+            if column is None or not names:
+                expected = f"a name ({', '.join(NAMES)}) and a prompt ({', '.join(COLUMNS['prompt'])})"
+                raise here.wrong(expected, f"{list(row)!s:.200}")
+            found |= dict.fromkeys(map(stem, names), text_of(row[column], here / column))
+    return found, f"{len(found):,} prompts from {source.name}"
+
+
+# ---------------------------------------------------------------------------------------------------- tables of feedback
+
+
+def read_table(
+    path: str | Path, *, size: Size | None = None, scale: str = "auto", skips: Skips | None = None
+) -> Reading:
+    """Feedback in a table (.csv, .jsonl, .json) beside its pictures; the head of this module says what may stand in it.
+
+    size, scale, skips: see `read`; damage to the table itself always raises. A score, map or list of words that is missing,
+    empty or null is left out; a map of nothing but nulls too. Scores of words ("word_scores") are 0..1 already, or, if one is
+    above 1 or "[No_mistakes]" is among the answers, are divided by the largest: the answer that most people gave counts 1
+    (ours; the sets name no scale).
+    """
+    path = Path(path)
+    check_size(size)
+    scores, used, count = list[float](), dict[str, dict[str, None]](), 0
+    for here, row in read_rows(path):
+        count += 1
+        for part, column in _columns(row).items():
+            used.setdefault(part, {})[column] = None
+            with contextlib.suppress(FormatError):  # whoever reads that row is told
+                scores += [number_of(row[column], here)] if part in SCORES else []
+        scores = [min(scores), max(scores)] if scores else []
+    columns = "; ".join(f"{part} from {', '.join(names)}" for part, names in used.items())
+    if not {"picture", "prompt"} <= used.keys() or used.keys() <= {"picture", "prompt"}:
+        known = "; ".join(f"{part} ({', '.join(names)})" for part, names in COLUMNS.items())
+        found = columns or f"none of these in {count} rows"
+        raise Place(path, "columns").wrong(f"a picture, a prompt, and something said of them: {known}", found)
+    scaled = Scale(path, scale, scores)
+    pairs = any("word_scores" in names or any("heatmap" in name for name in names) for names in used.values())
+    layout = "table of word scores and heatmaps" if pairs else "table"
+    said = f"{path.name}: a {layout}, {count:,} rows; {columns}; {scaled.said}"
+
+    def make(here: Place, row: dict[str, Any], seen: set[str]) -> Record:
+        return _record(here, row, seen, scaled, size)
+
+    return Reading(layout, said, count, lambda: guarded(read_rows(path), make, skips))
+
+
+def _columns(row: Mapping[str, Any]) -> dict[str, str]:
+    """{part of a record: the column that says it in this row}."""
+    found = {part: [n for n in names if row.get(n) not in (None, "", [])] for part, names in COLUMNS.items()}
+    return {part: names[0] for part, names in found.items() if names}
+
+
+def _record(here: Place, row: dict[str, Any], seen: set[str], scale: Scale, size: Size | None) -> Record:
+    found = _columns(row)
+    here.need("picture" in found, f"a picture ({', '.join(COLUMNS['picture'])})", list(row))
+    picture = inside(here.path.parent, row[found["picture"]], here.path, (here / found["picture"]).where)
+    name = new_name(picture.name, seen, here)
+    here = Place(here.path, f"{here.where} ({name:.40})")
+    prompt = text_of(next((row[c] for c in COLUMNS["prompt"] if c in row), None), here / "prompt")
+    prompt = prompt.replace(NO_MISTAKES, "").strip(" ")
+    given = {part: (row[column], here / column) for part, column in found.items()}
+    scores = {kind: scale(*given[kind]) for kind in SCORES if kind in given}
+    maps = {kind: _map(*given[kind], (kind, found[kind])) for kind in MAPS if kind in given}
+    misaligned = _misaligned(*given["words"], found["words"], prompt) if "words" in given else np.zeros(0, np.float32)
+    there = {kind: values for kind, values in maps.items() if values is not None}
+    return make_record(here, name, prompt, scores, there, misaligned, picture, size)
+
+
+def _list(value: Any, here: Place) -> Any:
+    """A list that a text holds as JSON, or the value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] != "[":
+        return value
+    with here.around():
+        return parse_json(value.encode("utf-8", "replace"), here.path, list)
+
+
+def _map(value: Any, here: Place, names: tuple[str, ...]) -> Map | None:
+    value = _list(value, here)
+    if isinstance(value, str):
+        file = inside(here.path.parent, value, here.path, here.where)
+        with (here / f"{file.name:.60}").around():
+            return read_map(file, names)
+    good = isinstance(value, list) and all(isinstance(row, list) and len(row) == len(value[0]) for row in value)
+    kinds = {type(item) for row in value for item in row} if good else set()
+    if kinds == {type(None)}:
+        return None
+    if kinds == {str}:
+        value = [[number_of(item, here) for item in row] for row in value]
+    numbers = kinds == {str} or (kinds and kinds <= {int, float, bool})
+    here.need(numbers, "a file, or numbers in rows of one length", value)
+    return checked(value, here)
+
+
+def _misaligned(value: Any, here: Place, column: str, prompt: str) -> Map:
+    """How misaligned each word of the prompt is, 0..1, as a column of words says it."""
+    value = _list(value, here)
+    if isinstance(value, str):
+        value = list(words(value)) if column == "misaligned_words" else value.split()
+    here.need(isinstance(value, list), "a list", value)
+    wanted = words(prompt)
+    if column == "misaligned_words":
+        marked = {word for item in value for word in words(text_of(item, here))}
+        here.need(marked <= set(wanted), f"words of {show(prompt)}", sorted(marked - set(wanted))[:1])
+        return np.array([word in marked for word in wanted], np.float32)
+    if column == "word_scores":
+        return _pairs(value, here, prompt)
+    one_per_word(value, prompt, here)
+    numbers = np.array([number_of(int(x) if isinstance(x, bool) else x, here) for x in value], np.float32)
+    here.need(((numbers >= 0) & (numbers <= 1)).all(), "numbers from 0 to 1", value)
+    return 1 - numbers if "label" in column else numbers
+
+
+def _pairs(pairs: Sequence[Any], here: Place, prompt: str) -> Map:
+    """Pairs of word and score. Such sets split at spaces alone, so that a word of theirs may hold several of ours, or none."""
+    found, scores, votes = list[str](), list[float](), list[float]()
+    for pair in pairs:
+        here.need(isinstance(pair, list) and len(pair) == 2, "pairs of word and score", pair)
+        votes.append(number_of(pair[1], here))
+        here.need(votes[-1] >= 0, "scores of 0 or more", votes[-1])
+        if pair[0] != NO_MISTAKES:
+            parts = words(text_of(pair[0], here))
+            found += parts
+            scores += votes[-1:] * len(parts)
+    here.need(tuple(found) == words(prompt), f"the words of {show(prompt)}", " ".join(found))
+    top = max(votes, default=0) or 1.0
+    unit = top <= 1 and all(pair[0] != NO_MISTAKES for pair in pairs)
+    return np.array(scores, np.float32) / np.float32(1 if unit else top)

@@ -1,0 +1,277 @@
+"""Train what the wing trains: the generator's two parts, and RAHF or a rival. The loop is `lab.training`'s.
+
+What a step draws follows from the seed and the number of the step alone. So a resumed run goes on as if never interrupted, and
+arms that are compared see the same pictures in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..lab.averaging import AveragingConfig, AveragingTraining
+from ..lab.runs import fingerprint
+from . import generator as drawing
+from . import model as rahf
+from .generator import Generator, MaskedTransformer, Tokenizer
+from .model import as_batch
+from .panel import Panel
+from .record import MAPS, SCORES, Record
+from .worlds import WORDS
+
+
+@dataclass(frozen=True)
+class TrainConfig(AveragingConfig):
+    """Settings of one run; `batch` counts pictures."""
+
+    weights: rahf.Weights = field(default_factory=rahf.Weights)  # of the parts of RAHF's loss
+    crop: float = 0.0  # chance that RAHF sees a crop, 80 to 100 % a side; scores stay. Re-implementations: 0.5
+
+
+class TokenizerTraining(AveragingTraining):
+    """A tokenizer on pictures (N, H, W, 3). run: checkpoint, group. Of the codes, which are means already, none is kept."""
+
+    def __init__(self, tokenizer: Tokenizer, pictures: NDArray[np.uint8], config: TrainConfig, *run: Any) -> None:
+        super().__init__(tokenizer.train(), config, *run)
+        self.pictures = pictures
+        self.resume()
+
+    def digest(self) -> str:
+        return fingerprint(torch.from_numpy(self.pictures))
+
+    def loss(self, generator: torch.Generator) -> Tensor:
+        some = torch.randint(len(self.pictures), (self.config.batch,), generator=generator)
+        loss: Tensor = self.model.loss(as_batch(self.pictures[self.own(some).numpy()], self.device))  # type: ignore[operator]
+        return loss
+
+
+class TransformerTraining(AveragingTraining):
+    """A transformer on code numbers (N, n) and words (N, L). run: checkpoint, group.
+
+    never  bool (N, n): places that are masked and carry no loss (ours: fine-tuning that leaves out what a heatmap marks)
+    """
+
+    def __init__(
+        self, model: MaskedTransformer, numbers: Tensor, words: Tensor, config: TrainConfig, never: Tensor | None = None,
+        *run: Any,
+    ) -> None:  # fmt: skip
+        super().__init__(model.train(), config, *run)
+        self.numbers, self.words, self.never = numbers, words, never
+        self.resume()
+
+    def digest(self) -> str:
+        return fingerprint(self.numbers, self.words, *(() if self.never is None else (self.never,)))
+
+    def loss(self, generator: torch.Generator) -> Tensor:
+        some = torch.randint(len(self.numbers), (self.config.batch,), generator=generator)
+        some = self.own(some).cpu()
+        never = None if self.never is None else self.never[some].to(self.device)
+        loss: Tensor = self.model.loss(  # type: ignore[operator]
+            self.numbers[some].to(self.device), self.words[some].to(self.device), generator, never
+        )
+        return loss
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """N pictures with feedback, as tensors to learn from."""
+
+    pictures: NDArray[np.uint8]  # (N, H, W, 3)
+    prompts: tuple[str, ...]
+    maps: Tensor  # (N, 2, H, W) uint8, thirds and all between as 0..255, in the order of MAPS
+    scores: Tensor  # (N, 4), in the order of SCORES
+    misaligned: Tensor  # (N, L), 0 behind the last word
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Labelled:
+        """Raises ValueError for a record without a picture, a map or a score."""
+        for record in records:
+            missing = [name for name in MAPS if name not in record.feedback.maps]
+            missing += [name for name in SCORES if name not in record.feedback.scores]
+            if record.picture is None or missing:
+                what = "its picture" if record.picture is None else ", ".join(missing)
+                raise ValueError(f"record {record.name!r} lacks {what}, from which a model is to learn")
+        longest = max(len(record.feedback.misaligned) for record in records)
+        words = np.zeros((len(records), longest), np.float32)
+        for row, record in zip(words, records):
+            row[: len(record.feedback.misaligned)] = record.feedback.misaligned
+        maps = np.stack([np.stack([record.feedback.maps[name] for name in MAPS]) for record in records])
+        scores = np.array([[record.feedback.scores[name] for name in SCORES] for record in records], np.float32)
+        return cls(
+            np.stack([record.picture for record in records]),  # type: ignore[misc]
+            tuple(record.prompt for record in records),
+            torch.from_numpy((maps * 255).round().astype(np.uint8)),
+            torch.from_numpy(scores),
+            torch.from_numpy(words),
+        )
+
+
+class TowersTraining(AveragingTraining):
+    """Two towers on true pictures (N, H, W, 3) and their prompts, without any label (as CLIP learns): in a batch each picture
+    is to find its own prompt and each prompt its picture, by cosine. A prompt that is there twice is right twice. run:
+    checkpoint, group; each process then compares within its own part of the batch."""
+
+    HEAT = 0.1  # what cosines are divided by
+
+    def __init__(
+        self, model: rahf.TwoTowers, pictures: NDArray[np.uint8], prompts: Sequence[str], config: TrainConfig, *run: Any
+    ) -> None:
+        super().__init__(model.train(), config, *run)
+        self.pictures, self.tokens = pictures, model.vocabulary(prompts)
+        self.resume()
+
+    def digest(self) -> str:
+        return fingerprint(torch.from_numpy(self.pictures), self.tokens)
+
+    def loss(self, generator: torch.Generator) -> Tensor:
+        some = self.own(torch.randint(len(self.tokens), (self.config.batch,), generator=generator)).cpu()
+        tokens = self.tokens[some].to(self.device)
+        a, b, _ = self.model.cosine(as_batch(self.pictures[some.numpy()], self.device), tokens)  # type: ignore[operator]
+        same = (tokens[:, None] == tokens[None]).all(-1).float()
+        same = same / same.sum(1, keepdim=True)
+        alike = a @ b.T / self.HEAT
+        loss: Tensor = (F.cross_entropy(alike, same) + F.cross_entropy(alike.T, same)) / 2
+        return loss
+
+
+class RahfTraining(AveragingTraining):
+    """RAHF, or a rival with its outputs, on labelled pictures. run: checkpoint, group."""
+
+    def __init__(self, model: Any, data: Labelled, config: TrainConfig, *run: Any) -> None:
+        super().__init__(model.train(), config, *run)
+        self.labelled, self.tokens = data, model.vocabulary(data.prompts)
+        self.misaligned = torch.zeros(self.tokens.shape)
+        self.misaligned[:, : data.misaligned.shape[1]] = data.misaligned
+        self.resume()
+
+    def digest(self) -> str:
+        data = self.labelled
+        return fingerprint(torch.from_numpy(data.pictures), self.tokens, data.maps, data.scores, self.misaligned)
+
+    def loss(self, generator: torch.Generator) -> Tensor:
+        some = torch.randint(len(self.tokens), (self.config.batch,), generator=generator)
+        cuts = torch.rand(self.config.batch, 5, generator=generator)
+        some, cuts = self.own(some).cpu(), self.own(cuts).cpu()
+        pictures = as_batch(self.labelled.pictures[some.numpy()])
+        maps = self.labelled.maps[some].float() / 255
+        for i, (chance, *cut) in enumerate(cuts.tolist()):
+            if chance < self.config.crop:
+                pictures[i], maps[i] = _cropped(pictures[i], cut), _cropped(maps[i], cut)
+        scores = self.labelled.scores[some].to(self.device)
+        parts = rahf.loss(
+            self.model,
+            pictures.to(self.device),
+            self.tokens[some].to(self.device),
+            {name: maps[:, i].to(self.device) for i, name in enumerate(MAPS)},
+            {name: scores[:, i] for i, name in enumerate(SCORES)},
+            self.misaligned[some].to(self.device),
+            self.config.weights,
+        )
+        return parts["all"]
+
+
+def _cropped(planes: Tensor, cut: Sequence[float]) -> Tensor:
+    """Planes (C, H, W), cut to 80 to 100 % of height and width at a random place and made as large again."""
+    H, W = planes.shape[-2:]
+    h, w = round(H * (0.8 + 0.2 * cut[0])), round(W * (0.8 + 0.2 * cut[1]))
+    top, left = int(cut[2] * (H - h + 1)), int(cut[3] * (W - w + 1))
+    part = planes[None, :, top : top + h, left : left + w]
+    return torch.nn.functional.interpolate(part, (H, W), mode="bilinear", align_corners=False)[0]
+
+
+def train_generator(
+    generator: Generator, pictures: NDArray[np.uint8], prompts: Sequence[str], tokenizer: TrainConfig, transformer: TrainConfig,
+    checkpoints: Sequence[Any] = (None, None), quiet: bool = False,
+) -> Generator:  # fmt: skip
+    """Both parts, one after the other, on true pictures; returns the generator with averaged weights."""
+    first = TokenizerTraining(generator.tokenizer, pictures, tokenizer, checkpoints[0])
+    first.run(desc="tokenizer", quiet=quiet)
+    generator.tokenizer = first.averaged
+    words = generator.transformer.vocabulary(prompts)
+    second = TransformerTraining(
+        generator.transformer, generator.numbers(pictures), words, transformer, None, checkpoints[1]
+    )
+    second.run(desc="transformer", quiet=quiet)
+    generator.transformer = second.averaged
+    return generator.eval()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the shipped weights are made. `kept`: after which share of its steps the transformer is kept, from weak to best."""
+
+    generator: drawing.Config = field(default_factory=lambda: drawing.Config(vocabulary=WORDS, longest=12))
+    model: rahf.Config = field(default_factory=lambda: rahf.Config(vocabulary=WORDS, longest=12))
+    panel: Panel = field(default_factory=Panel)
+    seed: int = 0
+    pairs: int = 8000  # true pictures with their prompts, for the generators
+    faults: int = 6000  # faulty pictures of the world, for RAHF
+    drawn: int = 1000  # pictures of each of the two lesser generators, for RAHF
+    calls: int = 8  # steps of drawing these
+    kept: tuple[float, float, float] = (0.1, 0.35, 1.0)
+    tokenizer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3000, batch=32, average=0.99))
+    transformer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=8000, batch=32))
+    flow: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, batch=32))
+    rahf: TrainConfig = field(default_factory=lambda: TrainConfig(steps=5000, batch=32))
+
+
+def make(recipe: Recipe, folder: Path, quiet: bool = False) -> dict[str, str]:
+    """Train all that `weights` ships, each from its checkpoint in `folder` if it has begun, and write the files there. Returns
+    hashes of what was learned from."""
+    from . import experiments, weights
+    from .data import pairs, records
+    from .improve import FlowTraining, LatentFlow
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        generator, flow = Generator(recipe.generator), LatentFlow(recipe.generator)
+        model = rahf.RAHF(recipe.model)
+
+    def checkpoint(name: str) -> Path:
+        return folder / f"checkpoint_{name}.safetensors"
+
+    def finished(run: AveragingTraining, name: str, until: int | None = None) -> Any:
+        if run.iteration < (until or run.steps):
+            run.run(until, desc=name, quiet=quiet)
+        return run.averaged
+
+    pictures, prompts = pairs("train", recipe.pairs, size=recipe.generator.size, seed=recipe.seed)
+    first = TokenizerTraining(generator.tokenizer, pictures, recipe.tokenizer, checkpoint("tokenizer"))
+    generator.tokenizer = finished(first, "tokenizer")
+    codes, words = generator.numbers(pictures), generator.transformer.vocabulary(prompts)
+    second = TransformerTraining(
+        generator.transformer, codes, words, recipe.transformer, None, checkpoint("transformer")
+    )
+    for quality, share in zip(weights.QUALITIES, recipe.kept):
+        until, path = max(1, round(share * second.steps)), folder / f"generator_{quality}.safetensors"
+        if second.iteration > until:
+            if path.exists():
+                continue
+            raise ValueError(
+                f"{path} is gone, and training is past it; delete {checkpoint('transformer')} to start anew"
+            )
+        kept = Generator(recipe.generator)
+        kept.tokenizer, kept.transformer = generator.tokenizer, finished(second, "transformer", until)
+        kept.save(path, quality=quality)
+    with torch.no_grad():
+        parts = [
+            generator.tokenizer.features(as_batch(some)) for some in np.array_split(pictures, len(pictures) // 256 + 1)
+        ]
+    third = FlowTraining(flow, torch.cat(parts).flatten(1, 2), words, recipe.flow, checkpoint("flow"))
+    finished(third, "flow").save(folder / weights.FLOW)
+
+    truths = list(records("train", recipe.faults, size=recipe.model.size, seed=recipe.seed))
+    for quality in weights.QUALITIES[:2]:
+        truths += experiments.samples(quality, "train", recipe.drawn, recipe.seed, recipe.calls, folder)
+    data = Labelled.of(experiments.asked(truths, recipe.panel, recipe.seed))
+    last = RahfTraining(model, data, recipe.rahf, checkpoint("rahf"))
+    finished(last, "rahf").save(folder / weights.MODEL)
+    return dict(pairs=first.data, labelled=last.data)

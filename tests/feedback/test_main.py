@@ -1,0 +1,259 @@
+"""The command line: from people's answers to merged feedback, to a model, to what it says; and why, when it cannot."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bestpapers.feedback import __main__ as program
+from bestpapers.feedback import formats, metrics, panel
+from bestpapers.feedback.formats import pixels as files
+from bestpapers.feedback.model import RAHF
+from bestpapers.feedback.record import MAPS, SCORES, Annotation, words
+
+from .made import assert_same, record
+
+SIZE = (24, 32)  # height, width of the annotated pictures
+PROMPTS = ["two red boats", 'a "blue" fox, asleep', "one tall lighthouse"]
+
+
+def run(*said) -> int:
+    return program.main([str(word) for word in said])
+
+
+def person(name, number, picture):
+    """What a person marks on a picture; of each person and picture something else."""
+    rng = np.random.default_rng([number, picture])
+    points = {kind: (rng.random((number % 3, 2)) * (SIZE[1] - 1, SIZE[0] - 1)).astype(np.float32) for kind in MAPS}
+    likert = {kind: int(rng.integers(1, 6)) for kind in SCORES}
+    return Annotation(name, points, likert, rng.random(len(words(PROMPTS[picture]))) < 0.5)
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A folder of pictures, and what three people answered, a file each; the third one left a picture out."""
+    folder = tmp_path_factory.mktemp("asked")
+    (folder / "renders").mkdir()
+    for number, prompt in enumerate(PROMPTS):
+        pixels = np.random.default_rng(number).integers(0, 255, (*SIZE, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "renders" / f"p{number}.png")
+        (folder / "renders" / f"p{number}.txt").write_text(prompt)
+    for n, name in enumerate(("Ann", "Bob", "Eve")):
+        seen = range(len(PROMPTS) - (name == "Eve"))
+        answers = [formats.Annotated(f"p{i}", PROMPTS[i], SIZE, (person(name, n, i),)) for i in seen]
+        formats.write_annotations(folder / f"{name}.json", answers)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def merged(asked, tmp_path_factory):
+    out = tmp_path_factory.mktemp("mine") / "mine.tfrecord"
+    exports = [asked / f"{name}.json" for name in ("Ann", "Bob", "Eve")]
+    assert run("merge", *exports, "--out", out, "--pictures", asked / "renders") == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def model(merged, tmp_path_factory):
+    out = tmp_path_factory.mktemp("model") / "mine.safetensors"
+    small = ("--size", 16, "--width", 16, "--layers", 1, "--steps", 3, "--batch", 2)
+    assert run("train", merged.parent, "--out", out, *small) == 0
+    return out
+
+
+# -------------------------------------------------------------------------------------------------------------- annotate
+
+
+def test_annotate_writes_a_page_and_opens_it(asked, tmp_path, monkeypatch, capsys):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    page = tmp_path / "page.html"
+    assert run("annotate", asked / "renders", "--out", page) == 0
+    assert opened == [page.resolve().as_uri()]
+    assert all(json.dumps(prompt) in page.read_text() for prompt in PROMPTS)
+    assert "holds 3 pictures" in capsys.readouterr().out
+    assert run("annotate", asked / "renders", "--out", page, "--title", "Mine <&", "--no-open") == 0
+    assert "<h1>Mine &lt;&amp;</h1>" in page.read_text()
+    assert len(opened) == 1
+
+
+def test_annotate_says_what_is_missing(tmp_path, capsys):
+    assert run("annotate", tmp_path, "--no-open") == 2
+    assert "pictures: expected at least one" in capsys.readouterr().err
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert run("annotate", tmp_path, "--no-open") == 2
+    assert "give --prompts" in capsys.readouterr().err
+    assert run("annotate", tmp_path, "--out", tmp_path / "a.txt", "--no-open") == 2
+    assert "browsers go by it" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------------------------------------------- merge
+
+
+def test_merged_answers_are_the_panels_and_read_back(merged):
+    found = list(formats.read(merged.parent))
+    assert [r.name for r in found] == ["p0", "p1", "p2"]
+    for i, r in enumerate(found):
+        people = [person(name, n, i) for n, name in enumerate(("Ann", "Bob", "Eve")) if (name, i) != ("Eve", 2)]
+        rounded = [
+            Annotation(a.annotator, {k: p.astype(float).round(2) for k, p in a.points.items()}, a.likert, a.misaligned)
+            for a in people
+        ]
+        wanted = panel.merge(rounded, *SIZE)
+        pixels = np.random.default_rng(i).integers(0, 255, (*SIZE, 3), np.uint8)
+        assert_same(r, type(r)(f"p{i}", PROMPTS[i], wanted, pixels), atol=1 / 255)
+
+
+def test_merge_tells_the_agreement(asked, tmp_path, capsys):
+    out = tmp_path / "mine.tfrecord"
+    assert run("merge", asked / "Ann.json", asked / "Bob.json", "--out", out) == 0
+    said = capsys.readouterr().out
+    both = [[person(name, n, i) for n, name in enumerate(("Ann", "Bob"))] for i in range(3)]
+    for name, share in panel.agreement(both).items():
+        (line,) = [line.split() for line in said.splitlines() if line.split()[:1] == [name]]
+        assert line[1:] == [f"{share.perfect:.0%}", f"{share.good:.0%}", str(share.answers)]
+    assert "3 pictures, 2 people: Ann, Bob" in said
+    assert "holds no pictures and no prompts" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["mine.tfrecord"]
+    assert run("merge", asked / "Ann.json", "--out", out) == 0
+    assert "no agreement to measure" in capsys.readouterr().out
+
+
+def test_merge_refuses_what_does_not_fit(asked, tmp_path, capsys):
+    def refused(*said):
+        assert run("merge", *said) == 2
+        assert not (tmp_path / "a.tfrecord").exists()
+        return capsys.readouterr().err
+
+    out, ann = ("--out", tmp_path / "a.tfrecord"), asked / "Ann.json"
+    assert ".tfrecord" in refused(ann, "--out", tmp_path / "a.json")
+    assert "each annotator once" in refused(ann, ann, *out)
+    assert "nothing of that name" in refused(tmp_path / "none.json", *out)
+    (tmp_path / "wrong").mkdir()
+    assert "expected one picture of this name" in refused(ann, *out, "--pictures", tmp_path / "wrong")
+    for i in range(3):
+        Image.new("RGB", (5, 5)).save(tmp_path / "wrong" / f"p{i}.png")
+    assert "expected 32 x 24, as it was annotated, found 5 x 5" in refused(ann, *out, "--pictures", tmp_path / "wrong")
+    export = json.loads(ann.read_text())
+    export["pictures"][0]["annotations"][0]["likert"]["overall"] = 6
+    (tmp_path / "six.json").write_text(json.dumps(export))
+    assert "a whole answer from 1 to 5" in refused(tmp_path / "six.json", *out)
+    assert run("merge", tmp_path / "six.json", *out, "--skip-damaged") == 1
+    assert "left out" in capsys.readouterr().err
+    assert len(formats.read_richhf(tmp_path / "a.tfrecord")) == 2
+
+
+# ------------------------------------------------------------------------------------------------------ train, evaluate
+
+
+def test_training_learns_from_what_was_merged_and_goes_on(merged, model, capsys):
+    found = RAHF.load(model)
+    assert set(found.config.vocabulary) == {word for prompt in PROMPTS for word in words(prompt)}
+    assert (found.config.size, found.config.longest) == (16, 24)
+    before = model.read_bytes()
+    small = ("--size", 16, "--width", 16, "--layers", 1, "--steps", 3, "--batch", 2)
+    assert run("train", merged.parent, "--out", model, *small) == 0  # all steps are done
+    assert model.read_bytes() == before
+    assert "3 steps on 3 pictures" in capsys.readouterr().out
+    assert run("train", merged.parent, "--out", model, *small, "--seed", 1) == 2
+    assert "use another checkpoint file" in capsys.readouterr().err
+
+
+def test_training_needs_prompts_and_data(merged, tmp_path, capsys):
+    alone = tmp_path / "alone.tfrecord"
+    alone.write_bytes(merged.read_bytes())
+    assert run("train", alone, "--out", tmp_path / "a.safetensors") == 2
+    assert "give --prompts" in capsys.readouterr().err
+    assert run("train", tmp_path / "none", "--out", tmp_path / "a.safetensors") == 2
+    assert "nothing of that name" in capsys.readouterr().err
+
+
+def test_evaluate_prints_the_tables_of_metrics(merged, model, tmp_path, capsys):
+    assert run("evaluate", merged, "--model", model, "--device", "cpu", "--output", tmp_path / "cells.json") == 0
+    said = capsys.readouterr().out
+    records = list(formats.read(merged, size=(16, 16)))
+    pictures = np.stack([r.picture for r in records])
+    predicted = RAHF.load(model).eval().predict(pictures, [r.prompt for r in records])
+    wanted = metrics.tables(predicted, [r.feedback for r in records], above=1 / 6)
+    cells = json.loads((tmp_path / "cells.json").read_text())["cells"]
+    assert cells.keys() == wanted.cells.keys()
+    for key, cell in wanted.cells.items():
+        assert cells[key]["pictures"] == cell.pictures
+        assert cells[key]["value"] == pytest.approx(cell.value) or np.isnan(cell.value)
+    for table, keys in metrics.ROWS.items():
+        assert f"\n{table} " in said
+        assert all(f"\n{key} " in said for key in keys)
+
+
+@pytest.mark.parametrize("least", [-2.0, 2.0])
+def test_maps_that_say_nothing_are_named(merged, model, capsys, monkeypatch, least):
+    monkeypatch.setattr("bestpapers.feedback.evaluate.COLLAPSED", least)
+    assert run("evaluate", merged, "--model", model, "--device", "cpu") == 0
+    assert ("its maps of implausibility say nothing" in capsys.readouterr().out) is (least > 0)
+
+
+def test_a_table_is_evaluated_too(model, tmp_path, capsys):
+    made = record(0, size=(16, 16))
+    Image.fromarray(made.picture).save(tmp_path / "a.png")
+    row = {"file_name": "a.png", "prompt": "two red boats", **{name: 0.5 for name in SCORES}}
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row) + "\n")
+    assert run("evaluate", tmp_path, "--model", model, "--device", "cpu") == 0
+    assert "overall.plcc" in capsys.readouterr().out
+
+
+# ----------------------------------------------------------------------------------------------------------------- score
+
+
+def test_score_says_scores_words_and_heatmaps(asked, model, tmp_path, capsys):
+    renders, seen = asked / "renders", tmp_path / "seen"
+    common = ("--prompts", renders, "--model", model, "--device", "cpu", "--at", 0.3, "--heatmaps", seen)
+    assert run("score", renders, *common, "--format", "json", "--output", tmp_path / "a.json") == 0
+    assert run("score", renders, *common, "--format", "csv", "--output", tmp_path / "a.csv") == 0
+    rows = json.loads((tmp_path / "a.json").read_text())
+    assert [row["prompt"] for row in rows] == PROMPTS
+    net = RAHF.load(model).eval()
+    for row in rows:
+        pixels = files.read_picture(renders / row["file_name"].rpartition("/")[2])
+        (said,) = net.predict(files.resize(pixels, (16, 16))[None], [row["prompt"]])
+        assert [word for word, _ in row["words"]] == list(words(row["prompt"]))
+        np.testing.assert_allclose([x for _, x in row["words"]], said.misaligned, atol=1e-3)
+        np.testing.assert_allclose([row[name] for name in SCORES], [said.scores[name] for name in SCORES], atol=1e-3)
+        assert row["misaligned"] == [word for word, x in row["words"] if x > 0.3]
+    with (tmp_path / "a.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["overall"]) for row in table] == [row["overall"] for row in rows]
+    assert [row["misaligned"] for row in table] == [" ".join(row["misaligned"]) for row in rows]
+    assert sorted(p.name for p in seen.iterdir()) == sorted(f"p{i}_{kind}.png" for i in range(3) for kind in MAPS)
+    with Image.open(seen / "p0_misalignment.png") as image:
+        assert image.size == SIZE[::-1]
+    assert run("score", renders / "p0.png", "--prompt", "two red boats", "--model", model, "--device", "cpu") == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("p0.png")
+
+
+def test_an_overlay_covers_where_the_map_is_high():
+    picture = np.full((2, 2, 3), 100, np.uint8)
+    found = program.overlay(picture, np.array([[0, 1], [0.5, 2]]), (200, 100, 0))
+    np.testing.assert_array_equal(found[0, 0], picture[0, 0])
+    np.testing.assert_array_equal(found[0, 1], [175, 100, 25])
+    np.testing.assert_array_equal(found[1], [[138, 100, 62], [175, 100, 25]])
+
+
+def test_score_without_weights_names_the_command_that_trains_them(asked, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(program, "WEIGHTS", tmp_path / "rahf.safetensors")
+    assert run("score", asked / "renders", "--prompt", "a fox") == 2
+    said = capsys.readouterr().err
+    assert "expected a trained model, found nothing of that name" in said
+    assert "python -m bestpapers.feedback train DATA --out FILE" in said
+
+
+def test_score_refuses_what_it_cannot_tell_apart(asked, model, tmp_path, capsys):
+    picture = asked / "renders" / "p0.png"
+    assert run("score", picture, picture, "--prompt", "a", "--model", model, "--heatmaps", tmp_path) == 2
+    assert "one name" in capsys.readouterr().err
+    (tmp_path / "prompts.csv").write_text("name,prompt\nother,words\n")
+    assert run("score", picture, "--prompts", tmp_path / "prompts.csv", "--model", model) == 2
+    assert "no prompt for it" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("score", picture)
