@@ -127,7 +127,7 @@ class Learning:
     """How models of feedback learn, here and below."""
 
     model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=32))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500, batch=32))
     panel: Panel = field(default_factory=Panel)
 
 
@@ -135,7 +135,7 @@ class Learning:
 class Scores(Learning):
     """Setting `scores`."""
 
-    pictures: int = 3000  # to learn from
+    pictures: int = 6000  # to learn from
     held_out: int = 500
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
@@ -149,10 +149,10 @@ class Scores(Learning):
 class Transfer(Learning):
     """Setting `transfer`."""
 
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=300, batch=32))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000, batch=32))
     learn: str = "flow"
     test: str = "best"
-    pictures: int = 900  # to learn from
+    pictures: int = 2000  # to learn from
     held_out: int = 300
     steps: int = 8  # of drawing
     weights: str = ""  # their hash, as `record` finds it; so below

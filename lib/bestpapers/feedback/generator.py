@@ -63,8 +63,8 @@ class Tokenizer(nn.Module):
     averages over batches; one that nothing falls to is put where a picture of the batch is. Lengths play no part: a code is a
     direction. What no code can say, no generator above it can paint: `3_reproduce` measures that ceiling.
 
-    A code speaks of its own square of pixels and of nothing around it, as the patches of a ViT: in our world, whose pictures are
-    made of some hundred different squares, more would only make the codes many."""
+    A code speaks of its own square of pixels and of nothing around it, as the patches of a ViT: in our world, whose pictures
+    are made of some hundred different squares, more would only make the codes many."""
 
     codebook: Tensor  # (codes, code), of length 1
     counts: Tensor  # (codes,) how much has fallen to each of late
@@ -122,7 +122,9 @@ class Tokenizer(nn.Module):
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.inner = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         result: Tensor = x + self.inner(x)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Self, cast
 
@@ -130,7 +131,7 @@ class Stem(nn.Module):
 def _convolutions(channels: Sequence[int], stride: int = 1) -> nn.Sequential:
     """Convolutions 3 x 3, each with a norm and a ReLU."""
     layers: list[nn.Module] = []
-    for a, b in zip(channels, channels[1:]):
+    for a, b in pairwise(channels):
         layers += [nn.Conv2d(a, b, 3, stride, padding=1), nn.GroupNorm(1, b), nn.ReLU()]
     return nn.Sequential(*layers)
 
