@@ -19,11 +19,12 @@ from bestpapers.feedback.experiments import (
     Drawn,
     Filter,
     Guidance,
+    Hacking,
     Inpaint,
     Scores,
     Transfer,
 )
-from bestpapers.feedback.model import TwoTowers
+from bestpapers.feedback.model import TwoTowers, as_batch
 from bestpapers.feedback.train import TowersTraining, TrainConfig
 from bestpapers.lab.files import FormatError
 
@@ -40,6 +41,12 @@ TUNE = Filter(
 )  # fmt: skip
 LED = Guidance(**(SMALL | dict(prompts=2)), dev=2, ways=(("flow", (0.0, 4.0)), ("masked", (0.0, 4.0))))
 
+PUSHED = Hacking(
+    MODEL, STEPS, PANEL, **(SMALL | dict(prompts=2)), dev=1, pictures=6, own=2, rank=2,
+    preference=improve.PreferenceConfig(steps=2, batch=2, group=2, warmup=0, lr=0.05, least=1e-9), tether=5.0,
+    ways=(("led", ("one", "two"), (400.0,)), ("tuned", ("one", "two", "tether"), (1, 2))),
+)  # fmt: skip
+
 
 @pytest.fixture(scope="module", autouse=True)
 def shipped(tmp_path_factory):
@@ -47,7 +54,7 @@ def shipped(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "HERE", make_weights(tmp_path_factory.mktemp("weights")))
         yield
-    for cached in ("material", "transferred", "_known", "_own", "_old", "_painted"):
+    for cached in ("material", "transferred", "_known", "_own", "_old", "_painted", "_rivals", "_pleasing"):
         getattr(experiments, cached).cache_clear()
 
 
@@ -212,6 +219,43 @@ def test_inpainting(paint):
         assert said["before"]["tokens"] == 0 <= said["rahf.one"]["tokens"] == said["elsewhere.one"]["tokens"]
 
 
+def test_a_few_prompts_can_be_painted_again(paint, monkeypatch):
+    """Prompts are drawn in parts: the first of them come out the same without the others."""
+    monkeypatch.setattr(experiments, "PART", 2)
+    whole = replace(paint, seed=2)
+    for arm in ("before", "rahf.one", "elsewhere.rahf"):
+        all_, some = (experiments.rows(arm, 2, setting) for setting in (whole, replace(whole, prompts=2)))
+        assert set(some) == {0, 1}
+        for n in some:
+            assert some[n]["scores"] == pytest.approx(all_[n]["scores"], abs=1e-5)
+
+
+def test_every_way_of_pushing():
+    rows = {arm: experiments.rows(arm, 1, PUSHED) for arm in PUSHED.arms}
+    assert len(PUSHED.arms) == 1 + 2 + 6
+    for found in rows.values():
+        assert set(found) == {0, 1}
+        for row in found.values():
+            assert {"plausibility", "alignment", "rahf", "one", "other", "diversity"} <= set(finite(row))
+    assert rows["none"][0]["scores"]["one"] != rows["none"][0]["scores"]["other"]
+    for arm in ("led-one.400", "tuned-one.2", "tuned-two.2"):
+        assert rows[arm] != rows["none"]
+    assert rows["tuned-one.2"] != rows["tuned-tether.2"]
+    assert set(experiments.dev_means(PUSHED)) == set(PUSHED.arms)
+
+
+def test_several_models_say_the_mean_of_what_each_says():
+    rivals, (pictures, prompts) = experiments._rivals(PUSHED), data.pairs("test", 2, size=32)
+    one, other, two = (rivals[who].predict(pictures, prompts) for who in ("one", "other", "two"))
+    for a, b, both in zip(one, other, two):
+        assert both.scores["overall"] == pytest.approx((a.scores["overall"] + b.scores["overall"]) / 2)
+        np.testing.assert_allclose(both.maps["misalignment"], (a.maps["misalignment"] + b.maps["misalignment"]) / 2)
+        np.testing.assert_allclose(both.misaligned, (a.misaligned + b.misaligned) / 2)
+    inside, tokens = as_batch(pictures), rivals["two"].vocabulary(prompts)
+    logits = [rivals[who](inside, tokens, ask=("overall",)).scores["overall"] for who in ("one", "other", "two")]
+    torch.testing.assert_close(logits[2], (logits[0] + logits[1]) / 2)
+
+
 @pytest.fixture
 def fast(monkeypatch):
     monkeypatch.setattr(experiments, "SETTINGS", {"fast": SCORED, "led": LED})
@@ -262,6 +306,9 @@ def test_the_grid_is_of_its_settings():
     assert set(GRID) == set(SETTINGS)
     ways = {f"{way}.{weight:g}" for way, tried in SETTINGS["guidance"].ways for weight in tried}
     assert set(GRID["guidance"]) == ways
+    hacking = SETTINGS["hacking"]
+    assert GRID["hacking"] == hacking.arms
+    assert {who: tried for who, _, tried in hacking.ways}["tuned"][-1] == hacking.preference.steps
     assert all(len(set(arms)) == len(arms) for arms in GRID.values())
     assert {"flow.0", "masked.0"} <= ways
 
@@ -272,7 +319,7 @@ def test_the_recorded_runs_are_complete(name):
     if name is None:
         pytest.skip("nothing is recorded yet")
     found, setting = experiments.load([name]), SETTINGS[name]
-    by = range(setting.prompts) if isinstance(setting, Guidance | Inpaint) else experiments.SEEDS
+    by = range(setting.prompts) if isinstance(setting, experiments.ByPrompt) else experiments.SEEDS
     assert set(found.rows) == {f"{name}/{arm}/{n}" for arm in GRID[name] for n in by}
     if not isinstance(setting, Scores):
         shipped = Path(weights.__file__).parent

@@ -4,7 +4,8 @@
     python -m bestpapers.feedback experiments --record scores             of this setting
 
 Rows of what is trained or drawn anew are `setting/arm/seed`, of seeds 1 to 5; 0 is not among them, since sizes and rates
-were chosen on it. Rows of `guidance` and `inpaint` are `setting/arm/prompt`, the number of a held-out prompt. `GRID` and
+were chosen on it. Rows of `guidance`, `inpaint` and `hacking` are `setting/arm/prompt`, the number of a held-out prompt; these
+are drawn in parts of `PART`, so that a few prompts can be done again without the others. `GRID` and
 `SEEDS` were fixed before the first run. The `seconds` of a row are no benchmark. Scores of models have the names of
 `metrics.tables`, scores of pictures, which come from the judge, those of `evaluate.quality`.
 
@@ -25,11 +26,16 @@ were chosen on it. Rows of `guidance` and `inpaint` are `setting/arm/prompt`, th
                 race; before: the old picture. tokens: share of the picture that is painted. The masks, in whole tokens: rahf,
                 oracle (the judge's), elsewhere (RAHF's, moved), elsewhere-foreground (RAHF's, moved to other things), whole
                 (of pictures in which RAHF marks something)
+    hacking     <way>-<who>.<strength>: pushed ever harder. led: drawing is led, by a weight; tuned: preference learning, after
+                so many steps. who is pleased: one of two RAHFs that learned from the same pictures with other people's answers,
+                the other, two: the mean of both; tether: one, with a penalty on going far. none: nobody. Scores of both, rahf:
+                of the shipped one, which leads nobody here. `about` holds means over dev prompts, to stop early by
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, lru_cache
@@ -57,6 +63,7 @@ from .worlds import WORDS, counterfactual, feedback, parse
 FOLDER = Path(__file__).parent / "results"
 PROGRAM = "python -m bestpapers.feedback experiments"
 SEEDS: tuple[int, ...] = (1, 2, 3, 4, 5)
+PART = 20  # prompts that are drawn together
 
 Pictures = NDArray[np.uint8]
 Row = dict[str, Any]
@@ -335,6 +342,31 @@ class Inpaint(Drawn):
     seed: int = 1
 
 
+@dataclass(frozen=True)
+class Hacking(Drawn, Learning):
+    """Setting `hacking`."""
+
+    prompts: int = 40
+    steps: int = 8
+    dev: int = 20  # prompts that say when to stop
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=700, batch=32))  # of the two RAHFs
+    pictures: int = 2000  # to learn from
+    own: int = 100  # prompts to tune on
+    rank: int = 8
+    preference: improve.PreferenceConfig = field(
+        default_factory=lambda: improve.PreferenceConfig(steps=48, batch=4, lr=1e-3, warmup=4, average=0.9)
+    )
+    tether: float = 0.1
+    ways: tuple[tuple[str, tuple[str, ...], tuple[float, ...]], ...] = (
+        ("led", ("one", "other", "two"), (4.0, 16.0, 64.0, 256.0)), ("tuned", ("one", "two", "tether"), (6, 12, 24, 48))
+    )  # fmt: skip
+    seed: int = 1
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        return ("none", *(f"{way}-{who}.{x:g}" for way, some, tried in self.ways for who in some for x in tried))
+
+
 def drawn_row(arm: str, seed: int, setting: Drawn) -> Row:
     if arm in ("true", "tokenizer"):
         best = weights.load_generator()
@@ -430,11 +462,20 @@ def _each(pictures: Pictures, prompts: Sequence[str], rahf: RAHF, **more: Any) -
     return {n: dict(scores={name: float(x[n]) for name, x in columns.items()}) for n in range(len(prompts))}
 
 
-def _led(way: str, weight: float, prompts: Sequence[str], seed: int, steps: int) -> Pictures:
-    generator, rahf = weights.load_generator(), weights.load()
+def _parts(prompts: Sequence[str], seed: int) -> Iterator[tuple[slice, Sequence[str], int]]:
+    """Parts of the prompts: where they are, which, and a seed for each."""
+    for n in range(0, len(prompts), PART):
+        yield slice(n, n + PART), prompts[n : n + PART], seed * 1000 + n
+
+
+def _led(
+    way: str, weight: float, prompts: Sequence[str], seed: int, steps: int, rahf: Any = None,
+    generator: Generator | None = None,
+) -> Pictures:  # fmt: skip
+    """What is drawn for prompts, led by a RAHF (the shipped one) by a weight."""
+    generator, rahf = generator or weights.load_generator(), rahf or weights.load()
     shots = []
-    for n in range(0, len(prompts), 32):
-        some, number = prompts[n : n + 32], seed * 1000 + n
+    for _, some, number in _parts(prompts, seed):
         if way == "flow":
             how: dict[str, Any] = dict(calls=2 * steps, rahf=rahf, weight=weight)
             shots.append(improve.flow_pictures(weights.load_flow(), generator, some, number, **how))
@@ -467,8 +508,9 @@ def chosen_weights(setting: Guidance) -> Row:
 @lru_cache(maxsize=1)
 def _old(setting: Inpaint) -> tuple[list[str], Pictures, NDArray[np.bool_]]:
     """Prompts, what is drawn for them, and what RAHF marks there, in whole tokens (P, H, W)."""
-    prompts = prompts_of("test", setting.prompts, setting.seed)
-    pictures = weights.load_generator().draw(prompts, setting.seed, steps=setting.steps)
+    prompts, generator = prompts_of("test", setting.prompts, setting.seed), weights.load_generator()
+    drawn_so = [generator.draw(some, n, steps=setting.steps) for _, some, n in _parts(prompts, setting.seed)]
+    pictures = np.concatenate(drawn_so)
     marked = improve.masks_of(weights.load().predict(pictures, prompts), setting.threshold)
     return prompts, pictures, _whole_tokens(marked, setting)
 
@@ -502,7 +544,10 @@ def _painted(name: str, setting: Inpaint) -> tuple[Pictures, NDArray[np.float64]
     prompts, pictures, _ = _old(setting)
     generator, masks = weights.load_generator(), mask_of(name, setting)
     shots = [
-        improve.repaint_best(generator, pictures, prompts, masks, 1, None, setting.seed * 100 + k, steps=setting.steps)
+        np.concatenate([
+            generator.repaint(pictures[at], some, masks[at], number, steps=setting.steps)[0]
+            for at, some, number in _parts(prompts, setting.seed * 100 + k)
+        ])
         for k in range(setting.tries)
     ]
     return np.stack(shots), masks.mean((1, 2))
@@ -525,12 +570,72 @@ def inpaint_rows(arm: str, setting: Inpaint) -> dict[int, Row]:
     return _each(shots[which, np.arange(len(prompts))], prompts, rahf, tokens=tokens)
 
 
+@cache
+def _rivals(setting: Hacking) -> dict[str, Any]:
+    """Who is to be pleased, by name: two RAHFs, and both together."""
+    truths, pair = list(records("train", setting.pictures, size=setting.model.size, seed=setting.seed)), list[nn.Module]()
+    for seed in (setting.seed, setting.seed + 1):  # of people's errors, first weights and batches
+        model, _ = learned("multi-head", asked(truths, setting.panel, seed), setting, seed)
+        pair.append(model.eval())
+    one, other = pair
+    return dict(one=one, other=other, two=improve.Several(one, other), tether=one)
+
+
+@cache
+def _pleasing(who: str, setting: Hacking) -> dict[str, Generator]:
+    """The generator as it learns to please somebody: after each number of steps."""
+    generator, rival = weights.load_generator(), _rivals(setting)[who]
+    tether = setting.tether if who == "tether" else 0.0
+    config = replace(setting.preference, seed=setting.seed, calls=setting.steps, tether=tether)
+    improve.adapt(generator.transformer, setting.rank, setting.seed)
+    prompts, found = prompts_of("train", setting.own, setting.seed), dict[str, Generator]()
+    run = improve.PreferenceTraining(generator, prompts, rival.predict, config)
+    for steps in next(tried for way, _, tried in setting.ways if way == "tuned"):
+        run.run(int(steps), desc=who, quiet=True)
+        found[f"{steps:g}"] = weights.load_generator()
+        found[f"{steps:g}"].transformer = improve.settle(run.averaged)
+    return found
+
+
+def pushed(arm: str, prompts: Sequence[str], seed: int, setting: Hacking) -> Pictures:
+    """What an arm of `hacking` draws; all arms from the same random numbers."""
+    if arm == "none":
+        return _led("masked", 0.0, prompts, seed, setting.steps)
+    way, who, strength = re.split(r"[-.]", arm, maxsplit=2)
+    if way == "led":
+        return _led("masked", float(strength), prompts, seed, setting.steps, _rivals(setting)[who])
+    return _led("masked", 0.0, prompts, seed, setting.steps, None, _pleasing(who, setting)[strength])
+
+
+def _said(pictures: Pictures, prompts: Sequence[str], setting: Hacking) -> dict[str, NDArray[np.float64]]:
+    return {who: improve.scores(_rivals(setting)[who].predict(pictures, prompts)) for who in ("one", "other")}
+
+
+def hacking_rows(arm: str, setting: Hacking) -> dict[int, Row]:
+    prompts = prompts_of("test", setting.prompts, setting.seed)
+    shots = [pushed(arm, prompts, setting.seed + k, setting) for k in range(2)]
+    apart = [evaluate.diversity(np.stack(two)[None]) for two in zip(*shots)]
+    return _each(shots[0], prompts, weights.load(), diversity=apart, **_said(shots[0], prompts, setting))
+
+
+def dev_means(setting: Hacking) -> dict[str, dict[str, float]]:
+    """Of each arm: means over dev prompts of the judge's plausibility and of both RAHFs' scores."""
+    prompts, found = prompts_of("dev", setting.dev, setting.seed), dict[str, dict[str, float]]()
+    for arm in setting.arms:
+        pictures = pushed(arm, prompts, setting.seed, setting)
+        columns = dict(judge=evaluate.judged(pictures, prompts)["plausibility"], **_said(pictures, prompts, setting))
+        found[arm] = {name: round(float(x.mean()), 4) for name, x in columns.items()}
+    return found
+
+
 # ---------------------------------------------------------------------------------------------------------- recording
 
 Setting = Scores | Transfer | Drawn
+ByPrompt = Guidance | Inpaint | Hacking  # settings whose rows are prompts
 SETTINGS: dict[str, Setting] = dict(
-    scores=Scores(), generators=Drawn(), transfer=Transfer(), filter=Filter(), guidance=Guidance(), inpaint=Inpaint()
-)
+    scores=Scores(), generators=Drawn(), transfer=Transfer(), filter=Filter(), guidance=Guidance(), inpaint=Inpaint(),
+    hacking=Hacking(),
+)  # fmt: skip
 TUNED = (
     "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle",
     "preference", "preference-local", "preference-tether", "best-of",
@@ -543,6 +648,7 @@ GRID: dict[str, tuple[str, ...]] = dict(
     filter=TUNED,
     guidance=tuple(f"{way}.{weight:g}" for way, tried in Guidance.ways for weight in tried),
     inpaint=("before", "rahf.keep", *(f"{mask}.{pick}" for mask in MASKS for pick in ("one", "rahf", "chance"))),
+    hacking=Hacking().arms,
 )
 
 
@@ -552,6 +658,8 @@ def rows(arm: str, seed: int, setting: Setting) -> dict[int, Row]:
         return guidance_rows(arm, setting)
     if isinstance(setting, Inpaint):
         return inpaint_rows(arm, setting)
+    if isinstance(setting, Hacking):
+        return hacking_rows(arm, setting)
     of: dict[type, Callable[..., Row]] = {
         Scores: score_row, Transfer: transfer_row, Drawn: drawn_row, Filter: filter_row
     }  # fmt: skip
@@ -560,7 +668,7 @@ def rows(arm: str, seed: int, setting: Setting) -> dict[int, Row]:
 
 def numbers(setting: Setting, seed: int) -> Sequence[int]:
     """By what the rows of a job are numbered: its seed, or all prompts."""
-    return range(setting.prompts) if isinstance(setting, Guidance | Inpaint) else (seed,)
+    return range(setting.prompts) if isinstance(setting, ByPrompt) else (seed,)
 
 
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
@@ -570,7 +678,7 @@ def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     if not isinstance(setting, Scores):
         setting = replace(setting, weights=weights.digest())
     results.expect(name, asdict(setting), SOURCE)
-    seeds = (setting.seed,) if isinstance(setting, Guidance | Inpaint) else SEEDS
+    seeds = (setting.seed,) if isinstance(setting, ByPrompt) else SEEDS
     jobs = [
         (arm, seed, setting) for seed in seeds for arm in GRID[name]
         if any(f"{name}/{arm}/{n}" not in results.rows for n in numbers(setting, seed))
@@ -583,6 +691,8 @@ def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     about: Row = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
     if isinstance(setting, Guidance) and "weights" not in results.about:
         about["weights"] = chosen_weights(setting)
+    if isinstance(setting, Hacking) and "dev" not in results.about:
+        about["dev"] = dev_means(setting)
     if isinstance(setting, Scores):
         about["agreement"] = {str(seed): agreed(setting, seed) for seed in seeds}
     results.about = about | results.about

@@ -31,7 +31,7 @@ from ..lab.nn import Block, sinusoids
 from ..lab.runs import fingerprint
 from .generator import Config, Generator, MaskedTransformer, Step, draw, token_mask
 from .judge import judge, read
-from .model import PAD, RAHF, Kept, Vocabulary, together
+from .model import PAD, RAHF, Kept, Outputs, Vocabulary, together
 from .record import Feedback
 from .worlds import silhouette
 
@@ -50,6 +50,28 @@ def by_judge(pictures: Pictures, prompts: Sequence[str]) -> list[Feedback]:
 def scores(found: Sequence[Feedback], name: str = "plausibility") -> Scores:
     """One score of each: (B,)."""
     return np.array([feedback.scores[name] for feedback in found])
+
+
+class Several:
+    """Several RAHFs as one: the mean of what each says. What pleases one for a wrong reason need not please the others."""
+
+    def __init__(self, *models: RAHF) -> None:
+        self.models, self.vocabulary = models, models[0].vocabulary
+
+    def __call__(self, pictures: Tensor, tokens: Tensor, ask: Sequence[str]) -> Outputs:
+        """Scores only, as the mean of logits: something to take a gradient of."""
+        said = [model(pictures, tokens, ask=ask).scores for model in self.models]
+        return Outputs({}, {name: torch.stack([one[name] for one in said]).mean(0) for name in said[0]}, None)
+
+    def predict(self, pictures: Pictures, prompts: Sequence[str]) -> list[Feedback]:
+        return [
+            Feedback(
+                {name: float(np.mean([one.scores[name] for one in each])) for name in each[0].scores},
+                {name: np.mean([one.maps[name] for one in each], 0) for name in each[0].maps},
+                np.mean([one.misaligned for one in each], 0),
+            )
+            for each in zip(*(model.predict(pictures, prompts) for model in self.models))
+        ]
 
 
 # ------------------------------------------------------------------------------------------------------------ own pictures
@@ -340,7 +362,7 @@ def _grid(z: Tensor, generator: Generator) -> Tensor:
     return z.unflatten(1, (generator.config.grid, generator.config.grid))
 
 
-def _score(rahf: RAHF, generator: Generator, z: Tensor, tokens: Tensor, name: str) -> Tensor:
+def _score(rahf: RAHF | Several, generator: Generator, z: Tensor, tokens: Tensor, name: str) -> Tensor:
     """The logit of a score of what latents (B, n, code) would look like: (B,), differentiable."""
     pictures = generator.tokenizer.paint(_grid(F.normalize(z, dim=-1), generator)).clamp(0, 1)
     return rahf(pictures, tokens, ask=(name,)).scores[name]
@@ -351,7 +373,7 @@ def _bytes(pictures: Tensor) -> Pictures:
 
 
 def draw_guided(
-    generator: Generator, rahf: RAHF, prompts: Sequence[str], weight: float, seed: int = 0, name: str = "plausibility",
+    generator: Generator, rahf: RAHF | Several, prompts: Sequence[str], weight: float, seed: int = 0, name: str = "plausibility",
     steps: int = 12, guidance: float = 2.0, **how: Any,
 ) -> Pictures:  # fmt: skip
     """The same in masked decoding (ours): in each step the picture that the network expects, each masked place painted as the
