@@ -372,7 +372,7 @@ def as_batch(pictures: NDArray[np.uint8], device: torch.device | str = "cpu") ->
 @dataclass(frozen=True)
 class Weights:
     """Of the parts of the loss; the paper's are not known to us. A map has thousands of pixels, nearly all 0: with a small
-    weight its head finds that saying nothing costs little, and stays there (`3_reproduce` shows it)."""
+    weight its head finds that saying nothing costs little, and stays there (`2_build` shows it)."""
 
     maps: float = 30.0
     scores: float = 1.0
