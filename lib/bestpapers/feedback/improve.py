@@ -373,8 +373,8 @@ def _bytes(pictures: Tensor) -> Pictures:
 
 
 def draw_guided(
-    generator: Generator, rahf: RAHF | Several, prompts: Sequence[str], weight: float, seed: int = 0, name: str = "plausibility",
-    steps: int = 12, guidance: float = 2.0, **how: Any,
+    generator: Generator, rahf: RAHF | Several, prompts: Sequence[str], weight: float, seed: int = 0,
+    name: str = "plausibility", steps: int = 12, guidance: float = 2.0, **how: Any,
 ) -> Pictures:  # fmt: skip
     """The same in masked decoding (ours): in each step the picture that the network expects, each masked place painted as the
     mean of its codes by their probabilities, is scored, and the log-probabilities move along the gradient."""
