@@ -543,13 +543,11 @@ def _painted(name: str, setting: Inpaint) -> tuple[Pictures, NDArray[np.float64]
     """All tries (T, P, H, W, 3), and the share of each picture that is painted (P,)."""
     prompts, pictures, _ = _old(setting)
     generator, masks = weights.load_generator(), mask_of(name, setting)
-    shots = [
-        np.concatenate([
-            generator.repaint(pictures[at], some, masks[at], number, steps=setting.steps)[0]
-            for at, some, number in _parts(prompts, setting.seed * 100 + k)
-        ])
-        for k in range(setting.tries)
-    ]
+    shots = []
+    for k in range(setting.tries):
+        parts = _parts(prompts, setting.seed * 100 + k)
+        painted = [generator.repaint(pictures[at], some, masks[at], n, steps=setting.steps)[0] for at, some, n in parts]
+        shots.append(np.concatenate(painted))
     return np.stack(shots), masks.mean((1, 2))
 
 
@@ -573,7 +571,8 @@ def inpaint_rows(arm: str, setting: Inpaint) -> dict[int, Row]:
 @cache
 def _rivals(setting: Hacking) -> dict[str, Any]:
     """Who is to be pleased, by name: two RAHFs, and both together."""
-    truths, pair = list(records("train", setting.pictures, size=setting.model.size, seed=setting.seed)), list[nn.Module]()
+    truths = list(records("train", setting.pictures, size=setting.model.size, seed=setting.seed))
+    pair = []
     for seed in (setting.seed, setting.seed + 1):  # of people's errors, first weights and batches
         model, _ = learned("multi-head", asked(truths, setting.panel, seed), setting, seed)
         pair.append(model.eval())
