@@ -572,7 +572,7 @@ def inpaint_rows(arm: str, setting: Inpaint) -> dict[int, Row]:
 def _rivals(setting: Hacking) -> dict[str, Any]:
     """Who is to be pleased, by name: two RAHFs, and both together."""
     truths = list(records("train", setting.pictures, size=setting.model.size, seed=setting.seed))
-    pair = []
+    pair: list[Any] = []
     for seed in (setting.seed, setting.seed + 1):  # of people's errors, first weights and batches
         model, _ = learned("multi-head", asked(truths, setting.panel, seed), setting, seed)
         pair.append(model.eval())
