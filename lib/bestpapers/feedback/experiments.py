@@ -134,7 +134,7 @@ class Learning:
     """How models of feedback learn, here and below."""
 
     model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1500, batch=32))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3000))
     panel: Panel = field(default_factory=Panel)
 
 
@@ -147,16 +147,14 @@ class Scores(Learning):
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
     towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=64))
-    few: TrainConfig = field(
-        default_factory=lambda: TrainConfig(steps=200, batch=32)
-    )  # RAHF, from the labels of a probe
+    few: TrainConfig = field(default_factory=lambda: TrainConfig(steps=400))  # RAHF, from the labels of a probe
 
 
 @dataclass(frozen=True)
 class Transfer(Learning):
     """Setting `transfer`."""
 
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1000, batch=32))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2000))
     learn: str = "flow"
     test: str = "best"
     pictures: int = 2000  # to learn from

@@ -417,8 +417,7 @@ class ImageOnly(nn.Module):
         W, steps = config.width, (config.patch - 1).bit_length()
         self.stem = nn.Conv2d(3, W // 2, 3, padding=1)
         layers: list[nn.Module] = []
-        for step in range(steps):
-            a, b = W // 2 if step == 0 else W, W
+        for a, b in pairwise([W // 2] * min(2, steps) + [W] * max(1, steps - 1)):  # as many as halvings, and one
             layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.GroupNorm(8, b), nn.ReLU(), Conv(b), Conv(b)]
         self.body = nn.Sequential(*layers)
         self.maps = nn.ModuleDict({name: MapHead(W, config.maps) for name in MAPS})

@@ -220,7 +220,7 @@ class Recipe:
     tokenizer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3000, batch=32, average=0.99))
     transformer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=8000, batch=32))
     flow: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, batch=32))
-    rahf: TrainConfig = field(default_factory=lambda: TrainConfig(steps=5000, batch=32))
+    rahf: TrainConfig = field(default_factory=lambda: TrainConfig(steps=10_000))
 
 
 def make(recipe: Recipe, folder: Path, quiet: bool = False) -> dict[str, str]:
