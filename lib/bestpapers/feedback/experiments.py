@@ -347,16 +347,16 @@ class Hacking(Drawn, Learning):
     prompts: int = 40
     steps: int = 8
     dev: int = 20  # prompts that say when to stop
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=700, batch=32))  # of the two RAHFs
-    pictures: int = 2000  # to learn from
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1800))  # of the two RAHFs
+    pictures: int = 3000  # to learn from
     own: int = 100  # prompts to tune on
     rank: int = 8
     preference: improve.PreferenceConfig = field(
-        default_factory=lambda: improve.PreferenceConfig(steps=48, batch=4, lr=1e-3, warmup=4, average=0.9)
+        default_factory=lambda: improve.PreferenceConfig(steps=36, batch=4, lr=1e-3, warmup=4, average=0.9)
     )
     tether: float = 0.1
     ways: tuple[tuple[str, tuple[str, ...], tuple[float, ...]], ...] = (
-        ("led", ("one", "other", "two"), (4.0, 16.0, 64.0, 256.0)), ("tuned", ("one", "two", "tether"), (6, 12, 24, 48))
+        ("led", ("one", "other", "two"), (4.0, 16.0, 64.0, 256.0)), ("tuned", ("one", "two", "tether"), (4, 12, 36))
     )  # fmt: skip
     seed: int = 1
 
