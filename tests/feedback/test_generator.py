@@ -16,6 +16,7 @@ from bestpapers.feedback.generator import (
     masked_share,
     token_mask,
 )
+from bestpapers.feedback.train import TokenizerTraining, TrainConfig
 from bestpapers.lab.files import FormatError
 
 TINY = Config(
@@ -226,6 +227,25 @@ def test_codes_that_nothing_falls_to_are_put_to_use():
         tokenizer.loss(torch.rand(16, 3, 16, 16, generator=generator))
     used = torch.bincount(tokenizer.encode(torch.rand(64, 3, 16, 16, generator=generator)).flatten(), minlength=8)
     assert (used > 0).sum() >= 6
+
+
+def test_an_interrupted_tokenizer_goes_on_as_if_never(tmp_path):
+    """Also where idle codes are put: nothing may come from torch's own state."""
+    pictures = np.random.default_rng(0).integers(0, 256, (12, 16, 16, 3), dtype=np.uint8)
+    config = TrainConfig(steps=6, batch=4, warmup=0, checkpoint_every=3)
+
+    def made(path, until, own_state):
+        torch.manual_seed(0)
+        tokenizer = Tokenizer(TINY)
+        torch.manual_seed(own_state)
+        run = TokenizerTraining(tokenizer, pictures, config, path)
+        run.run(until, quiet=True)
+        return run.averaged.state_dict()
+
+    whole = made(None, 6, 1)
+    made(tmp_path / "half.safetensors", 3, 2)
+    rest = made(tmp_path / "half.safetensors", 6, 3)
+    assert all(torch.equal(whole[name], rest[name]) for name in whole)
 
 
 def test_configurations_that_do_not_fit_are_refused():

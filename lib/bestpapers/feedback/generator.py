@@ -95,18 +95,19 @@ class Tokenizer(nn.Module):
         """Code numbers (B, g, g) -> pictures (B, 3, H, W) in 0..1."""
         return self.paint(self.codebook[numbers]).clamp(0, 1)
 
-    def loss(self, pictures: Tensor, keep: float = 0.98) -> Tensor:
-        """How far the pictures come back off, and how far features lie from their codes; moves the codes on the way."""
+    def loss(self, pictures: Tensor, generator: torch.Generator | None = None, keep: float = 0.98) -> Tensor:
+        """How far the pictures come back off, and how far features lie from their codes; moves the codes on the way. The
+        generator says where idle codes are put."""
         z = self.features(pictures)
         numbers = (z @ self.codebook.T).argmax(-1)
         if self.training:
-            self._move(z.detach().flatten(0, 2), numbers.flatten(), keep)
+            self._move(z.detach().flatten(0, 2), numbers.flatten(), generator, keep)
         codes = self.codebook[numbers]
         back = self.paint(z + (codes - z).detach())  # the gradient goes past the choice of code, as if it were none
         return (back - pictures).abs().mean() + 0.5 * (z - codes).square().sum(-1).mean()
 
     @torch.no_grad()
-    def _move(self, z: Tensor, numbers: Tensor, keep: float) -> None:
+    def _move(self, z: Tensor, numbers: Tensor, generator: torch.Generator | None, keep: float) -> None:
         count = torch.bincount(numbers, minlength=len(self.codebook)).to(z)
         total = torch.zeros_like(self.codebook).index_add_(0, numbers, z)
         self.counts.lerp_(count, 1 - keep)
@@ -114,7 +115,7 @@ class Tokenizer(nn.Module):
         self.codebook.copy_(torch.where(count[:, None] > 0, F.normalize(moved, dim=1), self.codebook))
         idle = self.counts < 0.02 * len(z) / len(self.codebook)
         if idle.any():
-            chosen = torch.randint(len(z), (int(idle.sum()),), device=z.device)
+            chosen = torch.randint(len(z), (int(idle.sum()),), generator=generator).to(z.device)
             self.codebook[idle] = z[chosen]
             self.counts[idle] = len(z) / len(self.codebook)
 

@@ -49,7 +49,8 @@ class TokenizerTraining(AveragingTraining):
 
     def loss(self, generator: torch.Generator) -> Tensor:
         some = torch.randint(len(self.pictures), (self.config.batch,), generator=generator)
-        loss: Tensor = self.model.loss(as_batch(self.pictures[self.own(some).numpy()], self.device))  # type: ignore[operator]
+        pictures = as_batch(self.pictures[self.own(some).cpu().numpy()], self.device)
+        loss: Tensor = self.model.loss(pictures, generator)  # type: ignore[operator]
         return loss
 
 
