@@ -42,7 +42,8 @@ class TokenizerTraining(RowsTraining):
         super().__init__(tokenizer, config, [torch.from_numpy(pictures)], *run)
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        loss: Tensor = self.model.loss(as_batch(*self.drawn(generator)))  # type: ignore[operator]
+        (pictures,) = self.drawn(generator)
+        loss: Tensor = self.model.loss(as_batch(pictures))  # type: ignore[operator]
         return loss
 
 
@@ -136,8 +137,9 @@ class RahfTraining(RowsTraining):
         for i, (chance, *cut) in enumerate(cuts.tolist()):
             if chance < self.config.crop:
                 pictures[i], maps[i] = _cropped(pictures[i], cut), _cropped(maps[i], cut)
-        labels = ({name: x[:, i] for i, name in enumerate(names)} for names, x in ((MAPS, maps), (SCORES, scores)))
-        return rahf.loss(self.model, pictures, tokens, *labels, misaligned, self.config.weights)["all"]
+        by_map = {name: maps[:, i] for i, name in enumerate(MAPS)}
+        by_score = {name: scores[:, i] for i, name in enumerate(SCORES)}
+        return rahf.loss(self.model, pictures, tokens, by_map, by_score, misaligned, self.config.weights)["all"]
 
 
 def _cropped(planes: Tensor, cut: Sequence[float]) -> Tensor:
