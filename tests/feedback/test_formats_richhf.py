@@ -1,8 +1,6 @@
 """RichHF-18K's files: ours are read by an outsider, an outsider's by us, and each fault has its own sentence."""
 
 import io
-import struct
-import tracemalloc
 import warnings
 
 import numpy as np
@@ -12,16 +10,9 @@ from PIL import Image
 
 from bestpapers.feedback.formats import FormatError, Skips, read, read_richhf, richhf, write_richhf
 from bestpapers.feedback.formats.pixels import decode_map
-from bestpapers.feedback.formats.places import Place
-from bestpapers.feedback.formats.tfrecords import (
-    MAX_RECORD,
-    example_bytes,
-    masked,
-    parse_example,
-    read_records,
-    write_records,
-)
 from bestpapers.feedback.record import MAPS, SCORES, words
+from bestpapers.lab.places import Place
+from bestpapers.lab.tfrecords import example_bytes, parse_example, read_records, write_records
 
 from .made import PROMPTS, assert_same, record
 
@@ -107,33 +98,6 @@ def test_we_read_an_outsiders(tmp_path):
     assert first.feedback.misaligned.tolist() == [1]
     assert second.name == "uid-0"
     assert [w for w, bad in zip(words(second.prompt), second.feedback.misaligned) if bad] == ["man's", "photo)"]
-
-
-def test_parsed_as_protocol_buffers_do(tmp_path):
-    """Packed and single values, whole numbers below 0, lists and fields that come twice, fields that nobody knows."""
-    writer = tfrecord.TFRecordWriter(str(tmp_path / "a"))
-    writer.write(dict(a=([1.5, -2.0], "float"), b=([-1, 0, 2**62], "int"), c=([b"x", b""], "byte"), d=([], "float")))
-    writer.close()
-    ((_, data),) = read_records(tmp_path / "a")
-    wanted = dict(a=[1.5, -2.0], b=[-1, 0, 2**62], c=[b"x", b""], d=[])
-    assert parse_example(data, Place(tmp_path)) == wanted
-    unknown = b"\x10\x05" + b"\x1a\x02hi" + b"\x2d" + bytes(4) + b"\x31" + bytes(8)
-    assert parse_example(unknown + data + unknown, Place(tmp_path)) == wanted
-    assert parse_example(data + example_bytes(dict(a=7.0)), Place(tmp_path))["a"] == [7.0]
-    single = b"\x0a\x0c\x0a\x0a\x0a\x01a\x12\x05\x12\x03\x0a\x01"  # cut short below
-    with pytest.raises(FormatError, match="ends after its message"):
-        parse_example(single, Place(tmp_path, "record 9"))
-    floats = b"\x12\x0a" + 2 * (b"\x0d" + struct.pack("<f", 2.5))  # not packed
-    entry = b"\x0a\x01a\x12" + bytes([len(floats)]) + floats
-    data = b"\x0a" + bytes([len(entry) + 2]) + b"\x0a" + bytes([len(entry)]) + entry
-    assert parse_example(data, Place(tmp_path)) == dict(a=[2.5, 2.5])
-
-
-def test_check_sums_are_the_known_ones():
-    """CRC32C of the digits is 0xe3069283 in every table; what stands in a file is that, turned and shifted."""
-    crc = 0xE3069283
-    assert masked(b"123456789") == ((crc >> 15 | crc << 17) + 0xA282EAD8) % 2**32
-    assert masked(bytes(8)) == int.from_bytes(tfrecord.TFRecordWriter.masked_crc(bytes(8)), "little")
 
 
 # ------------------------------------------------------------------------------------------------ maps, scores, prompts
@@ -304,61 +268,28 @@ def test_the_same_picture_twice(tmp_path):
         list(read_richhf(path))
 
 
-def framed(data, length=None, good=True):
-    """A record whose length may lie, with the right check sums or wrong ones."""
-    head = struct.pack("<Q", len(data) if length is None else length)
-    return head + struct.pack("<I", masked(head) ^ (not good)) + data + struct.pack("<I", masked(data))
-
-
 def test_faults_of_the_file(tmp_path):
-    path, data = tmp_path / "a.tfrecord", example_bytes(features())
-    second = example_bytes(features(filename=b"b.png"))
-    whole, n = framed(data), len(framed(data))
-    wrong = bytearray(whole)
-    wrong[-20] ^= 1
-    cases = {  # what it holds: (message, records that are still read, faults counted)
-        "pointer": (POINTER, "found a Git LFS pointer.*150710286 bytes; run `git lfs install`", None, None),
-        "empty": (b"", "records: expected at least one, found none", None, None),
-        "data": (bytes(wrong) + framed(second), r"record 1 \(byte 0\), data: expected data with its check sum", 1, 1),
-        "length": (whole + framed(second, good=False), rf"record 2 \(byte {n}\), length: expected a length with", 1, 1),
-        "header cut": (whole + framed(second)[:7], "record 2 .*expected 12 bytes .*found 7: the file is cut", 1, 1),
-        "data cut": (whole + framed(second)[:-5], r"record 2 .*expected \d+ bytes, found \d+: the file is cut", 1, 1),
-        "hostile": (whole + framed(second, 2**60), f"record 2 .*at most {MAX_RECORD:,} bytes, found {2**60:,}", 1, 1),
-        "long": (whole + framed(second, MAX_RECORD), f"record 2 .*expected {MAX_RECORD + 16:,} bytes, found", 1, 1),
-        "hostile and unsigned": (whole + framed(second, 2**60, good=False), "record 2 .*a length with its check", 1, 1),
-        "gzip": (b"\x1f\x8b\x08\0" + whole, "record 1 .*gzip's mark: unpack it", 0, 1),
-        "no TFRecord": (b"<!DOCTYPE html>" * 9, "record 1 .*length with its check sum.*found another sum", 0, 1),
+    path, other = tmp_path / "a.tfrecord", features(filename=b"b.png")
+    data = bytearray(written(path, features(), other).read_bytes())
+    data[100] ^= 1
+    cases = {
+        POINTER: "found a Git LFS pointer.*150710286 bytes; run `git lfs install`",
+        b"": "records: expected at least one, found none",
+        bytes(data): r"record 1 \(byte 0\), data: expected data with its check sum",
+        b"<!DOCTYPE html>" * 9: "record 1 .*length with its check sum.*found another sum",
     }
-    for name, (content, message, left, faults) in cases.items():
+    for content, message in cases.items():
         path.write_bytes(content)
-        tracemalloc.start()
         with pytest.raises(FormatError, match=message):
             read_richhf(path)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        assert peak < 1 << 20, name
-        if left is not None:
-            skips = Skips()
-            assert len(list(read_records(path, skips))) == left, name
-            assert skips.count == faults, name
+    path.write_bytes(data)
+    skips = Skips()
+    assert [r.name for r in read_richhf(path, skips=skips)] == ["b"]
+    assert skips.count == 1
     with pytest.raises(FormatError, match="found nothing of that name"):
         read_richhf(tmp_path / "b.tfrecord")
     with pytest.raises(FormatError, match="found a folder"):
         read_richhf(tmp_path)
-
-
-def test_messages_within_bounds(tmp_path):
-    """Examples that would take much memory or never end."""
-    many = example_bytes({"a": 1.0}) + b"\x10\x00" * 200_000
-    wide = b"\x0a" + b"\x80" * 11
-    for data, message in (
-        (many, "more than 100,000 values"),
-        (wide, "a number without an end"),
-        (b"\x0b", "unknown kind 3"),
-        (b"\x0a\xff\xff\xff\xff\x0f", "ends after its message"),
-    ):
-        with pytest.raises(FormatError, match=f"record 5: expected a tf.train.Example, found .*{message}"):
-            parse_example(data, Place(tmp_path, "record 5"))
 
 
 def test_a_large_picture_is_refused_before_it_is_decoded(tmp_path):

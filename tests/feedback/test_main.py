@@ -9,9 +9,9 @@ from PIL import Image
 
 from bestpapers.feedback import __main__ as program
 from bestpapers.feedback import formats, metrics, panel
-from bestpapers.feedback.formats import pixels as files
 from bestpapers.feedback.model import RAHF
 from bestpapers.feedback.record import MAPS, SCORES, Annotation, words
+from bestpapers.lab import pictures as files
 
 from .made import assert_same, record
 

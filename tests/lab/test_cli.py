@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bestpapers.lab import cli
+from bestpapers.lab.files import FormatError, Skips
 
 
 def typed(kind, word):
@@ -21,6 +22,8 @@ def typed(kind, word):
         (cli.integer(0), "0", 0),
         (cli.integer(16), "16", 16),
         (cli.positive_float, "1e-3", 1e-3),
+        (cli.share, "0", 0),
+        (cli.share, "1.0", 1),
     ],
 )
 def test_numbers(kind, word, value):
@@ -31,7 +34,8 @@ def test_numbers(kind, word, value):
     ("kind", "word"),
     [(cli.positive_int, w) for w in ("0", "1.5", "one", "", "²", "٣", "+1")]
     + [(cli.integer(16), "15")]
-    + [(cli.positive_float, w) for w in ("0", "nan", "inf", "x", "")],
+    + [(cli.positive_float, w) for w in ("0", "nan", "inf", "x", "")]
+    + [(cli.share, w) for w in ("-0.1", "1.1", "nan", "half", "")],
 )
 def test_what_is_no_such_number_is_refused(kind, word, capsys):
     with pytest.raises(SystemExit) as stop:
@@ -133,3 +137,23 @@ def test_the_argument_of_the_device(capsys):
     assert parser.parse_args(["--device", "cuda"]).device == "cuda"
     with pytest.raises(SystemExit):
         parser.parse_args(["--device", "mps"])
+
+
+def test_what_was_left_out_is_told(capsys):
+    assert cli.told(None) == cli.told(Skips()) == 0
+    skips = Skips(keep=2)
+    for number in range(3):
+        skips.add(FormatError("a.csv", f"line {number}", "a number", "none"))
+    assert cli.told(skips) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [*(f"left out: {message}" for message in skips.messages), "left out: 1 more"]
+    assert len(skips.messages) == 2
+
+
+def test_written_to_a_file_or_the_screen(tmp_path, capsys):
+    cli.write("a\nß\n", None)
+    assert capsys.readouterr().out == "a\nß\n"
+    cli.write("a\nß\n", tmp_path / "folder" / "a.txt")
+    assert (tmp_path / "folder" / "a.txt").read_bytes() == "a\nß\n".encode()
+    assert capsys.readouterr().out == ""

@@ -8,23 +8,24 @@ is wrong with them. Everything that it can do is in the library; here are the wo
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..lab import cli
+import numpy as np
+
+from ..lab import cli, pictures
 from ..lab.cli import Refused, positive_float, positive_int, say
-from .record import MAPS, SCORES, words
+from ..lab.files import FormatError, Skips, write_file
+from ..lab.places import Place
+from ..lab.tables import csv_text
+from .record import MAPS, SCORES, Feedback, Record, words
 
 if TYPE_CHECKING:
-    from ..lab.files import Skips
-    from .formats import Annotated, Reading
+    from .formats import Annotated
     from .model import RAHF
-    from .record import Feedback, Record
 
 PROGRAM = "python -m bestpapers.feedback"
 WEIGHTS = Path(__file__).parent / "weights" / "rahf.safetensors"
@@ -73,7 +74,6 @@ def annotate(args: argparse.Namespace) -> None:
 def merge(args: argparse.Namespace) -> int:
     from . import panel
     from .formats import read_annotations, write_richhf
-    from .formats.pixels import SUFFIXES, listing
 
     if ".tfrecord" not in args.out.name.lower():
         raise Refused(f"--out {args.out}: the name must end with .tfrecord, by which it is known")
@@ -82,7 +82,7 @@ def merge(args: argparse.Namespace) -> int:
     said = [picture for picture in found if picture.annotations]
     if not said:
         raise Refused(f"{args.exports[0]}: nobody answered anything there")
-    files = None if args.pictures is None else listing(args.pictures, SUFFIXES)
+    files = None if args.pictures is None else pictures.listing(args.pictures)
     beside = None if files is None else args.out.parent / PICTURES
     write_richhf(args.out, (_merged(picture, files, args) for picture in said), beside)
 
@@ -99,7 +99,7 @@ def merge(args: argparse.Namespace) -> int:
         say(f"{args.out} holds no pictures and no prompts; with --pictures FOLDER both are laid beside it, to train on")
     else:
         say(f"{args.out} and {beside} are what `train` and `evaluate` read")
-    return _told(skips)
+    return cli.told(skips)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -134,15 +134,12 @@ def train(args: argparse.Namespace) -> int:
             loss = f"loss {sum(last) / len(last):.4g} at the end"
             say(f"{args.out}: {run.steps:,} steps on {len(records):,} pictures, {loss}")
             say(f"{checkpoint} is there to go on from; it may be deleted")
-    return _told(skips)
+    return cli.told(skips)
 
 
 def evaluate(args: argparse.Namespace) -> int:
-    import numpy as np
-
     from . import metrics
     from .evaluate import COLLAPSED, own_fit
-    from .record import Feedback
 
     model, skips = _model(args), _skips(args)
     size = model.config.size
@@ -150,8 +147,8 @@ def evaluate(args: argparse.Namespace) -> int:
     if any(record.picture is None for record in records):
         raise Refused(f"{args.data}: there are no pictures to look at; give --pictures FOLDER")
     labels = [record.feedback for record in records]
-    pictures = np.stack([record.picture for record in records])  # type: ignore[misc]
-    predicted = model.predict(pictures, [record.prompt for record in records], write=args.write)
+    shown = np.stack([record.picture for record in records])  # type: ignore[misc]
+    predicted = model.predict(shown, [record.prompt for record in records], write=args.write)
     nothing = [Feedback({}, {name: np.zeros((size, size), np.float32) for name in MAPS}, np.zeros(0, np.float32))]
     options: dict[str, Any] = dict(variant=args.measures, above=args.above)
     found = metrics.tables(predicted, labels, **options)
@@ -159,33 +156,34 @@ def evaluate(args: argparse.Namespace) -> int:
     for table, keys in metrics.ROWS.items():
         say(f"\n{table:<28}{'':>10}{'95 % interval':>22}{'map of zeros':>15}{'pictures':>10}")
         for key in keys:
-            value, pictures_ = found.cells[key]
+            value, number = found.cells[key]
             try:
                 ends = "{1:.3f} to {2:.3f}".format(*metrics.interval(found, key))
             except ValueError:  # it rests on too few pictures, or on none
-                ends = "too few" if pictures_ else ""
+                ends = "too few" if number else ""
             base = f"{zeros.cells[key].value:.3f}" if key.partition(".")[0] in MAPS else ""
-            say(f"{key:<28}{value:10.3f}{ends:>22}{base:>15}{pictures_:>10,}")
+            say(f"{key:<28}{value:10.3f}{ends:>22}{base:>15}{number:>10,}")
     for name in MAPS:
         both = [(p.maps[name], y.maps[name] > args.above) for p, y in zip(predicted, labels) if name in y.maps]
         if both and own_fit(*zip(*both)) < COLLAPSED:
             say(f"\nits maps of {name} say nothing: they fit the marks of other pictures as well as their own")
     if args.output:
-        plain = {key: (None if np.isnan(c.value) else c.value, c.pictures) for key, c in found.cells.items()}
-        cells = {key: dict(value=value, pictures=n) for key, (value, n) in plain.items()}
+        cells = {
+            key: dict(value=None if np.isnan(cell.value) else cell.value, pictures=cell.pictures)
+            for key, cell in found.cells.items()
+        }
         about = dict(data=str(args.data), model=str(args.model or WEIGHTS), cells=cells)
-        _write(json.dumps(about, indent=1) + "\n", args.output)
-    return _told(skips)
+        cli.write(json.dumps(about, indent=1) + "\n", args.output)
+    return cli.told(skips)
 
 
 def score(args: argparse.Namespace) -> None:
     from ..course.progress import progress
-    from .formats.pixels import stem
     from .formats.tables import prompts_from
 
     model = _model(args)
     files = list(_pictures(args.pictures))
-    names = [stem(path.name) for path in files]
+    names = [pictures.stem(path.name) for path in files]
     if args.heatmaps and len(set(names)) < len(names):
         raise Refused("--heatmaps: two pictures have one name, and so would their heatmaps")
     known = None if args.prompts is None else prompts_from(args.prompts)[0]
@@ -196,7 +194,7 @@ def score(args: argparse.Namespace) -> None:
     for path, name in progress(list(zip(files, names)), "pictures"):
         prompt = args.prompt if known is None else known[name]
         rows.append(_scored(path, name, prompt, model, args))
-    _write(_as_text(rows, args.format), args.output)
+    cli.write(_as_text(rows, args.format), args.output)
 
 
 # ---------------------------------------------------------------------------------------------------------------- parts
@@ -204,21 +202,15 @@ def score(args: argparse.Namespace) -> None:
 
 def _merged(picture: Annotated, files: Any, args: argparse.Namespace) -> Record:
     """What the people say together, with the picture if its folder is given."""
-    from ..lab.files import FormatError
     from . import panel
-    from .formats.pixels import read_picture
-    from .record import Record
 
     pixels = None
     if files is not None:
-        there = files.get(picture.name, [])
-        if len(there) != 1:
-            found = ", ".join(file.name for file in there[:3]) or f"none, among {len(files):,}"
-            raise FormatError(args.pictures, picture.name, "one picture of this name", found)
-        pixels = read_picture(there[0])
+        file = pictures.one_file(files, picture.name, Place(args.pictures, picture.name), "one picture of this name")
+        pixels = pictures.read_picture(file)
         if pixels.shape[:2] != picture.size:
             sizes = [f"{width} x {height}" for height, width in (picture.size, pixels.shape[:2])]
-            raise FormatError(there[0], "size", f"{sizes[0]}, as it was annotated", sizes[1])
+            raise FormatError(file, "size", f"{sizes[0]}, as it was annotated", sizes[1])
     return Record(picture.name, picture.prompt, panel.merge(picture.annotations, *picture.size), pixels)
 
 
@@ -227,7 +219,7 @@ def _records(args: argparse.Namespace, size: int, skips: Skips | None) -> list[R
     from ..course.progress import progress
     from . import formats
 
-    reading: Reading = formats.read(args.data, args.pictures, args.prompts, size=(size, size), skips=skips)
+    reading = formats.read(args.data, args.pictures, args.prompts, size=(size, size), skips=skips)
     say(reading.said)
     records = list(progress(reading, "records", total=len(reading)))
     if not records:
@@ -237,26 +229,18 @@ def _records(args: argparse.Namespace, size: int, skips: Skips | None) -> list[R
 
 
 def _model(args: argparse.Namespace) -> RAHF:
-    from ..lab.files import FormatError
-    from .model import RAHF
+    from . import weights
 
-    path: Path = args.model or WEIGHTS
-    if not path.is_file():
-        advice = f"give the file of one (--model FILE), or train it: {PROGRAM} train DATA --out FILE"
-        raise FormatError(path, "file", "a trained model", "nothing of that name", advice)
-    model = RAHF.load(path).eval()
-    return model.to(cli.device(args.device))
+    return weights.load(args.model or WEIGHTS, f"{PROGRAM} train DATA --out FILE").to(cli.device(args.device))
 
 
 def _pictures(given: Iterable[Path]) -> Iterator[Path]:
     """Files as they are given, folders as the pictures in them."""
-    from .formats.pixels import SUFFIXES, listing
-
     for path in given:
         if path.is_dir():
-            inside = [file for files in listing(path, SUFFIXES).values() for file in files]
+            inside = [file for files in pictures.listing(path).values() for file in files]
             if not inside:
-                raise Refused(f"{path}: no pictures in this folder ({', '.join(SUFFIXES)})")
+                raise Refused(f"{path}: no pictures in this folder ({', '.join(pictures.SUFFIXES)})")
             yield from inside
         else:
             yield path
@@ -264,16 +248,13 @@ def _pictures(given: Iterable[Path]) -> Iterator[Path]:
 
 def _scored(path: Path, name: str, prompt: str, model: RAHF, args: argparse.Namespace) -> dict[str, Any]:
     """What the model says of a picture, as a row; its heatmaps are written if they are wanted."""
-    from ..lab.files import write_file
-    from .formats.pixels import png_bytes, read_picture, resize
-
-    pixels = read_picture(path)
-    side = model.config.size
-    said: Feedback = model.predict(resize(pixels, (side, side))[None], [prompt], write=args.write)[0]
+    pixels = pictures.read_picture(path)
+    height, width, side = *pixels.shape[:2], model.config.size
+    said = model.predict(pictures.resize(pixels, (side, side))[None], [prompt], write=args.write)[0]
     if args.heatmaps:
         for kind, values in said.maps.items():
-            over = overlay(pixels, resize(values, (pixels.shape[0], pixels.shape[1])), COLOURS[kind])
-            write_file(args.heatmaps / f"{name}_{kind}.png", png_bytes(over))
+            over = overlay(pixels, pictures.resize(values, (height, width)), COLOURS[kind])
+            write_file(args.heatmaps / f"{name}_{kind}.png", pictures.png_bytes(over))
     shares = [[word, round(float(x), 4)] for word, x in zip(words(prompt), said.misaligned, strict=True)]
     row: dict[str, Any] = {"file_name": str(path), "prompt": prompt}
     row |= {kind: round(said.scores[kind], 4) for kind in SCORES}
@@ -283,10 +264,8 @@ def _scored(path: Path, name: str, prompt: str, model: RAHF, args: argparse.Name
 
 def overlay(picture: Any, values: Any, colour: Sequence[int]) -> Any:
     """A map (H, W), 0..1, laid over a picture, uint8 (H, W, 3), as a colour that covers the more the higher it is."""
-    import numpy as np
-
-    share = STRENGTH * np.clip(values, 0, 1)[..., None]
-    return np.rint((1 - share) * picture + share * np.array(colour)).astype(np.uint8)
+    covered = STRENGTH * np.clip(values, 0, 1)[..., None]
+    return np.rint((1 - covered) * picture + covered * np.array(colour)).astype(np.uint8)
 
 
 def _as_text(rows: list[dict[str, Any]], form: str) -> str:
@@ -295,11 +274,7 @@ def _as_text(rows: list[dict[str, Any]], form: str) -> str:
     plain = [{key: value for key, value in row.items() if key != "words"} for row in rows]
     plain = [row | {"misaligned": " ".join(row["misaligned"])} for row in plain]
     if form == "csv":
-        file = io.StringIO()
-        table = csv.DictWriter(file, list(plain[0]), lineterminator="\n")
-        table.writeheader()
-        table.writerows(plain)
-        return file.getvalue()
+        return csv_text(plain, list(plain[0]))
     lines = [f"{'picture':<24}" + "".join(f"{name:>14}" for name in SCORES) + "   misaligned words"]
     for row in plain:
         numbers = "".join(f"{row[name]:14.2f}" for name in SCORES)
@@ -307,31 +282,8 @@ def _as_text(rows: list[dict[str, Any]], form: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _write(text: str, path: Path | None) -> None:
-    """To a file, whole or not at all, or to stdout."""
-    from ..lab.files import write_file
-
-    if path is None:
-        sys.stdout.write(text)
-    else:
-        write_file(path, text.encode())
-
-
 def _skips(args: argparse.Namespace) -> Skips | None:
-    from ..lab.files import Skips
-
     return Skips() if args.skip_damaged else None
-
-
-def _told(skips: Skips | None) -> int:
-    """Name what was left out; the exit status, 1 if anything was."""
-    if skips is None or not skips.count:
-        return 0
-    for message in skips.messages:
-        say(f"left out: {message}", sys.stderr)
-    if skips.count > len(skips.messages):
-        say(f"left out: {skips.count - len(skips.messages)} more", sys.stderr)
-    return 1
 
 
 # ------------------------------------------------------------------------------------------------------- command line
@@ -345,17 +297,6 @@ def _later(room: str) -> Callable[[], Any]:
         return module.arguments, module.run
 
     return load
-
-
-def share(word: str) -> float:
-    """Type of an argument: 0 to 1."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"a number from 0 to 1, not {word!r}")
-    return value
 
 
 def parser() -> argparse.ArgumentParser:
@@ -404,14 +345,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--layers", **number, default=3, help="in which picture and prompt are fused (default 3)")
     sub.add_argument("--variant", choices=VARIANTS, default=VARIANTS[0], help="of the paper's two (default multi-head)")
     sub.add_argument("--lr", type=positive_float, default=1e-3, metavar="F", help="learning rate (default 0.001)")
-    sub.add_argument("--crop", type=share, default=0.0, metavar="P", help="chance of a crop, on each step (default 0)")
+    sub.add_argument(
+        "--crop", type=cli.share, default=0.0, metavar="P", help="chance of a crop, on each step (default 0)"
+    )
     sub.add_argument("--seed", type=cli.integer(0), default=0, metavar="N", help="(default 0)")
 
     sub = command("evaluate", "the paper's four tables, for a model on labelled pictures", evaluate, LAYOUT)
     data(sub)
     model(sub)
     sub.add_argument(
-        "--above", type=share, default=1 / 6, metavar="F",
+        "--above", type=cli.share, default=1 / 6, metavar="F",
         help="a label's map marks what is above; 1/6 (default) leaves out what JPEG and resizing add",
     )  # fmt: skip
     measures = ("ours", "replication", "pysaliency", "mit")
@@ -424,7 +367,9 @@ def parser() -> argparse.ArgumentParser:
     text.add_argument("--prompt", metavar="TEXT", help="what all of them were to show")
     text.add_argument("--prompts", type=Path, metavar="PATH", help=f"or of each its own: {PROMPTS}")
     model(sub)
-    sub.add_argument("--at", type=share, default=0.5, metavar="F", help="a word is misaligned above this (default 0.5)")
+    sub.add_argument(
+        "--at", type=cli.share, default=0.5, metavar="F", help="a word is misaligned above this (default 0.5)"
+    )
     sub.add_argument("--heatmaps", **folder, help="write NAME_implausibility.png, NAME_misalignment.png there")
     sub.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default table)")
     sub.add_argument("--output", **file, help="where the rows go (default: the screen)")

@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..lab.nn import Block
-from .model import PAD, Kept, Vocabulary, as_batch, together
+from ..lab.tensors import Kept
+from .model import PAD, Vocabulary, as_batch, as_pictures, together
 
 DROPOUT = 0.1  # share of training prompts that are left out, so that guidance has something to lead away from
 
@@ -145,31 +146,49 @@ def left_masked(total: int, step: int, steps: int) -> int:
     return math.floor(total * math.cos(math.pi / 2 * step / steps)) if step < steps else 0
 
 
-class MaskedTransformer(nn.Module):
-    """Codes and words in one stack of attention -> logits of codes at each place. The number `codes` stands for the mask."""
+class Placed(nn.Module):
+    """Tokens of a grid and words, which know where they are, in one stack of attention."""
+
+    words: nn.Embedding
+
+    def build(self, config: Config) -> None:
+        W, g = config.width, config.grid
+        # Positions as loud as what they are added to. At a usual 0.02 beside 1 the network is nearly blind to place.
+        self.rows, self.columns = (nn.Parameter(0.5 * torch.randn(g, W)) for _ in range(2))
+        self.places = nn.Parameter(0.5 * torch.randn(config.longest, W))
+        self.blocks = nn.ModuleList(Block(W, config.heads) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(W)
+
+    def mixed(self, tokens: Tensor, words: Tensor, time: Tensor | None = None) -> Tensor:
+        """tokens (B, n, width), row by row; words (B, L), all PAD for no prompt; time (B, width), added to all of them ->
+        (B, n, width)."""
+        B, n, _ = tokens.shape
+        grid = (self.rows[:, None] + self.columns[None]).flatten(0, 1)
+        x = torch.cat([tokens + grid, self.words(words) + self.places[: words.shape[1]]], 1)
+        x = x if time is None else x + time[:, None]
+        there = torch.cat([words.new_ones(B, n, dtype=torch.bool), words != PAD], 1)
+        result: Tensor = self.norm(together(self.blocks, x, there)[:, :n])
+        return result
+
+
+class MaskedTransformer(Placed):
+    """Codes and words -> logits of codes at each place. The number `codes` stands for the mask."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.config = config
         self.vocabulary = Vocabulary(config.vocabulary, config.longest)
-        W, g = config.width, config.grid
+        W = config.width
         self.codes = nn.Embedding(config.codes + 1, W)
         self.words = nn.Embedding(self.vocabulary.size, W)
-        # Positions as loud as what they are added to. At a usual 0.02 beside 1 the network is nearly blind to place.
-        self.rows, self.columns = (nn.Parameter(0.5 * torch.randn(g, W)) for _ in range(2))
-        self.places = nn.Parameter(0.5 * torch.randn(config.longest, W))
-        self.blocks = nn.ModuleList(Block(W, config.heads) for _ in range(config.layers))
-        self.norm, self.out = nn.LayerNorm(W), nn.Linear(W, config.codes)
+        self.build(config)
+        self.out = nn.Linear(W, config.codes)
         for embedding in (self.codes, self.words):
             nn.init.normal_(embedding.weight, std=0.5)
 
     def forward(self, numbers: Tensor, words: Tensor) -> Tensor:
         """numbers (B, n) int64, row by row, `codes` where masked; words (B, L), all PAD for no prompt -> (B, n, codes)."""
-        n = numbers.shape[1]
-        grid = (self.rows[:, None] + self.columns[None]).flatten(0, 1)
-        x = torch.cat([self.codes(numbers) + grid, self.words(words) + self.places[: words.shape[1]]], 1)
-        there = torch.cat([numbers.new_ones(numbers.shape, dtype=torch.bool), words != PAD], 1)
-        result: Tensor = self.out(self.norm(together(self.blocks, x, there)[:, :n]))
+        result: Tensor = self.out(self.mixed(self.codes(numbers), words))
         return result
 
     def loss(self, numbers: Tensor, words: Tensor, generator: torch.Generator, never: Tensor | None = None) -> Tensor:
@@ -270,14 +289,18 @@ class Generator(Kept):
         """Code numbers (B, n) -> pictures (B, H, W, 3)."""
         g = self.config.grid
         parts = [self.tokenizer.decode(part.view(-1, g, g)) for part in numbers.split(batch)]
-        return (torch.cat(parts).permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
+        return as_pictures(torch.cat(parts))
 
     def draw(self, prompts: Sequence[str], seed: int = 0, batch: int = 64, **how: Any) -> NDArray[np.uint8]:
         """Pictures (B, H, W, 3) for prompts. how: as `draw` takes it. The same seed gives a prompt another picture at another
         place of the list."""
+        return self.pictures(self.drawn(prompts, seed, batch, **how))
+
+    def drawn(self, prompts: Sequence[str], seed: int = 0, batch: int = 64, **how: Any) -> Tensor:
+        """The same as code numbers (B, n)."""
         generator = torch.Generator().manual_seed(seed)
         words = self.transformer.vocabulary(prompts)
-        return self.pictures(torch.cat([draw(self.transformer, part, generator, **how) for part in words.split(batch)]))
+        return torch.cat([draw(self.transformer, part, generator, **how) for part in words.split(batch)])
 
     def repaint(
         self, pictures: NDArray[np.uint8], prompts: Sequence[str], masks: NDArray[np.bool_], seed: int = 0, dilate: int = 0,

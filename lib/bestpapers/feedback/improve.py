@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Any, cast
 
 import numpy as np
@@ -23,15 +22,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils import parametrize
 
-from ..lab import diffusion
-from ..lab.averaging import AveragingConfig, AveragingTraining
-from ..lab.nn import Block, sinusoids
+from ..lab import diffusion, lora
+from ..lab.averaging import AveragingConfig, AveragingTraining, RowsTraining
+from ..lab.nn import sinusoids
 from ..lab.runs import fingerprint
-from .generator import Config, Generator, MaskedTransformer, Step, draw, token_mask
+from ..lab.tensors import Kept
+from .generator import Config, Generator, MaskedTransformer, Placed, Step, draw, token_mask
 from .judge import judge, read
-from .model import PAD, RAHF, Kept, Outputs, Vocabulary, together
+from .model import PAD, RAHF, Outputs, Vocabulary, as_pictures
 from .record import Feedback
 from .worlds import silhouette
 
@@ -101,10 +100,7 @@ class Own:
 
 def own_pictures(generator: Generator, prompts: Sequence[str], tries: int, seed: int = 0, **how: Any) -> Own:
     """Draw `tries` pictures for each prompt. how: as `generator.draw` takes it."""
-    random = torch.Generator().manual_seed(seed)
-    words = generator.transformer.vocabulary(prompts).repeat_interleave(tries, 0)
-    parts = [draw(generator.transformer, part, random, **how) for part in words.split(64)]
-    numbers = torch.cat(parts)
+    numbers = generator.drawn([prompt for prompt in prompts for _ in range(tries)], seed, **how)
     return Own(tuple(prompts), numbers.view(len(prompts), tries, -1), generator.pictures(numbers))
 
 
@@ -154,38 +150,15 @@ def shuffled(never: Tensor, seed: int = 0) -> Tensor:
 # -------------------------------------------------------------------------------------------------------------- fine-tuning
 
 
-class LowRank(nn.Module):
-    """A weight W and what is learned of it: W + B A, of low rank (LoRA, Hu et al. 2022; the paper tunes Muse so). It starts as
-    nothing."""
-
-    def __init__(self, weight: Tensor, rank: int) -> None:
-        super().__init__()
-        self.down = nn.Parameter(torch.randn(rank, weight.shape[1]) * weight.shape[1] ** -0.5)
-        self.up = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
-
-    def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.up @ self.down
-
-
 def adapt(model: MaskedTransformer, rank: int, seed: int = 0) -> MaskedTransformer:
-    """Freeze a transformer, and let `LowRank` parts learn in all its attentions and MLPs. In place."""
-    model.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        for block in cast(Any, model.blocks):
-            for module, name in (
-                (block.attn, "in_proj_weight"), (block.attn.out_proj, "weight"), (block.mlp.c_fc, "weight"),
-                (block.mlp.c_proj, "weight"),
-            ):  # fmt: skip
-                parametrize.register_parametrization(module, name, LowRank(getattr(module, name), rank))
-    return model
+    """Freeze a transformer, and let parts of low rank learn in all its attentions and MLPs (the paper tunes Muse so). In
+    place."""
+    return lora.adapt(model, cast(Any, model.blocks), rank, seed)
 
 
 def settle(model: MaskedTransformer) -> MaskedTransformer:
     """A plain transformer whose weights are those of `model`, with what `adapt` has learned added to them."""
-    plain = MaskedTransformer(model.config)
-    plain.load_state_dict({name: attrgetter(name)(model).detach() for name in plain.state_dict()})
-    return plain.to(next(model.parameters()).device).train(model.training)
+    return lora.settle(model, MaskedTransformer(model.config))
 
 
 @dataclass(frozen=True)
@@ -277,7 +250,7 @@ class PreferenceTraining(AveragingTraining):
 # ----------------------------------------------------------------------------------------------------------------- guidance
 
 
-class LatentFlow(Kept):
+class LatentFlow(Placed, Kept):
     """A small flow-matching model of the tokenizer's features before they are made codes: what stands for the paper's latent
     diffusion model. (B, n, code) at a step, and words -> velocity. Trained by `diffusion.matching_loss`."""
 
@@ -287,48 +260,34 @@ class LatentFlow(Kept):
         super().__init__()
         self.config = config
         self.vocabulary = Vocabulary(config.vocabulary, config.longest)
-        W, g = config.width, config.grid
+        W = config.width
         self.scale = config.code**0.5  # features have length 1: this makes their numbers 1 in the mean square
         self.enter, self.leave = nn.Linear(config.code, W), nn.Linear(W, config.code)
         self.words = nn.Embedding(self.vocabulary.size, W)
         self.time = nn.Sequential(nn.Linear(64, W), nn.SiLU(), nn.Linear(W, W))
-        self.rows, self.columns = (nn.Parameter(0.5 * torch.randn(g, W)) for _ in range(2))
-        self.places = nn.Parameter(0.5 * torch.randn(config.longest, W))
-        self.blocks = nn.ModuleList(Block(W, config.heads) for _ in range(config.layers))
-        self.norm = nn.LayerNorm(W)
+        self.build(config)
         nn.init.normal_(self.words.weight, std=0.5)
 
     def forward(self, z: Tensor, step: Tensor, words: Tensor) -> Tensor:
-        n = z.shape[1]
-        grid = (self.rows[:, None] + self.columns[None]).flatten(0, 1)
-        x = torch.cat([self.enter(z) + grid, self.words(words) + self.places[: words.shape[1]]], 1)
-        x = x + self.time(sinusoids(step.float(), 64))[:, None]
-        there = torch.cat([words.new_ones(len(z), n, dtype=torch.bool), words != PAD], 1)
-        result: Tensor = self.leave(self.norm(together(self.blocks, x, there)[:, :n]))
+        result: Tensor = self.leave(self.mixed(self.enter(z), words, self.time(sinusoids(step.float(), 64))))
         return result
 
 
-class FlowTraining(AveragingTraining):
+class FlowTraining(RowsTraining):
     """A `LatentFlow` on features (N, n, code) of true pictures and words (N, L). run: checkpoint, group."""
 
     def __init__(self, model: LatentFlow, features: Tensor, words: Tensor, config: AveragingConfig, *run: Any) -> None:
-        super().__init__(model.train(), config, *run)
-        self.features, self.words, self.scale = features, words, model.scale
-        self.resume()
-
-    def digest(self) -> str:
-        return fingerprint(self.features, self.words)
+        super().__init__(model, config, [features, words], *run)
+        self.scale = model.scale
 
     def loss(self, generator: torch.Generator) -> Tensor:
+        z, words = self.drawn(generator)
         B = self.config.batch
-        some = torch.randint(len(self.features), (B,), generator=generator)
-        z = self.features[some] * self.scale
-        noise, time = torch.randn(z.shape, generator=generator), torch.rand(B, generator=generator)
-        words = self.words[some].masked_fill(torch.rand(B, 1, generator=generator) < diffusion.DROPOUT, PAD)
-        words = self.own(words)
-        return diffusion.matching_loss(
-            lambda z, step: self.model(z, step, words), self.own(z), self.own(time), self.own(noise)
-        )
+        noise = self.own(torch.randn(B, *z.shape[1:], generator=generator))
+        time = self.own(torch.rand(B, generator=generator))
+        drop = self.own(torch.rand(B, 1, generator=generator)) < diffusion.DROPOUT
+        words = words.masked_fill(drop, PAD)
+        return diffusion.matching_loss(lambda z, step: self.model(z, step, words), self.scale * z, time, noise)
 
 
 def flow_pictures(
@@ -355,7 +314,7 @@ def flow_pictures(
                 velocity = velocity + weight * torch.autograd.grad(logit.sum(), z)[0]
         z = z.detach() + velocity.detach() / calls
     with torch.no_grad():
-        return _bytes(generator.tokenizer.paint(_grid(F.normalize(z, dim=-1), generator)))
+        return as_pictures(generator.tokenizer.paint(_grid(F.normalize(z, dim=-1), generator)))
 
 
 def _grid(z: Tensor, generator: Generator) -> Tensor:
@@ -366,10 +325,6 @@ def _score(rahf: RAHF | Several, generator: Generator, z: Tensor, tokens: Tensor
     """The logit of a score of what latents (B, n, code) would look like: (B,), differentiable."""
     pictures = generator.tokenizer.paint(_grid(F.normalize(z, dim=-1), generator)).clamp(0, 1)
     return rahf(pictures, tokens, ask=(name,)).scores[name]
-
-
-def _bytes(pictures: Tensor) -> Pictures:
-    return (pictures.clamp(0, 1).permute(0, 2, 3, 1) * 255).round().byte().numpy()
 
 
 def draw_guided(

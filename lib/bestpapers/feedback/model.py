@@ -16,10 +16,9 @@ each token, of picture and of text, sees all the others before anything is read 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, ClassVar, Self, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..lab.nn import Block, attention
-from ..lab.tensors import read_model, write_model
+from ..lab.tensors import Kept
 from .record import MAPS, SCORES, Feedback, words
 
 VARIANTS = ("multi-head", "augmented")
@@ -248,27 +247,6 @@ class Outputs:
     written: Tensor | None = None  # logits (B, longest + 1, 2 vocabulary)
 
 
-class Kept(nn.Module):
-    """A model that is made of a configuration, `config`, and goes into a file with it."""
-
-    CONFIG: ClassVar[type[Any]]
-    config: Any
-
-    def save(self, path: Path, **about: Any) -> None:
-        """float16 safetensors, with the configuration in the header."""
-        write_model(path, self, dict(config=asdict(self.config), **about))
-
-    @classmethod
-    def load(cls, path: Path) -> Self:
-        """Raises FormatError if the file is none of `save`."""
-        return read_model(path, lambda header, _: cls(cls.configured(header)))
-
-    @classmethod
-    def configured(cls, header: Mapping[str, Any]) -> Any:
-        """The configuration in a header."""
-        return cls.CONFIG(**{key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()})
-
-
 class RAHF(Kept):
     """The model. `ask` names the outputs that are computed: all by default; in the augmented variant each costs a fusion."""
 
@@ -364,9 +342,15 @@ class RAHF(Kept):
         return found
 
 
-def as_batch(pictures: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in 0..1."""
-    return torch.from_numpy(np.ascontiguousarray(pictures)).to(device).permute(0, 3, 1, 2).float() / 255
+def as_batch(pictures: NDArray[np.uint8] | Tensor, device: torch.device | str | None = None) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in 0..1, on a device, or where the pictures are."""
+    whole = pictures if isinstance(pictures, Tensor) else torch.from_numpy(np.ascontiguousarray(pictures))
+    return whole.to(device).permute(0, 3, 1, 2).float() / 255
+
+
+def as_pictures(batch: Tensor) -> NDArray[np.uint8]:
+    """(B, 3, H, W), cut to 0..1 -> (B, H, W, 3) uint8."""
+    return (batch.clamp(0, 1).permute(0, 2, 3, 1) * 255).round().byte().cpu().numpy()
 
 
 @dataclass(frozen=True)

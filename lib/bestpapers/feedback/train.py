@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..lab.averaging import AveragingConfig, AveragingTraining
-from ..lab.runs import fingerprint
+from ..lab.averaging import AveragingConfig, AveragingTraining, RowsTraining
 from . import generator as drawing
 from . import model as rahf
 from .generator import Generator, MaskedTransformer, Tokenizer
@@ -36,25 +35,19 @@ class TrainConfig(AveragingConfig):
     crop: float = 0.0  # chance that RAHF sees a crop, 80 to 100 % a side; scores stay. Re-implementations: 0.5
 
 
-class TokenizerTraining(AveragingTraining):
+class TokenizerTraining(RowsTraining):
     """A tokenizer on pictures (N, H, W, 3). run: checkpoint, group. Of the codes, which are means already, none is kept."""
 
     def __init__(self, tokenizer: Tokenizer, pictures: NDArray[np.uint8], config: TrainConfig, *run: Any) -> None:
-        super().__init__(tokenizer.train(), config, *run)
-        self.pictures = pictures
-        self.resume()
-
-    def digest(self) -> str:
-        return fingerprint(torch.from_numpy(self.pictures))
+        super().__init__(tokenizer, config, [torch.from_numpy(pictures)], *run)
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        some = torch.randint(len(self.pictures), (self.config.batch,), generator=generator)
-        pictures = as_batch(self.pictures[self.own(some).cpu().numpy()], self.device)
-        loss: Tensor = self.model.loss(pictures, generator)  # type: ignore[operator]
+        (pictures,) = self.drawn(generator)
+        loss: Tensor = self.model.loss(as_batch(pictures), generator)  # type: ignore[operator]
         return loss
 
 
-class TransformerTraining(AveragingTraining):
+class TransformerTraining(RowsTraining):
     """A transformer on code numbers (N, n) and words (N, L). run: checkpoint, group.
 
     never  bool (N, n): places that are masked and carry no loss (ours: fine-tuning that leaves out what a heatmap marks)
@@ -64,20 +57,11 @@ class TransformerTraining(AveragingTraining):
         self, model: MaskedTransformer, numbers: Tensor, words: Tensor, config: TrainConfig, never: Tensor | None = None,
         *run: Any,
     ) -> None:  # fmt: skip
-        super().__init__(model.train(), config, *run)
-        self.numbers, self.words, self.never = numbers, words, never
-        self.resume()
-
-    def digest(self) -> str:
-        return fingerprint(self.numbers, self.words, *(() if self.never is None else (self.never,)))
+        super().__init__(model, config, [numbers, words, *([] if never is None else [never])], *run)
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        some = torch.randint(len(self.numbers), (self.config.batch,), generator=generator)
-        some = self.own(some).cpu()
-        never = None if self.never is None else self.never[some].to(self.device)
-        loss: Tensor = self.model.loss(  # type: ignore[operator]
-            self.numbers[some].to(self.device), self.words[some].to(self.device), generator, never
-        )
+        numbers, words, *never = self.drawn(generator)
+        loss: Tensor = self.model.loss(numbers, words, generator, *never)  # type: ignore[operator]
         return loss
 
 
@@ -115,7 +99,7 @@ class Labelled:
         )
 
 
-class TowersTraining(AveragingTraining):
+class TowersTraining(RowsTraining):
     """Two towers on true pictures (N, H, W, 3) and their prompts, without any label (as CLIP learns): in a batch each picture
     is to find its own prompt and each prompt its picture, by cosine. A prompt that is there twice is right twice. run:
     checkpoint, group; each process then compares within its own part of the batch."""
@@ -125,17 +109,11 @@ class TowersTraining(AveragingTraining):
     def __init__(
         self, model: rahf.TwoTowers, pictures: NDArray[np.uint8], prompts: Sequence[str], config: TrainConfig, *run: Any
     ) -> None:
-        super().__init__(model.train(), config, *run)
-        self.pictures, self.tokens = pictures, model.vocabulary(prompts)
-        self.resume()
-
-    def digest(self) -> str:
-        return fingerprint(torch.from_numpy(self.pictures), self.tokens)
+        super().__init__(model, config, [torch.from_numpy(pictures), model.vocabulary(prompts)], *run)
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        some = self.own(torch.randint(len(self.tokens), (self.config.batch,), generator=generator)).cpu()
-        tokens = self.tokens[some].to(self.device)
-        a, b, _ = self.model.cosine(as_batch(self.pictures[some.numpy()], self.device), tokens)  # type: ignore[operator]
+        pictures, tokens = self.drawn(generator)
+        a, b, _ = self.model.cosine(as_batch(pictures), tokens)  # type: ignore[operator]
         same = (tokens[:, None] == tokens[None]).all(-1).float()
         same = same / same.sum(1, keepdim=True)
         alike = a @ b.T / self.HEAT
@@ -143,40 +121,25 @@ class TowersTraining(AveragingTraining):
         return loss
 
 
-class RahfTraining(AveragingTraining):
+class RahfTraining(RowsTraining):
     """RAHF, or a rival with its outputs, on labelled pictures. run: checkpoint, group."""
 
     def __init__(self, model: Any, data: Labelled, config: TrainConfig, *run: Any) -> None:
-        super().__init__(model.train(), config, *run)
-        self.labelled, self.tokens = data, model.vocabulary(data.prompts)
-        self.misaligned = torch.zeros(self.tokens.shape)
-        self.misaligned[:, : data.misaligned.shape[1]] = data.misaligned
-        self.resume()
-
-    def digest(self) -> str:
-        data = self.labelled
-        return fingerprint(torch.from_numpy(data.pictures), self.tokens, data.maps, data.scores, self.misaligned)
+        tokens = model.vocabulary(data.prompts)
+        misaligned = F.pad(data.misaligned, (0, tokens.shape[1] - data.misaligned.shape[1]))
+        pictures = torch.from_numpy(data.pictures)
+        super().__init__(model, config, [pictures, tokens, data.maps, data.scores, misaligned], *run)
 
     def loss(self, generator: torch.Generator) -> Tensor:
-        some = torch.randint(len(self.tokens), (self.config.batch,), generator=generator)
-        cuts = torch.rand(self.config.batch, 5, generator=generator)
-        some, cuts = self.own(some).cpu(), self.own(cuts).cpu()
-        pictures = as_batch(self.labelled.pictures[some.numpy()])
-        maps = self.labelled.maps[some].float() / 255
+        shown, tokens, maps, scores, misaligned = self.drawn(generator)
+        pictures, maps = as_batch(shown), maps.float() / 255
+        cuts = self.own(torch.rand(self.config.batch, 5, generator=generator))
         for i, (chance, *cut) in enumerate(cuts.tolist()):
             if chance < self.config.crop:
                 pictures[i], maps[i] = _cropped(pictures[i], cut), _cropped(maps[i], cut)
-        scores = self.labelled.scores[some].to(self.device)
-        parts = rahf.loss(
-            self.model,
-            pictures.to(self.device),
-            self.tokens[some].to(self.device),
-            {name: maps[:, i].to(self.device) for i, name in enumerate(MAPS)},
-            {name: scores[:, i] for i, name in enumerate(SCORES)},
-            self.misaligned[some].to(self.device),
-            self.config.weights,
-        )
-        return parts["all"]
+        by_map = {name: maps[:, i] for i, name in enumerate(MAPS)}
+        by_score = {name: scores[:, i] for i, name in enumerate(SCORES)}
+        return rahf.loss(self.model, pictures, tokens, by_map, by_score, misaligned, self.config.weights)["all"]
 
 
 def _cropped(planes: Tensor, cut: Sequence[float]) -> Tensor:
@@ -185,24 +148,7 @@ def _cropped(planes: Tensor, cut: Sequence[float]) -> Tensor:
     h, w = round(H * (0.8 + 0.2 * cut[0])), round(W * (0.8 + 0.2 * cut[1]))
     top, left = int(cut[2] * (H - h + 1)), int(cut[3] * (W - w + 1))
     part = planes[None, :, top : top + h, left : left + w]
-    return torch.nn.functional.interpolate(part, (H, W), mode="bilinear", align_corners=False)[0]
-
-
-def train_generator(
-    generator: Generator, pictures: NDArray[np.uint8], prompts: Sequence[str], tokenizer: TrainConfig, transformer: TrainConfig,
-    checkpoints: Sequence[Any] = (None, None), quiet: bool = False,
-) -> Generator:  # fmt: skip
-    """Both parts, one after the other, on true pictures; returns the generator with averaged weights."""
-    first = TokenizerTraining(generator.tokenizer, pictures, tokenizer, checkpoints[0])
-    first.run(desc="tokenizer", quiet=quiet)
-    generator.tokenizer = first.averaged
-    words = generator.transformer.vocabulary(prompts)
-    second = TransformerTraining(
-        generator.transformer, generator.numbers(pictures), words, transformer, None, checkpoints[1]
-    )
-    second.run(desc="transformer", quiet=quiet)
-    generator.transformer = second.averaged
-    return generator.eval()
+    return F.interpolate(part, (H, W), mode="bilinear", align_corners=False)[0]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TextIO
+
+from .files import Skips, write_file
 
 DEVICES = ("cuda", "mps", "cpu")  # the first that is here, for "auto"
 NAMES = dict(cuda="CUDA", mps="MPS", cpu="CPU")
@@ -80,6 +83,25 @@ def main(parser: argparse.ArgumentParser, words: Iterable[str] | None = None) ->
         return 2
 
 
+def write(text: str, path: Path | None) -> None:
+    """What a command has made: to a file, whole or not at all, or to stdout."""
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        write_file(path, text.encode())
+
+
+def told(skips: Skips | None) -> int:
+    """Name on stderr what was left out; the exit status, 1 if anything was."""
+    if skips is None or not skips.count:
+        return 0
+    for message in skips.messages:
+        say(f"left out: {message}", sys.stderr)
+    if skips.count > len(skips.messages):
+        say(f"left out: {skips.count - len(skips.messages)} more", sys.stderr)
+    return 1
+
+
 def say(words: str, file: TextIO | None = None) -> None:
     """Print a line at once, on stdout or another file."""
     print(words, file=file or sys.stdout, flush=True)
@@ -110,6 +132,17 @@ def positive_float(word: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value > 0):
         raise argparse.ArgumentTypeError(f"a number above 0, not {word!r}")
+    return value
+
+
+def share(word: str) -> float:
+    """Type of an argument: 0 to 1."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"a number from 0 to 1, not {word!r}")
     return value
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from torch import Tensor, nn
 
@@ -51,3 +52,24 @@ def read_model(path: Path, build: Callable[[dict[str, Any], dict[str, Tensor]], 
         wrong = f"something else ({str(error)[:200]})"
         raise FormatError(path, "file", "weights of this kind of model", wrong) from error
     return model.eval().requires_grad_(False)
+
+
+class Kept(nn.Module):
+    """A model that is made of a configuration, `config`, and goes into a file with it."""
+
+    CONFIG: ClassVar[type[Any]]
+    config: Any
+
+    def save(self, path: Path, **about: Any) -> None:
+        """float16 safetensors, with the configuration in the header."""
+        write_model(path, self, dict(config=asdict(self.config), **about))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Raises FormatError if the file is none of `save`."""
+        return read_model(path, lambda header, _: cls(cls.configured(header)))
+
+    @classmethod
+    def configured(cls, header: Mapping[str, Any]) -> Any:
+        """The configuration in a header."""
+        return cls.CONFIG(**{key: tuple(v) if isinstance(v, list) else v for key, v in header["config"].items()})

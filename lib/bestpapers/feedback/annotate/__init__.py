@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...lab.files import FormatError, opened_image, read_file, write_file
+from ...lab.pictures import SUFFIXES, listing, png_bytes, read_picture
+from ...lab.places import Place
+from ...lab.tables import ENDINGS
 from ..formats.annotations import FORMAT, MAX_POINTS
-from ..formats.pixels import SUFFIXES, listing, png_bytes, read_picture
-from ..formats.places import Place
-from ..formats.tables import ENDINGS, prompts_from
+from ..formats.tables import prompts_from
 from ..panel import RADIUS
 from ..record import LIKERT, MAPS, SCORES, words
 
@@ -73,7 +74,7 @@ def collect(folder: str | Path, prompts: str | Path | Mapping[str, str] | None =
         FormatError: no pictures, two of one name, a prompt that is missing, a picture that is damaged or too large.
     """
     folder = Path(folder)
-    files = listing(folder, SUFFIXES)
+    files = listing(folder)
     here = Place(folder)
     (here / "pictures").need(files, f"at least one ({', '.join(SUFFIXES)})", None)
     if prompts is None:

@@ -15,11 +15,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...lab.files import FormatError, Skips, read_file
+from ...lab.pictures import SUFFIXES
+from ...lab.places import refuse_pointer
+from ...lab.tables import ENDINGS
 from .annotations import FORMAT, MAX_EXPORT, Annotated, read_annotations, write_annotations
-from .pixels import SUFFIXES, Reading, Size
-from .places import refuse_pointer
+from .pixels import Reading, Size
 from .richhf import read_richhf, write_richhf
-from .tables import ENDINGS, read_table
+from .tables import read_table
 
 __all__ = [
     "Annotated", "FormatError", "Reading", "Skips", "read", "read_annotations", "read_richhf", "read_table",

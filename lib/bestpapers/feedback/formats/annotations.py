@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 
 from ...lab.files import MAX_SIDE, FormatError, Skips, parse_json, read_file, show, write_file
+from ...lab.pictures import MAX_PIXELS
+from ...lab.places import Place, refuse_pointer
+from ...lab.tables import number_of, text_of
 from ..record import LIKERT, MAPS, SCORES, Annotation
-from .pixels import MAX_PIXELS
-from .places import Place, refuse_pointer
-from .tables import number_of, one_per_word, text_of
+from .tables import one_per_word
 
 FORMAT = "bestpapers annotations 1"
 MAX_EXPORT = 64 << 20  # bytes

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import math
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,17 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...lab.arrays import read_npy
 from ...lab.files import FormatError, opened_image, read_file
+from ...lab.pictures import MAX_PIXELS, pixels_of, png_bytes, read_picture, resize
+from ...lab.places import Place, refuse_pointer, refuse_pointer_at
 from ...lab.tensors import read_tensors
 from ..record import Feedback, Record
-from .places import Place, refuse_pointer
 
 Map = NDArray[np.float32]
 Size = tuple[int, int]  # height, width
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-MAX_PIXELS = 1 << 24  # of a picture or a map: 4096 x 4096
-MAX_FILES = 1_000_000  # in a folder of pictures
 COLOUR = 48  # levels that JPEG may part the channels of a grey picture
 ROUNDING = 1e-3  # what float16 may add to 1
 
@@ -49,68 +45,18 @@ class Reading:
         return self.count
 
 
-def stem(name: str) -> str:
-    """The last part of a path, of any system, without the ending of a picture."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    ending = next((s for s in (*SUFFIXES, ".txt") if last.lower().endswith(s)), "")
-    return last[: len(last) - len(ending)]
-
-
-def listing(folder: Path, endings: tuple[str, ...]) -> dict[str, list[Path]]:
-    """{name without its ending: files} of all files in a folder and the folders in it; links to folders are not followed."""
-    if not folder.is_dir():
-        raise FormatError(folder, "folder", "a folder", "a file" if folder.exists() else "nothing of that name")
-    found, seen = dict[str, list[Path]](), 0
-    for here, folders, files in os.walk(folder):
-        folders.sort()
-        if (seen := seen + len(files)) > MAX_FILES:
-            raise FormatError(folder, "folder", f"at most {MAX_FILES:,} files", "more")
-        for name in sorted(files):
-            if name.lower().endswith(endings) and not name.startswith("."):
-                found.setdefault(stem(name), []).append(Path(here, name))
-    return found
-
-
-# ------------------------------------------------------------------------------------------------------------- decoding
-
-
-def _look(path: Path) -> None:
-    """FormatError if the file cannot be read or is a Git LFS pointer."""
-    try:
-        with path.open("rb") as file:
-            refuse_pointer(path, file.read(200))
-    except OSError as error:
-        raise FormatError(path, "file", "a file that can be read", str(error)[:200]) from error
-
-
-def _load(image: Any, path: Path, mode: str) -> NDArray[np.uint8]:
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise FormatError(path, "size", f"at most {MAX_PIXELS:,} pixels", f"{width} x {height}", "shrink it")
-    return np.array(image.convert(mode))
-
-
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """A picture's file -> uint8 (H, W, 3), upright as the camera noted (EXIF)."""
-    from PIL import ImageOps
-
-    _look(path)
-    with opened_image(path) as image:
-        width, height = image.size
-        if width * height <= MAX_PIXELS:  # else `_load` refuses it before anything is decoded
-            image = ImageOps.exif_transpose(image)
-        return _load(image, path, "RGB")
+# ---------------------------------------------------------------------------------------------------------------- maps
 
 
 def decode_map(path: Path, data: bytes | None = None) -> Map:
     """A grey picture's file (or its bytes, found in `path`) -> float32 (H, W), 0..1: levels over 255."""
     with opened_image(path, data) as image:
         if image.mode not in ("1", "L", "LA"):
-            rgb = _load(image, path, "RGB")
+            rgb = pixels_of(image, path, "RGB")
             if np.ptp(rgb, axis=-1).max() > COLOUR:
                 expected = "a grey picture, white where it is wrong"
                 raise FormatError(path, "map", expected, "colours", "save the map itself")
-        return _load(image, path, "L").astype(np.float32) / np.float32(255)
+        return pixels_of(image, path, "L").astype(np.float32) / np.float32(255)
 
 
 def read_map(path: Path, names: tuple[str, ...] = ()) -> Map:
@@ -120,12 +66,12 @@ def read_map(path: Path, names: tuple[str, ...] = ()) -> Map:
     """
     ending = path.suffix.lower()
     if ending not in (".npy", ".safetensors"):
-        _look(path)
+        refuse_pointer_at(path)
         return decode_map(path)
     data = read_file(path, 8 * MAX_PIXELS + (1 << 20))
     refuse_pointer(path, data)
     if ending == ".npy":
-        return checked(_npy(data, path), Place(path, "map"))
+        return checked(read_npy(data, path), Place(path, "map"))
     tensors, _ = read_tensors(path)
     chosen = [name for name in names if name in tensors] or list(tensors)
     if not tensors or (len(tensors) > 1 and chosen[0] not in names):
@@ -134,24 +80,6 @@ def read_map(path: Path, names: tuple[str, ...] = ()) -> Map:
     if tensor.is_floating_point():  # NumPy has no bfloat16
         tensor = tensor.float()
     return checked(tensor.numpy(), Place(path, "map"))
-
-
-def _npy(data: bytes, path: Path) -> NDArray[Any]:
-    """The array of a .npy file whose header agrees with its length. No object is made of it: that would be unpickling."""
-    head = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(head)
-        read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-        shape, fortran, dtype = read[version](head)
-        expected = head.tell() + math.prod(shape) * dtype.itemsize
-    except Exception as error:  # whatever numpy's parser of the header raises
-        raise FormatError(path, "file", "a .npy file", f"{type(error).__name__}: {str(error)[:150]}") from error
-    if dtype.kind not in "fuib" or dtype.itemsize > 8:
-        advice = "an array of Python objects is a pickle, which can run any code" if dtype.hasobject else ""
-        raise FormatError(path, "type", "float16, float32, uint8 or another of numbers", f"{dtype!s:.80}", advice)
-    if len(data) != expected:
-        raise FormatError(path, "size", f"{expected} bytes for {shape!s:.80} {dtype}", f"{len(data)} bytes")
-    return np.frombuffer(data, dtype, offset=head.tell()).reshape(shape, order="F" if fortran else "C")
 
 
 def checked(array: Any, here: Place) -> Map:
@@ -171,27 +99,6 @@ def checked(array: Any, here: Place) -> Map:
 def encode_map(values: Map) -> bytes:
     """float32 (H, W), 0..1 -> a grey PNG, rounded to 1/255."""
     return png_bytes(np.round(np.asarray(values) * 255).astype(np.uint8))
-
-
-def png_bytes(pixels: NDArray[np.uint8]) -> bytes:
-    """uint8 (H, W) or (H, W, 3) -> a PNG."""
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
-
-
-def resize(values: NDArray[Any], size: Size) -> NDArray[Any]:
-    """(h, w) float32 or (h, w, 3) uint8 -> size: means of areas where it gets smaller, linear between pixels where larger."""
-    from PIL import Image
-
-    if values.shape[:2] == tuple(size):
-        return values
-    smaller = size[0] < values.shape[0] or size[1] < values.shape[1]
-    how = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
-    out = np.array(Image.fromarray(values).resize((size[1], size[0]), how))
-    return out if out.dtype == np.uint8 else np.clip(out, 0, 1)
 
 
 # -------------------------------------------------------------------------------------------------------------- records

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ...lab.files import FormatError, Skips, show, write_file
+from ...lab.pictures import listing, one_file, png_bytes, stem
+from ...lab.places import Place
+from ...lab.tables import number_of, text_of
+from ...lab.tfrecords import example_bytes, parse_example, read_records, write_records
 from ..record import MAPS, SCORES, Record, words
-from .pixels import SUFFIXES, Reading, Size, check_size, decode_map, encode_map, listing, make_record, png_bytes, stem
-from .places import Place
-from .tables import Scale, guarded, new_name, number_of, one_per_word, prompts_from, text_of
-from .tfrecords import example_bytes, parse_example, read_records, write_records
+from .pixels import Reading, Size, check_size, decode_map, encode_map, make_record
+from .tables import Scale, guarded, new_name, one_per_word, prompts_from
 
 FIELDS = {  # as the files name what record.py names; all scores are better the higher they are
     "plausibility": "artifact_score",
@@ -50,7 +52,7 @@ def read_richhf(
     """
     path = Path(path)
     check_size(size)
-    files = listing(Path(pictures), SUFFIXES) if pictures is not None else None
+    files = listing(Path(pictures)) if pictures is not None else None
     if prompts is None and pictures is not None and listing(Path(pictures), (".txt",)):
         prompts = pictures
     known, said = (None, "no prompts, so labels of words are left out") if prompts is None else prompts_from(prompts)
@@ -116,12 +118,8 @@ def _record(
         one_per_word(labels, prompt, here / LABELS)
         misaligned = np.array([label == "0" for label in labels], np.float32)
     if files is not None:
-        there = files.get(name, [])
-        if len(there) != 1:
-            found = ", ".join(file.name for file in there[:3]) or f"none, among {len(files):,}"
-            advice = "RichHF-18K comes without pictures: they are Pick-a-Pic's, by id; `skips` leaves out what you lack"
-            raise (here / "picture").wrong(f"one file {name:.60}.png, .jpg, ...", found, advice)
-        picture = there[0]
+        advice = "RichHF-18K comes without pictures: they are Pick-a-Pic's, by id; `skips` leaves out what you lack"
+        picture = one_file(files, name, here / "picture", f"one file {name:.60}.png, .jpg, ...", advice)
     return make_record(here, name, prompt, scores, maps, misaligned, picture, size)
 
 

@@ -9,9 +9,6 @@ them. A map is the name of a file (grey picture, .npy, .safetensors) or the numb
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
-import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,16 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from ...lab.files import BoundedFile, FormatError, Skips, inside, parse_json, read_file, show
+from ...lab.files import FormatError, Skips, inside, parse_json, read_file, show
+from ...lab.pictures import listing, stem
+from ...lab.places import Place
+from ...lab.tables import ENDINGS, MAX_TEXT, number_of, read_rows, text_of, utf8
 from ..record import LIKERT, MAPS, SCORES, Record, words
-from .pixels import Map, Reading, Size, check_size, checked, listing, make_record, read_map, stem
-from .places import Place, refuse_pointer
+from .pixels import Map, Reading, Size, check_size, checked, make_record, read_map
 
-ENDINGS = (".csv", ".jsonl", ".json")
-MAX_TABLE = 64 << 20  # bytes of a .csv or .json, and of a line of .jsonl
-MAX_TEXT = 10_000  # characters of a prompt
 NO_MISTAKES = "[No_mistakes]"
-COLUMNS = {  # capital letters and spaces in a table's names are read as small ones and "_"; of several the first counts
+COLUMNS = {  # of several in a table the first counts
     "picture": ("file_name", "filename", "filepath", "picture", "image", "image_name"),
     "prompt": ("prompt", "caption", "sentence"),
     "plausibility": ("plausibility", "plausibility_score", "artifact_score", "coherence_score_norm", "coherence_score"),
@@ -39,90 +35,8 @@ COLUMNS = {  # capital letters and spaces in a table's names are read as small o
     "misalignment": ("misalignment", "misalignment_map", "misalignment_heatmap", "alignment_heatmap"),
     "words": ("misaligned", "misaligned_words", "prompt_misalignment_label", "misalignment_token_label", "word_scores"),
 }
+NAMED = ("file_name", "prompt")  # columns of a .json that is an object by name
 NAMES = ("uid", "image_uid", "name", *COLUMNS["picture"], "image_0_uid", "image_1_uid")  # of tables of prompts
-
-
-# ----------------------------------------------------------------------------------------------------------- any table
-
-
-def read_rows(path: Path) -> Iterator[tuple[Place, dict[str, Any]]]:
-    """(where it stands, {column: value}) of each row of a .csv, .json or .jsonl; of .jsonl a line in memory at a time."""
-    ending = path.suffix.lower()
-    if ending == ".jsonl":
-        rows = _lines(path)
-    else:
-        data = read_file(path, MAX_TABLE)
-        refuse_pointer(path, data)
-        rows = _csv(path, data) if ending == ".csv" else _json(path, data)
-    for where, row in rows:
-        here = Place(path, where)
-        here.need(isinstance(row, dict), "a JSON object", row)
-        yield here, {name.strip().lower().replace(" ", "_"): value for name, value in row.items()}
-
-
-def _json(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
-    table = parse_json(data, path, list if data.lstrip()[:1] == b"[" else dict)
-    if isinstance(table, dict):  # by file name
-        rows = ((name, row if isinstance(row, dict) else {"prompt": row}) for name, row in table.items())
-        table = [{"file_name": name} | row for name, row in rows]
-    return ((f"row {number}", row) for number, row in enumerate(table, 1))
-
-
-def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        with io.BufferedReader(BoundedFile(path)) as file:
-            refuse_pointer(path, file.peek(200))
-            for number, line in enumerate(iter(lambda: file.readline(MAX_TABLE + 1), b""), 1):
-                here = Place(path, f"line {number}")
-                if len(line) > MAX_TABLE:
-                    raise here.wrong(f"at most {MAX_TABLE:,} bytes", "more")
-                if line.strip():
-                    with here.around():
-                        row = parse_json(line, path)
-                    yield here.where, row
-    except (OSError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise Place(path).wrong("a file that can be read", str(error)[:200]) from error
-
-
-def _csv(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Place(path).wrong("text in UTF-8", str(error)[:100], "save the table as UTF-8") from error
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        names = next(rows, [])
-        advice = "separate columns with commas" if ";" in text[:1000].split("\n")[0] else ""
-        once = len({name.strip().lower() for name in names}) == len(names) > 0
-        Place(path, "line 1").need(once, "names of columns, each once", names, advice)
-        for row in rows:
-            if row and len(row) != len(names):
-                advice = "put quotes around text with commas"
-                raise Place(path, f"line {rows.line_num}").wrong(f"{len(names)} values", f"{len(row)}", advice)
-            if row:
-                yield f"line {rows.line_num}", dict(zip(names, row))
-    except csv.Error as error:
-        raise Place(path, f"line {rows.line_num}").wrong("comma-separated values", str(error)[:100]) from error
-
-
-def text_of(value: Any, here: Place) -> str:
-    """A text that can be kept: a string of sensible length, without half characters."""
-    if not isinstance(value, str) or len(value) > MAX_TEXT:
-        found = f"one of {len(value):,}" if isinstance(value, str) else show(value)
-        raise here.wrong(f"a text of at most {MAX_TEXT:,} characters", found)
-    here.need(not any("\ud800" <= letter <= "\udfff" for letter in value), "a text without half characters", value)
-    return value
-
-
-def number_of(value: Any, here: Place) -> float:
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    here.need(math.isfinite(number), "a number", value)
-    return number
 
 
 # -------------------------------------------------------------------------------------------- what all formats agree on
@@ -194,15 +108,12 @@ def prompts_from(source: str | Path | Mapping[str, str]) -> tuple[Mapping[str, s
     source, found = Path(source), dict[str, str]()
     if source.is_dir():
         for name, files in listing(source, (".txt",)).items():
-            try:
-                text = read_file(files[0], 4 * MAX_TEXT).decode("utf-8-sig").strip("\r\n")
-            except UnicodeDecodeError as error:
-                raise Place(files[0]).wrong("text in UTF-8", str(error)[:100]) from error
+            text = utf8(files[0], read_file(files[0], 4 * MAX_TEXT)).strip("\r\n")
             found[name] = text_of(text, Place(files[0], "prompt"))
     elif source.suffix.lower() not in ENDINGS:
         raise Place(source).wrong(f"prompts: a folder of .txt, or a table ({', '.join(ENDINGS)})", "something else")
     else:
-        for here, row in read_rows(source):
+        for here, row in read_rows(source, NAMED):
             column = next((name for name in COLUMNS["prompt"] if name in row), None)
             names = [text_of(row[name], here / name) for name in NAMES if row.get(name)]
             if column is None or not names:
@@ -228,7 +139,7 @@ def read_table(
     path = Path(path)
     check_size(size)
     scores, used, count = list[float](), dict[str, dict[str, None]](), 0
-    for here, row in read_rows(path):
+    for here, row in read_rows(path, NAMED):
         count += 1
         for part, column in _columns(row).items():
             used.setdefault(part, {})[column] = None
@@ -248,7 +159,7 @@ def read_table(
     def make(here: Place, row: dict[str, Any], seen: set[str]) -> Record:
         return _record(here, row, seen, scaled, size)
 
-    return Reading(layout, said, count, lambda: guarded(read_rows(path), make, skips))
+    return Reading(layout, said, count, lambda: guarded(read_rows(path, NAMED), make, skips))
 
 
 def _columns(row: Mapping[str, Any]) -> dict[str, str]:

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...lab.files import FormatError, cache_dir, write_file
+
 if TYPE_CHECKING:
     import argparse
 
@@ -35,20 +37,18 @@ SCORED = dict(  # labelled pictures, prompts to draw for, steps of drawing
 )
 
 
-def _file(path: Path) -> Path:
-    from ...lab.files import FormatError
-
+def _file(path: Path, command: str = COMMAND) -> Path:
     if not path.is_file():
-        advice = f"give the file of one (--model FILE), or train it: {COMMAND}"
+        advice = f"give the file of one (--model FILE), or train it: {command}"
         raise FormatError(path, "file", "a trained model", "nothing of that name", advice)
     return path
 
 
-def load(path: Path | None = None) -> RAHF:
-    """The shipped model, or that of a file. FormatError if there is none; so with the others."""
+def load(path: Path | None = None, command: str = COMMAND) -> RAHF:
+    """The shipped model, or that of a file. FormatError, which tells the command, if there is none; so with the others."""
     from ..model import RAHF
 
-    return RAHF.load(_file(path or HERE / MODEL)).eval()
+    return RAHF.load(_file(path or HERE / MODEL, command)).eval()
 
 
 def load_generator(quality: str = "best", folder: Path | None = None) -> Generator:
@@ -102,7 +102,6 @@ def make(
     quiet: bool = False,
 ) -> None:
     """Train all from the checkpoints in `folder`, and write files and card to `out`."""
-    from ...lab.files import write_file
     from ...lab.weights import Card
     from .. import train
     from ..data import SOURCE
@@ -126,10 +125,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from ...lab import files, weights
+    from ...lab import weights
     from ..train import Recipe
 
     if options.verify:
         return weights.verify(HERE)
-    make(Recipe(), options.folder or files.cache_dir() / "feedback" / "weights")
+    make(Recipe(), options.folder or cache_dir() / "feedback" / "weights")
     return 0

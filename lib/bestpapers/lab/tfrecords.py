@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from google_crc32c import value as crc32c
 
-from ...lab.files import BoundedFile, FormatError, Skips, atomic_write
+from .files import BoundedFile, FormatError, Skips, atomic_write
 from .places import Place, refuse_pointer
 
 MAX_RECORD = 64 << 20  # bytes; RichHF-18K's have about 10,000

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...lab.files import FormatError, show
+from .files import FormatError, show
 
 POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -40,8 +40,17 @@ class Place:
             raise here.wrong(error.expected, error.found, error.advice) from error
 
 
+def refuse_pointer_at(path: Path) -> None:
+    """FormatError if a file cannot be read, or is what a clone without Git LFS leaves in the place of the real one."""
+    try:
+        with path.open("rb") as file:
+            refuse_pointer(path, file.read(200))
+    except OSError as error:
+        raise FormatError(path, "file", "a file that can be read", str(error)[:200]) from error
+
+
 def refuse_pointer(path: Path, head: bytes) -> None:
-    """FormatError if a file that begins so is what a clone without Git LFS leaves in the place of the real one."""
+    """The same for a file that begins so."""
     if head.startswith(POINTER):
         size = head.partition(b"\nsize ")[2].split(b"\n")[0][:20].decode("ascii", "replace")
         found = f"a Git LFS pointer, a few lines of text in the place of {size or 'some'} bytes"

@@ -1,0 +1,130 @@
+"""Tables of any kind, .csv, .json or .jsonl: their rows, the values in them, and where in the file each stands."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .files import BoundedFile, FormatError, parse_json, read_file, show
+from .places import Place, refuse_pointer
+
+ENDINGS = (".csv", ".jsonl", ".json")
+MAX_TABLE = 64 << 20  # bytes of a .csv or .json, and of a line of .jsonl
+MAX_TEXT = 10_000  # characters of a value
+
+
+def read_rows(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Place, dict[str, Any]]]:
+    """(where it stands, {column: value}) of each row; of .jsonl a line in memory at a time.
+
+    Capital letters and spaces in names of columns are read as small ones and "_". A .csv says its columns in line 1; a .json
+    is a list of objects, or an object of them by name, or one of values by name. columns: what then the name and the value
+    are columns of.
+    """
+    ending = path.suffix.lower()
+    if ending == ".jsonl":
+        rows = _lines(path)
+    else:
+        data = read_file(path, MAX_TABLE)
+        refuse_pointer(path, data)
+        rows = _csv(path, data) if ending == ".csv" else _json(path, data, *columns)
+    for where, row in rows:
+        here = Place(path, where)
+        here.need(isinstance(row, dict), "a JSON object", row)
+        yield here, {name.strip().lower().replace(" ", "_"): value for name, value in row.items()}
+
+
+def _json(path: Path, data: bytes, key: str, content: str) -> Iterator[tuple[str, Any]]:
+    table = parse_json(data, path, list if data.lstrip()[:1] == b"[" else dict)
+    if isinstance(table, dict):
+        rows = ((name, row if isinstance(row, dict) else {content: row}) for name, row in table.items())
+        table = [{key: name} | row for name, row in rows]
+    return ((f"row {number}", row) for number, row in enumerate(table, 1))
+
+
+def _lines(path: Path) -> Iterator[tuple[str, Any]]:
+    try:
+        with io.BufferedReader(BoundedFile(path)) as file:
+            refuse_pointer(path, file.peek(200))
+            for number, line in enumerate(iter(lambda: file.readline(MAX_TABLE + 1), b""), 1):
+                here = Place(path, f"line {number}")
+                if len(line) > MAX_TABLE:
+                    raise here.wrong(f"at most {MAX_TABLE:,} bytes", "more")
+                if line.strip():
+                    with here.around():
+                        row = parse_json(line, path)
+                    yield here.where, row
+    except (OSError, ValueError) as error:
+        if isinstance(error, FormatError):
+            raise
+        raise Place(path).wrong("a file that can be read", str(error)[:200]) from error
+
+
+def _csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
+    rows = csv_rows(path, data)
+    names = next(rows, ("", []))[1]
+    once = len({name.strip().lower() for name in names}) == len(names) > 0
+    Place(path, "line 1").need(once, "names of columns, each once", names, separators(names))
+    for where, row in rows:
+        if row and len(row) != len(names):
+            advice = "put quotes around text with commas"
+            raise Place(path, where).wrong(f"{len(names)} values", f"{len(row)}", advice)
+        if row:
+            yield where, dict(zip(names, row))
+
+
+def csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, list[str]]]:
+    """(where it stands, its values) of each line of a .csv; an empty line has none."""
+    rows = csv.reader(io.StringIO(utf8(path, data, "save the table as UTF-8"), newline=""), strict=True)
+    try:
+        for row in rows:
+            yield f"line {rows.line_num}", row
+    except csv.Error as error:
+        raise Place(path, f"line {rows.line_num}").wrong("comma-separated values", str(error)[:100]) from error
+
+
+def separators(header: Sequence[str]) -> str:
+    """What to do about the first line of a .csv, where it lacks something."""
+    return "separate columns with commas" if any(";" in name for name in header) else ""
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Rows as a .csv."""
+    file = io.StringIO()
+    table = csv.DictWriter(file, columns, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return file.getvalue()
+
+
+# ------------------------------------------------------------------------------------------------------------- values
+
+
+def utf8(path: Path, data: bytes, advice: str = "") -> str:
+    """A file's text."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise Place(path).wrong("text in UTF-8", str(error)[:100], advice) from error
+
+
+def text_of(value: Any, here: Place) -> str:
+    """A text that can be kept: a string of sensible length, without half characters."""
+    if not isinstance(value, str) or len(value) > MAX_TEXT:
+        found = f"one of {len(value):,}" if isinstance(value, str) else show(value)
+        raise here.wrong(f"a text of at most {MAX_TEXT:,} characters", found)
+    here.need(not any("\ud800" <= letter <= "\udfff" for letter in value), "a text without half characters", value)
+    return value
+
+
+def number_of(value: Any, here: Place) -> float:
+    """A finite number, or a text that is one."""
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    here.need(math.isfinite(number), "a number", value)
+    return number

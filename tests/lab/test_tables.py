@@ -1,0 +1,105 @@
+"""Tables: the same rows in all three layouts, where each stands, and each fault in words."""
+
+import csv
+import math
+
+import pytest
+
+from bestpapers.lab.files import FormatError
+from bestpapers.lab.places import Place
+from bestpapers.lab.tables import MAX_TEXT, csv_rows, csv_text, number_of, read_rows, separators, text_of, utf8
+
+COLUMNS = ("name", "about")
+TEXTS = {
+    "a.csv": '\ufeffName, Of what\na,"one, two"\n\nb,"x\ny"\n',
+    "a.jsonl": '{"Name": "a", "Of what": "one, two"}\n\n{"Name": "b", "Of what": "x\\ny"}\n',
+    "a.json": ' [{"Name": "a", "Of what": "one, two"}, {"Name": "b", "Of what": "x\\ny"}]',
+    "b.json": '{"a": {"Of what": "one, two"}, "b": {"Of what": "x\\ny"}}',
+}
+
+
+def rows_of(folder, name, text):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return list(read_rows(path, COLUMNS))
+
+
+def test_the_same_rows_in_all_layouts(tmp_path):
+    places = {"a.csv": ["line 2", "line 5"], "a.jsonl": ["line 1", "line 3"]}
+    for name, text in TEXTS.items():
+        found = rows_of(tmp_path, name, text)
+        assert [row for _, row in found] == [dict(name="a", of_what="one, two"), dict(name="b", of_what="x\ny")], name
+        assert [here.where for here, _ in found] == places.get(name, ["row 1", "row 2"])
+        assert {here.path for here, _ in found} == {tmp_path / name}
+    ((_, row),) = rows_of(tmp_path, "c.json", '{"a": "b"}')
+    assert row == dict(name="a", about="b")
+    assert rows_of(tmp_path, "d.json", "[]") == rows_of(tmp_path, "d.jsonl", "") == []
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "", "line 1: expected names of columns, each once"),
+        ("a.csv", "a,A \n1,2\n", "line 1: expected names of columns, each once"),
+        ("a.csv", "a;b;a,\n1,2\n", None),
+        ("a.csv", "a;b,a;b\n", "names of columns, each once.*; separate columns with commas"),
+        ("a.csv", "a,b\n1,2,3\n", "line 2: expected 2 values, found 3; put quotes around text"),
+        ("a.csv", 'a,b\n1,"2\n', "line 2: expected comma-separated values"),
+        ("a.csv", b"a,b\n\xff,1\n", "file: expected text in UTF-8.*; save the table as UTF-8"),
+        ("a.csv", POINTER, "Git LFS pointer"),
+        ("a.jsonl", '{"a": 1}\n{"a"\n', "line 2, expected JSON|line 2: expected JSON"),
+        ("a.jsonl", "[1]\n", "line 1: expected a JSON object"),
+        ("a.jsonl", POINTER, "Git LFS pointer"),
+        ("a.json", "[1]", "row 1: expected a JSON object, found 1"),
+        ("a.json", "3", "expected a JSON object, found 3"),
+        ("a.json", POINTER, "Git LFS pointer"),
+    ],
+)
+def test_faults(tmp_path, name, text, message):
+    if message is None:
+        assert [row for _, row in rows_of(tmp_path, name, text)] == [{"a;b;a": "1", "": "2"}]
+        return
+    with pytest.raises(FormatError, match=message):
+        rows_of(tmp_path, name, text)
+
+
+def test_what_cannot_be_read(tmp_path):
+    for name in ("a.csv", "a.json", "a.jsonl"):
+        with pytest.raises(FormatError, match=r"nothing of that name|can be read"):
+            list(read_rows(tmp_path / name, COLUMNS))
+        (tmp_path / name).mkdir()
+        with pytest.raises(FormatError, match=r"found a folder|can be read"):
+            list(read_rows(tmp_path / name, COLUMNS))
+
+
+def test_lines_of_a_csv_as_they_are(tmp_path):
+    found = list(csv_rows(tmp_path, b"a,b\n\n1\n"))
+    assert found == [("line 1", ["a", "b"]), ("line 2", []), ("line 3", ["1"])]
+    assert (separators(["a", "b"]), separators([])) == ("", "")
+    assert "commas" in separators(["a;b"])
+
+
+def test_written_rows_are_read_back(tmp_path):
+    rows = [dict(a='x,"y"', b="1"), dict(a="ß\n", b="")]
+    text = csv_text(rows, ["a", "b"])
+    assert text.startswith("a,b\n")
+    assert list(csv.DictReader(text.splitlines(keepends=True))) == rows
+    assert [row for _, row in rows_of(tmp_path, "a.csv", text)] == rows
+
+
+def test_values(tmp_path):
+    here = Place(tmp_path / "a", "line 7")
+    assert utf8(here.path, "\ufeffß".encode()) == "ß"
+    assert text_of("x" * MAX_TEXT, here) == "x" * MAX_TEXT
+    assert [number_of(value, here) for value in (1, "2.5", 0.5)] == [1, 2.5, 0.5]
+    for value, found in ((None, "nothing"), (3, "3"), ("x" * (MAX_TEXT + 1), "one of 10,001")):
+        with pytest.raises(FormatError, match=f"line 7: expected a text of at most 10,000 characters, found {found}"):
+            text_of(value, here)
+    with pytest.raises(FormatError, match="half characters"):
+        text_of("\ud800", here)
+    for value in (True, None, "x", "nan", math.inf, 10**400, []):
+        with pytest.raises(FormatError, match="line 7: expected a number"):
+            number_of(value, here)
