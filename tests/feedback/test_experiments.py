@@ -36,7 +36,7 @@ SCORED = Scores(
 MOVED = Transfer(MODEL, STEPS, PANEL, pictures=6, held_out=5, steps=2)
 SMALL = dict(prompts=3, steps=2)
 TUNE = Filter(
-    **SMALL, own=4, tries=2, least=0.0, threshold=0.05, rank=2, train=TrainConfig(steps=2, batch=4, warmup=0, lr=0.05),
+    **SMALL, own=4, tries=2, least=0.0, threshold=0.5, rank=2, train=TrainConfig(steps=2, batch=4, warmup=0, lr=0.05),
     preference=improve.PreferenceConfig(batch=2, group=2, warmup=0, lr=0.05, least=1e-9),
 )  # fmt: skip
 LED = Guidance(**(SMALL | dict(prompts=2)), dev=2, ways=(("flow", (0.0, 4.0)), ("masked", (0.0, 4.0))))

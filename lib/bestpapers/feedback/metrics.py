@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..lab import stats
-from ..lab.saliency import ALIKE, MEASURES, VARIANTS, Values, cc, centre_blob, plcc, srcc  # noqa: F401, named here too
+from ..lab.saliency import ALIKE, MEASURES, VARIANTS, Values, centre_blob
+from ..lab.saliency import auc_judd, cc, kld, mse, nss, plcc, sim, srcc  # noqa: F401, all measures are named here too
 from .record import MAPS, SCORES, Feedback, words
 
 # -------------------------------------------------------------------------------------------------------------- words
