@@ -69,6 +69,18 @@ def test_what_needs_no_picture(known, prompts):
     assert found["implausibility.own"] == pytest.approx(0, abs=1e-9)
 
 
+def test_words_that_are_often_marked():
+    """ "red" is marked in three of four prompts, "a" in one of four, "cat" never: marking more than "red" costs more than it
+    finds."""
+    prompts = ["a red cat"] * 4
+    labels = [Feedback({}, {}, np.array(marks, np.float32)) for marks in ((0, 1, 0), (0, 1, 0), (1, 1, 0), (0, 0, 0))]
+    marked = evaluate.often_marked(prompts, labels)
+    assert marked == {"red"}
+    said = evaluate.constant({}, ["a cat", "red cat"], 32, marked)
+    assert [feedback.misaligned.tolist() for feedback in said] == [[0, 0], [1, 0]]
+    assert evaluate.often_marked(prompts, [Feedback({}, {}, np.ones(3, np.float32))] * 4) == {"a", "red", "cat"}
+
+
 def test_the_truth_scores_best(known):
     labels = [record.feedback for record in known]
     found = evaluate.cells(labels, labels)

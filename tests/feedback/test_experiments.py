@@ -24,7 +24,7 @@ from bestpapers.feedback.experiments import (
     Scores,
     Transfer,
 )
-from bestpapers.feedback.model import TwoTowers, as_batch
+from bestpapers.feedback.model import RAHF, TwoTowers, as_batch
 from bestpapers.feedback.train import TowersTraining, TrainConfig
 from bestpapers.lab.files import FormatError
 
@@ -53,6 +53,7 @@ def shipped(tmp_path_factory):
     """Untrained weights in the place of those that are shipped."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "HERE", make_weights(tmp_path_factory.mktemp("weights")))
+        patch.setenv("BESTPAPERS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
     for cached in ("material", "transferred", "_known", "_own", "_old", "_painted", "_rivals", "_pleasing"):
         getattr(experiments, cached).cache_clear()
@@ -72,14 +73,15 @@ def test_every_arm_of_the_scores(arm):
     maps = {"implausibility.cc", "misalignment.cc"}
     assert maps & set(found) == (set() if arm == "probe" else {"misalignment.cc"} if arm == "towers" else maps)
     assert ("words.recall" in found) == (arm not in ("image", "towers", "probe"))
-    assert ("head.f1" in found) == (arm in ("multi-head", "augmented", "augmented-compute"))
+    assert ("head.f1" in found) == (arm in ("multi-head", "augmented", "multi-head-compute", "scores-only"))
     if arm == "probe":
         assert {"plausibility.mse.4", "plausibility.mse.8", "rahf.plausibility.mse"} <= set(found)
         assert found["overall.mse"] == found["overall.mse.8"] != found["overall.mse.4"]
     if arm == "panel":
         assert found["plausibility.plcc"] > 0.5
     if arm not in ("blob", "panel", "probe"):
-        assert row["steps"] == (experiments.equal_compute(MODEL, 2) if arm == "augmented-compute" else 2)
+        assert row["steps"] == (experiments.equal_compute(MODEL, 2) if arm == "multi-head-compute" else 2)
+        assert row["products"] > row["weights"] > 1000
         assert row["data"] == experiments.rows("multi-head", 3, SCORED)[3]["data"]
 
 
@@ -101,10 +103,43 @@ def test_two_panels_err_in_different_ways():
 def test_equal_compute():
     """The augmented variant fuses once for each of seven outputs: it costs more, but not seven times as much."""
     config = SETTINGS["scores"].model
-    multi, augmented = (experiments.products(replace(config, variant=name)) for name in ("multi-head", "augmented"))
+    both = [RAHF(replace(config, variant=name)) for name in ("multi-head", "augmented")]
+    multi, augmented = map(experiments.products, both)
     assert multi < augmented < 7 * multi
     steps = experiments.equal_compute(config, 600)
-    assert abs(steps * augmented - 600 * multi) < augmented
+    assert abs(steps * multi - 600 * augmented) < multi
+
+
+def test_scores_only_learns_from_nothing_else():
+    model, _ = experiments.learned("scores-only", experiments.material(SCORED, 3)[0], SCORED, 3)
+    fresh, _ = experiments.learned(
+        "scores-only", experiments.material(SCORED, 3)[0], SCORED, 3, replace(STEPS, lr=1e-9)
+    )
+    same = {
+        n.split(".")[0] for n, p in model.named_parameters() if torch.allclose(p, fresh.get_parameter(n), atol=1e-7)
+    }
+    assert {"maps", "word", "decoder"} <= same
+    assert not {"scores"} & same
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path):
+    known, longer = experiments.material(SCORED, 3)[0], replace(STEPS, steps=4)
+    whole, said = experiments.learned("towers", known, SCORED, 3, longer, tmp_path / "run.safetensors")
+    again, more = experiments.learned("towers", known, SCORED, 3, longer, tmp_path / "run.safetensors")
+    assert said == more
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters()))
+    with pytest.raises(ValueError, match="other data"):
+        experiments.learned("towers", known[:5], SCORED, 3, longer, tmp_path / "run.safetensors")
+
+
+def test_prompts_to_be_tested_on_are_new_to_the_generators():
+    known = experiments._known_prompts()
+    assert set(experiments.prompts_of("train", 20, 0)) <= known
+    for split in ("dev", "test"):
+        found = experiments.prompts_of(split, 40, 1)
+        assert len(found) == 40
+        assert not known & set(found)
+    assert found[:5] == experiments.prompts_of("test", 5, 1)
 
 
 def test_towers_learn_without_labels():
@@ -266,11 +301,11 @@ def fast(monkeypatch):
 def test_an_interrupted_series_goes_on(fast, tmp_path, monkeypatch):
     ran, rows = [], experiments.rows
 
-    def counted(arm, seed, setting):
+    def counted(arm, seed, setting, checkpoint):
         ran.append((arm, seed))
         if len(ran) == 3:
             raise KeyboardInterrupt
-        return rows(arm, seed, setting)
+        return rows(arm, seed, setting, checkpoint)
 
     monkeypatch.setattr(experiments, "rows", counted)
     with pytest.raises(KeyboardInterrupt):

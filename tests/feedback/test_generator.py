@@ -118,6 +118,19 @@ def test_decoding_settles_the_surest_first_and_changes_nothing_that_is_settled()
     assert history[0].sure[0][first].min() >= history[0].sure[0][~first].max()  # the surest of what was drawn
 
 
+def test_less_noise_draws_likelier_codes():
+    model = MaskedTransformer(TINY)
+    words = model.vocabulary(["a", "b"] * 30)
+    likely = []
+    for noise in (1.0, 0.5, 0.0):
+        history = []
+        numbers = draw(model, words, rng(), steps=1, guidance=1, noise=noise, history=history)
+        likely.append(float(history[0].sure.mean()))
+    assert likely[0] < likely[1] < likely[2]
+    best = model(torch.full_like(numbers, TINY.codes), words).argmax(-1)
+    assert torch.equal(numbers, best)  # without noise the likeliest
+
+
 def test_each_step_settles_a_place_even_when_there_are_more_steps_than_places():
     model = Known(torch.zeros(1, 16, 8))
     start = torch.zeros(1, 16, dtype=torch.int64)

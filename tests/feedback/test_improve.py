@@ -23,6 +23,7 @@ from bestpapers.feedback.improve import (
     elsewhere_foreground,
     flow_pictures,
     masks_of,
+    moved,
     own_pictures,
     repaint_best,
     settle,
@@ -243,7 +244,10 @@ def test_the_preference_loss_is_that_of_a_plain_loop():
     for step in steps:
         before = history[step - 1].numbers if step else torch.full_like(numbers, 8)
         after = history[step].numbers
-        now, then = model(before, words).log_softmax(-1), run.start(before, words).log_softmax(-1)
+        now, then = (
+            (1.5 * one(before, words).log_softmax(-1) - 0.5 * one(before, 0 * words).log_softmax(-1)).log_softmax(-1)
+            for one in (model, run.start)
+        )
         apart, masked = 0.0, 0
         for b in range(8):
             group = reward[b // 4]
@@ -270,6 +274,22 @@ def test_what_is_rewarded_becomes_likelier(low_rank):
     run = PreferenceTraining(generator, PROMPTS, likes_three, settings)
     run.run(quiet=True)
     assert np.mean(run.rewards[-5:]) > np.mean(run.rewards[:3]) + 0.1
+
+
+def test_how_far_training_went():
+    generator = Bare(TINY)
+    words = generator.transformer.vocabulary(PROMPTS)
+    numbers = draw(generator.transformer, words, rng(1), steps=2)
+    then = copy.deepcopy(generator.transformer)
+    assert moved(generator.transformer, then, numbers, words) == pytest.approx(0, abs=1e-6)
+    PreferenceTraining(generator, PROMPTS, likes_three, replace(SETTINGS, steps=10, lr=0.02, tether=0.0)).run(
+        quiet=True
+    )
+    loose = moved(generator.transformer, then, numbers, words)
+    tied = Bare(TINY)
+    tied.transformer.load_state_dict(then.state_dict())
+    PreferenceTraining(tied, PROMPTS, likes_three, replace(SETTINGS, steps=10, lr=0.02, tether=10.0)).run(quiet=True)
+    assert 0 < moved(tied.transformer, then, numbers, words) < 0.5 * loose
 
 
 def test_what_a_map_marks_becomes_rarer_and_equal_rewards_teach_nothing():

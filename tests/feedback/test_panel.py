@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from bestpapers.feedback import data
 from bestpapers.feedback.metrics import plcc
 from bestpapers.feedback.panel import (
     Agreement,
@@ -156,9 +157,11 @@ def middling(n, seed=0):
     return (np.clip(np.random.default_rng(seed).normal(3.2, 0.9, (n, 4)), 1, 5) - 1) / 4
 
 
+STRAIGHT = Panel(powers=(1, 1, 1, 1), ends=(1.0, 5.0), sigma=0.55)
+
+
 def test_one_noise_gives_both_shares_of_the_paper():
-    scores = middling(800)
-    straight = Panel(powers=(1, 1, 1, 1))
+    scores, straight = middling(800), STRAIGHT
     pictures = [annotate(truth(q), straight, rng(i)) for i, q in enumerate(scores)]
     got, expected = agreement(pictures)["all"], expected_agreement(scores, straight)
     assert got[:2] == pytest.approx((0.25, 0.85), abs=0.03)
@@ -169,9 +172,14 @@ def test_one_noise_gives_both_shares_of_the_paper():
         assert expected_agreement(middling(20_000), one)[:2] == pytest.approx((perfect, good), abs=0.01)
 
 
+def test_on_pictures_of_the_world_too():
+    truths = data.records("train", 600, size=32, seed=0)
+    scores = np.array([[record.feedback.scores[name] for name in SCORES] for record in truths])
+    assert expected_agreement(scores, Panel())[:2] == pytest.approx((0.25, 0.85), abs=0.01)
+
+
 def test_the_noise_is_the_ceiling_of_correlations():
-    straight = Panel(powers=(1, 1, 1, 1))
-    scores = middling(600, 1)
+    straight, scores = STRAIGHT, middling(600, 1)
     first, second = (
         [ask(truth(q), straight, rng(i + k)).scores["overall"] for i, q in enumerate(scores)] for k in (0, 5000)
     )
@@ -180,7 +188,7 @@ def test_the_noise_is_the_ceiling_of_correlations():
 
 
 def test_a_panel_is_calibrated_to_the_pictures_at_hand():
-    straight = Panel(powers=(1, 1, 1, 1))
+    straight = STRAIGHT
     assert calibrated(straight, middling(2000)).sigma == pytest.approx(0.55, abs=0.02)
     biased = replace(straight, bias=(-0.4, 0, 0.4))
     assert calibrated(biased, middling(2000)).sigma < 0.5  # the bias is part of the disagreement

@@ -10,16 +10,19 @@ are drawn in parts of `PART`, so that a few prompts can be done again without th
 `metrics.tables`, scores of pictures, which come from the judge, those of `evaluate.quality`.
 
     scores      RAHF and rivals on held-out faults of the world, labels of a panel of three. words.*: as the decoder writes;
-                head.*: by the head for single words. augmented-compute: as many steps fewer as make the compute that of
-                multi-head, by counting products. probe: `evaluate.probe` on towers that learned from true pictures without
-                labels; <score>.plcc.<n>: with n labels, without n: with the most; rahf.*: RAHF, learned from these labels
-                only. blob: `evaluate.constant`. panel: other people of the same kind, against the panel
+                head.*: by the head for single words. multi-head-compute: as many steps more as make the compute that of
+                augmented, by counting products. scores-only: multi-head, which learns from the four scores alone. probe:
+                `evaluate.probe` on towers that learned from true pictures without labels; <score>.plcc.<n>: with n labels,
+                without n: with the most; rahf.*: RAHF, learned from these labels only. blob: `evaluate.constant`, with the
+                words that are marked most often. panel: other people of the same kind, against the panel
     generators  what the shipped generators draw; a seed is one of drawing. tokenizer: true pictures through it; true: as is
     transfer    RAHF on pictures of generator `test`, learned from pictures of generator `learn` (other) or of `test` (own)
     filter      fine-tuning of the shipped generator on own pictures; all arms draw the same prompts with the same seeds.
                 rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen;
-                first, last: mean reward in the first and the last quarter of the steps. preference-tether: with a penalty
-                on going far. best-of: no training, of as many pictures the best by RAHF
+                left_out: share of places that are not learned from; moved: `improve.moved` from the generator as it was;
+                first, last: mean reward in the first and the last quarter of the steps. oracle: for the prompts of filtered
+                the best by the judge. preference-tether: with a penalty on going far. Without training: sharp, drawn from the
+                likelier codes only; best-of, of as many pictures the best by RAHF
     guidance    <way>.<weight>: plausibility by RAHF leads drawing; diversity of two pictures of the prompt, the rest of the
                 first. `about` holds the weight that was best for the judge on dev prompts
     inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
@@ -39,6 +42,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, lru_cache
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +53,23 @@ from torch import nn
 
 from ..lab import machine, runs
 from ..lab.cli import positive_int
-from ..lab.files import FormatError
+from ..lab.files import FormatError, cache_dir
 from . import evaluate, improve, weights
-from .data import FALSE, SOURCE, pairs, records, true_pair
+from .data import FALSE, SOURCE, SPLITS, pairs, records, true_pair
 from .generator import Generator, token_mask
 from .judge import read
-from .model import RAHF, VARIANTS, Config, ImageOnly, TwoTowers
+from .model import RAHF, VARIANTS, Config, ImageOnly, TwoTowers, Weights
 from .panel import Panel, agreement, annotate, ask
 from .record import SCORES, Feedback, Record
-from .train import Labelled, RahfTraining, TowersTraining, TrainConfig, TransformerTraining
+from .train import Labelled, RahfTraining, Recipe, TowersTraining, TrainConfig, TransformerTraining
 from .worlds import WORDS, counterfactual, feedback, parse
 
 FOLDER = Path(__file__).parent / "results"
 PROGRAM = "python -m bestpapers.feedback experiments"
 SEEDS: tuple[int, ...] = (1, 2, 3, 4, 5)
 PART = 20  # prompts that are drawn together
+CURVE = 250  # steps that one loss of a row stands for
+DEV = 100  # between the seeds of drawing of test and dev prompts
 
 Pictures = NDArray[np.uint8]
 Row = dict[str, Any]
@@ -108,18 +114,31 @@ def drawn(name: str, prompts: Sequence[str], seed: int, steps: int, folder: Path
     return np.concatenate(shots)
 
 
+@cache
+def _known_prompts() -> frozenset[str]:
+    """Prompts that the shipped generators learned from."""
+    recipe = Recipe()
+    return frozenset(true_pair("train", n, seed=recipe.seed)[0].prompt for n in range(recipe.pairs))
+
+
 def prompts_of(split: str, number: int, seed: int) -> list[str]:
-    """Prompts of true pictures of a split."""
-    return [true_pair(split, n, seed=seed)[0].prompt for n in range(number)]
+    """Prompts of true pictures of a split; but for "train", of those that no shipped generator has learned from. A split holds
+    layouts, and what is asked of two layouts can be the same."""
+    numbers, found = count(), list[str]()
+    while len(found) < number:
+        prompt = true_pair(split, next(numbers), seed=seed)[0].prompt
+        if split == "train" or prompt not in _known_prompts():
+            found.append(prompt)
+    return found
 
 
 def samples(name: str, split: str, number: int, seed: int, steps: int, folder: Path | None = None) -> Iterator[Record]:
     """Pictures that a generator draws for prompts of the world, half of them then shown with a caption that is close to theirs
     and false; what the judge says is their truth."""
-    prompts = prompts_of(split, number, seed)
-    for n, (prompt, picture) in enumerate(zip(prompts, drawn(name, prompts, seed, steps, folder))):
+    prompts, part = prompts_of(split, number, seed), list(SPLITS).index(split)
+    for n, (prompt, picture) in enumerate(zip(prompts, drawn(name, prompts, seed + 1000 * part, steps, folder))):
         layout, implausible = read(picture)
-        rng, caption = np.random.default_rng([seed, 3, n]), parse(prompt)
+        rng, caption = np.random.default_rng([seed, 3 + part, n]), parse(prompt)
         if rng.random() < FALSE:
             caption = counterfactual(caption, layout, rng)
         said = feedback(picture, caption, layout, implausible)
@@ -143,7 +162,7 @@ class Scores(Learning):
     """Setting `scores`."""
 
     pictures: int = 6000  # to learn from
-    held_out: int = 500
+    held_out: int = 1000
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
     towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=64))
@@ -180,43 +199,47 @@ def _known(setting: Transfer, name: str, seed: int) -> list[Record]:
     return asked(samples(name, "train", setting.pictures, seed, setting.steps), setting.panel, seed)
 
 
-@cache
-def products(config: Config) -> int:
-    """Multiplications and additions of one pass, with all outputs."""
+def products(model: Any) -> int:
+    """Multiplications and additions of one pass for one picture, with all outputs."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
-    model = RAHF(config)
-    tokens = torch.full((1, config.longest), 3)
+    tokens = torch.full((1, model.config.longest), 3)
     target = model.vocabulary.target(tokens, tokens > 3)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        model(torch.zeros(1, 3, config.size, config.size), tokens, target)
+        model(torch.zeros(1, 3, model.config.size, model.config.size), tokens, target)
     return int(counter.get_total_flops())
 
 
 def equal_compute(config: Config, steps: int) -> int:
-    """Steps of the augmented variant that cost what `steps` of the multi-head one do."""
-    multi, augmented = (products(replace(config, variant=variant)) for variant in VARIANTS)
-    return max(1, round(steps * multi / augmented))
+    """Steps of the multi-head variant that cost what `steps` of the augmented one do."""
+    multi, augmented = (products(RAHF(replace(config, variant=variant))) for variant in VARIANTS)
+    return round(steps * augmented / multi)
 
 
 def learned(
-    arm: str, known: Sequence[Record], setting: Learning, seed: int, train: TrainConfig | None = None
-) -> tuple[nn.Module, Row]:
+    arm: str, known: Sequence[Record], setting: Learning, seed: int, train: TrainConfig | None = None,
+    checkpoint: Path | None = None,
+) -> tuple[nn.Module, Row]:  # fmt: skip
     """An arm that learns from labelled pictures, and what there is to say of the run."""
     config, train = setting.model, replace(train or setting.train, seed=seed)
     kinds: dict[str, Callable[[Config], nn.Module]] = dict(image=ImageOnly, towers=TwoTowers)
-    if arm.startswith("augmented"):
-        config = replace(config, variant="augmented")
-    if arm == "augmented-compute":
-        train = replace(train, steps=equal_compute(config, train.steps))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if arm == "multi-head-compute":
+            train = replace(train, steps=equal_compute(config, train.steps))
+        elif arm == "scores-only":
+            train = replace(train, weights=Weights(maps=0, words=0, written=0))
+        elif arm == "augmented":
+            config = replace(config, variant="augmented")
+        torch.manual_seed(seed)
         model = kinds.get(arm, RAHF)(config)
-    run = RahfTraining(model, Labelled.of(known), train)
-    run.run(desc=f"{arm} {seed}", quiet=True)
-    loss = round(float(np.mean(run.losses[-50:])), 5)
-    return run.averaged, dict(loss=loss, steps=train.steps, seconds=round(run.seconds, 1), data=run.digest())
+    run = RahfTraining(model, Labelled.of(known), train, checkpoint)
+    if run.iteration < run.steps:
+        run.run(desc=f"{arm} {seed}", quiet=True)
+    losses = [round(float(np.mean(part)), 5) for part in np.array_split(run.losses, max(1, run.steps // CURVE))]
+    said = dict(losses=losses, steps=train.steps, seconds=round(run.seconds, 1), data=run.digest())
+    return run.averaged, said | dict(products=products(model), weights=sum(p.numel() for p in model.parameters()))
 
 
 def tested(model: nn.Module, shown: Shown) -> dict[str, float]:
@@ -230,8 +253,11 @@ def tested(model: nn.Module, shown: Shown) -> dict[str, float]:
 
 def knows_nothing(known: Sequence[Record], shown: Shown) -> dict[str, float]:
     """Scores of what needs no picture."""
-    means = {name: float(np.mean([record.feedback.scores[name] for record in known])) for name in SCORES}
-    return evaluate.cells(evaluate.constant(means, shown.prompts, shown.pictures.shape[1]), shown.labels)
+    labels = [record.feedback for record in known]
+    means = {name: float(np.mean([label.scores[name] for label in labels])) for name in SCORES}
+    marked = evaluate.often_marked([record.prompt for record in known], labels)
+    said = evaluate.constant(means, shown.prompts, shown.pictures.shape[1], marked)
+    return evaluate.cells(said, shown.labels)
 
 
 def few_labels(setting: Scores, seed: int) -> tuple[dict[str, float], Row]:
@@ -256,12 +282,10 @@ def few_labels(setting: Scores, seed: int) -> tuple[dict[str, float], Row]:
         found |= at_n | {f"{key}.{n}": value for key, value in at_n.items()}
     rival, about = learned("multi-head", most, setting, seed, setting.few)
     found |= {f"rahf.{key}": value for key, value in tested(rival, shown).items()}
-    return found, dict(
-        loss=round(float(np.mean(run.losses[-50:])), 5), seconds=round(run.seconds, 1), data=about["data"]
-    )
+    return found, dict(about, seconds=round(run.seconds + about["seconds"], 1))
 
 
-def score_row(arm: str, seed: int, setting: Scores) -> Row:
+def score_row(arm: str, seed: int, setting: Scores, checkpoint: Path | None = None) -> Row:
     known, shown = material(setting, seed)
     if arm == "blob":
         return dict(scores=knows_nothing(known, shown))
@@ -270,16 +294,16 @@ def score_row(arm: str, seed: int, setting: Scores) -> Row:
     if arm == "probe":
         found, about = few_labels(setting, seed)
         return dict(scores=found, **about)
-    model, about = learned(arm, known, setting, seed)
+    model, about = learned(arm, known, setting, seed, checkpoint=checkpoint)
     return dict(scores=tested(model, shown), **about)
 
 
-def transfer_row(arm: str, seed: int, setting: Transfer) -> Row:
+def transfer_row(arm: str, seed: int, setting: Transfer, checkpoint: Path | None = None) -> Row:
     shown = transferred(setting, seed)
     known = _known(setting, setting.learn if arm == "other" else setting.test, seed)
     if arm == "blob":
         return dict(scores=knows_nothing(known, shown))
-    model, about = learned("multi-head", known, setting, seed)
+    model, about = learned("multi-head", known, setting, seed, checkpoint=checkpoint)
     return dict(scores=tested(model, shown), **about)
 
 
@@ -301,7 +325,7 @@ class Filter(Drawn):
     """Setting `filter`. Preference learning draws as many pictures as there are to choose from."""
 
     steps: int = 8
-    own: int = 100  # prompts to learn from
+    own: int = 300  # prompts to learn from
     tries: int = 8  # pictures of each
     least: float = 0.6  # score of one that is chosen
     threshold: float = 0.3  # of a map, where a place is masked and not learned
@@ -314,14 +338,15 @@ class Filter(Drawn):
     )
     local: float = 1.0  # weight of maps in preference-local
     tether: float = 0.1  # of the penalty in preference-tether
+    sharp: float = 0.5  # what the noise of drawing is multiplied by in sharp
 
 
 @dataclass(frozen=True)
 class Guidance(Drawn):
     """Setting `guidance`."""
 
-    prompts: int = 60
-    dev: int = 30  # prompts that choose a weight
+    prompts: int = 160
+    dev: int = 80  # prompts that choose a weight
     ways: tuple[tuple[str, tuple[float, ...]], ...] = (
         ("flow", (0.0, 1.0, 4.0, 16.0, 64.0)), ("masked", (0.0, 4.0, 16.0, 64.0, 256.0))
     )  # fmt: skip
@@ -332,7 +357,7 @@ class Guidance(Drawn):
 class Inpaint(Drawn):
     """Setting `inpaint`."""
 
-    prompts: int = 100
+    prompts: int = 200
     tries: int = 4
     threshold: float = 0.15
     dilate: int = 1  # pixels
@@ -344,9 +369,9 @@ class Inpaint(Drawn):
 class Hacking(Drawn, Learning):
     """Setting `hacking`."""
 
-    prompts: int = 40
+    prompts: int = 100
     steps: int = 8
-    dev: int = 20  # prompts that say when to stop
+    dev: int = 60  # prompts that say when to stop
     train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1800))  # of the two RAHFs
     pictures: int = 3000  # to learn from
     own: int = 100  # prompts to tune on
@@ -388,10 +413,10 @@ def _own(setting: Filter, seed: int) -> tuple[improve.Own, Any, Any, Any]:
     return own, own.rated(rahf.predict), own.rated(improve.by_judge), base
 
 
-def _held_out(generator: Generator, setting: Drawn, seed: int) -> Pictures:
+def _held_out(generator: Generator, setting: Drawn, seed: int, noise: float = 1.0) -> Pictures:
     """What is drawn for held-out prompts: (P, draws, H, W, 3)."""
     prompts = prompts_of("test", setting.prompts, seed)
-    shots = [generator.draw(prompts, seed * 1000 + k, steps=setting.steps) for k in range(setting.draws)]
+    shots = [generator.draw(prompts, seed * 1000 + k, steps=setting.steps, noise=noise) for k in range(setting.draws)]
     return np.stack(shots, 1)
 
 
@@ -411,10 +436,12 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, fl
     else:
         own, rated, true, _ = _own(setting, seed)
         oracle = arm in ("oracle", "rich-oracle")
-        which = improve.choose(own, true if oracle else rated, setting.least)
+        which = improve.choose(own, rated, setting.least)
         if not len(which):
             return generator, said
         said["kept"] = len(which) / len(own.prompts)
+        if oracle:
+            which = improve.choose(own, true, 0.0)[which // own.tries]
         if arm == "random":
             which = improve.at_random(own, which, seed)
         rater: Any = (improve.by_judge if oracle else rahf.predict) if arm.startswith("rich") else None
@@ -422,17 +449,23 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, fl
         never = some.never
         if arm == "rich-shuffled" and never is not None:
             never = improve.shuffled(never, seed)
+        said["left_out"] = 0.0 if never is None else float(never.float().mean())
         improve.adapt(generator.transformer, setting.rank, seed)
         words = generator.transformer.vocabulary(some.prompts)
         run = TransformerTraining(generator.transformer, some.numbers, words, replace(setting.train, seed=seed), never)
     run.run(desc=f"{arm} {seed}", quiet=True)
     if isinstance(run, improve.PreferenceTraining):
         part = max(1, len(run.rewards) // 4)
-        said = {
-            when: float(np.mean(some)) for when, some in (("first", run.rewards[:part]), ("last", run.rewards[-part:]))
-        }
+        said = dict(first=float(np.mean(run.rewards[:part])), last=float(np.mean(run.rewards[-part:])))
     generator.transformer = improve.settle(run.averaged)
-    return generator.eval(), said
+    return generator.eval(), said | dict(moved=_moved(generator, setting, seed))
+
+
+def _moved(generator: Generator, setting: Drawn, seed: int) -> float:
+    """How far a generator has gone from the shipped one, on held-out true pictures."""
+    pictures, prompts = pairs("test", setting.prompts, size=generator.config.size, seed=seed)
+    numbers, words = generator.numbers(pictures), generator.transformer.vocabulary(prompts)
+    return improve.moved(generator.eval().transformer, weights.load_generator().transformer, numbers, words)
 
 
 def filter_row(arm: str, seed: int, setting: Filter) -> Row:
@@ -445,6 +478,8 @@ def filter_row(arm: str, seed: int, setting: Filter) -> Row:
         )
         rated = np.stack([improve.scores(rahf.predict(shots[:, k], prompts)) for k in range(setting.tries)], 1)
         shots = shots[np.arange(len(prompts)), rated.argmax(1)][:, None]
+    elif arm == "sharp":
+        shots = _held_out(weights.load_generator(), setting, seed, setting.sharp)
     else:
         generator, said = tuned(arm, seed, setting)
         shots = _held_out(generator, setting, seed)
@@ -496,7 +531,7 @@ def chosen_weights(setting: Guidance) -> Row:
     for way, tried in setting.ways:
         means = {}
         for weight in tried:
-            drawn_so = _led(way, weight, prompts, setting.seed, setting.steps)
+            drawn_so = _led(way, weight, prompts, setting.seed + DEV, setting.steps)
             means[f"{weight:g}"] = round(float(evaluate.judged(drawn_so, prompts)["plausibility"].mean()), 4)
         best = max((name for name in means if float(name) > 0), key=lambda name: means[name])
         found[way] = dict(dev=means, chosen=f"{way}.{best}")
@@ -616,12 +651,16 @@ def hacking_rows(arm: str, setting: Hacking) -> dict[int, Row]:
 
 
 def dev_means(setting: Hacking) -> dict[str, dict[str, float]]:
-    """Of each arm: means over dev prompts of the judge's plausibility and of both RAHFs' scores."""
+    """Of each arm: means over dev prompts of the judge's plausibility and of both RAHFs' scores; of one that is tuned how
+    far it has gone."""
     prompts, found = prompts_of("dev", setting.dev, setting.seed), dict[str, dict[str, float]]()
     for arm in setting.arms:
-        pictures = pushed(arm, prompts, setting.seed, setting)
+        pictures = pushed(arm, prompts, setting.seed + DEV, setting)
         columns = dict(judge=evaluate.judged(pictures, prompts)["plausibility"], **_said(pictures, prompts, setting))
         found[arm] = {name: round(float(x.mean()), 4) for name, x in columns.items()}
+        if arm.startswith("tuned"):
+            who, strength = arm.removeprefix("tuned-").split(".")
+            found[arm]["moved"] = round(_moved(_pleasing(who, setting)[strength], setting, setting.seed + DEV), 4)
     return found
 
 
@@ -635,11 +674,21 @@ SETTINGS: dict[str, Setting] = dict(
 )  # fmt: skip
 TUNED = (
     "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle",
-    "preference", "preference-local", "preference-tether", "best-of",
+    "preference", "preference-local", "preference-tether", "sharp", "best-of",
 )  # fmt: skip
 MASKS = ("rahf", "oracle", "elsewhere", "elsewhere-foreground", "whole")
 GRID: dict[str, tuple[str, ...]] = dict(
-    scores=("multi-head", "augmented", "augmented-compute", "image", "towers", "probe", "blob", "panel"),
+    scores=(
+        "multi-head",
+        "augmented",
+        "multi-head-compute",
+        "scores-only",
+        "image",
+        "towers",
+        "probe",
+        "blob",
+        "panel",
+    ),
     generators=(*weights.QUALITIES, "flow", "tokenizer", "true"),
     transfer=("other", "own", "blob"),
     filter=TUNED,
@@ -649,18 +698,19 @@ GRID: dict[str, tuple[str, ...]] = dict(
 )
 
 
-def rows(arm: str, seed: int, setting: Setting) -> dict[int, Row]:
-    """The rows of an arm, by seed or prompt."""
+def rows(arm: str, seed: int, setting: Setting, checkpoint: Path | None = None) -> dict[int, Row]:
+    """The rows of an arm, by seed or prompt. checkpoint: of what learns from labelled pictures in `scores` and `transfer`."""
     if isinstance(setting, Guidance):
         return guidance_rows(arm, setting)
     if isinstance(setting, Inpaint):
         return inpaint_rows(arm, setting)
     if isinstance(setting, Hacking):
         return hacking_rows(arm, setting)
-    of: dict[type, Callable[..., Row]] = {
-        Scores: score_row, Transfer: transfer_row, Drawn: drawn_row, Filter: filter_row
-    }  # fmt: skip
-    return {seed: of[type(setting)](arm, seed, setting)}
+    if isinstance(setting, Scores):
+        return {seed: score_row(arm, seed, setting, checkpoint)}
+    if isinstance(setting, Transfer):
+        return {seed: transfer_row(arm, seed, setting, checkpoint)}
+    return {seed: (filter_row if isinstance(setting, Filter) else drawn_row)(arm, seed, setting)}  # type: ignore[arg-type]
 
 
 def numbers(setting: Setting, seed: int) -> Sequence[int]:
@@ -670,26 +720,30 @@ def numbers(setting: Setting, seed: int) -> Sequence[int]:
 
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     """Run one setting of the grid with all its arms and seeds. What the file holds already is not run again. Runs go side by
-    side in `workers` processes, or in torchrun's, see `lab.runs.side_by_side`."""
+    side in `workers` processes, or in torchrun's, see `lab.runs.side_by_side`. Models that learn from labelled pictures go on
+    from checkpoints in the cache, and stay there."""
     setting, results = SETTINGS[name], runs.Results(folder / f"{name}.json", SOURCE)
     if not isinstance(setting, Scores):
         setting = replace(setting, weights=weights.digest())
     results.expect(name, asdict(setting), SOURCE)
     seeds = (setting.seed,) if isinstance(setting, ByPrompt) else SEEDS
+    kept = cache_dir() / "feedback" / "runs"
     jobs = [
-        (arm, seed, setting) for seed in seeds for arm in GRID[name]
+        (arm, seed, setting, kept / f"{name}_{arm}_{seed}.safetensors") for seed in seeds for arm in GRID[name]
         if any(f"{name}/{arm}/{n}" not in results.rows for n in numbers(setting, seed))
     ]  # fmt: skip
+    if isinstance(setting, Hacking):
+        workers = 1  # the RAHFs and the tuned generators are made once, in this process, for all of its arms
     for job, found in runs.side_by_side(rows, jobs, workers=workers, desc=name):
         for n, row in found.items():
-            row["scores"] = {what: round(value, 5) for what, value in row["scores"].items()}
+            row["scores"] = {what: round(value, 7) for what, value in row["scores"].items()}
             results.rows[f"{name}/{jobs[job][0]}/{n}"] = row
         results.save()
     about: Row = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy"))
     if isinstance(setting, Guidance) and "weights" not in results.about:
         about["weights"] = chosen_weights(setting)
     if isinstance(setting, Hacking) and "dev" not in results.about:
-        about["dev"] = dev_means(setting)
+        ((_, about["dev"]),) = runs.side_by_side(dev_means, [(setting,)], workers=1, desc="dev")
     if isinstance(setting, Scores):
         about["agreement"] = {str(seed): agreed(setting, seed) for seed in seeds}
     results.about = about | results.about

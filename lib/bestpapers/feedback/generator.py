@@ -194,8 +194,8 @@ class MaskedTransformer(Placed):
     def loss(self, numbers: Tensor, words: Tensor, generator: torch.Generator, never: Tensor | None = None) -> Tensor:
         """Cross-entropy at masked places, and at no others: a network that is also paid for what it can see learns to copy.
 
-        MaskGIT and Muse smooth the labels by a tenth, we do not: a tenth of what the last step draws, which nothing draws again,
-        would be any code, and with codes of whole squares that is a wrong square in most pictures.
+        MaskGIT and Muse smooth the labels by a tenth, we do not: a tenth of what the last step draws, which nothing draws
+        again, would be any code, and with codes of whole squares that is a wrong square in most pictures.
 
         never  bool (B, n): places that are always masked and carry no loss, such as those that a heatmap calls faulty
         """
@@ -230,13 +230,14 @@ class Step:
 @torch.no_grad()
 def draw(
     model: MaskedTransformer, words: Tensor, generator: torch.Generator, *, steps: int = 12, guidance: float = 2.0,
-    temperature: float = 1.0, start: Tensor | None = None, history: list[Step] | None = None,
+    temperature: float = 1.0, noise: float = 1.0, start: Tensor | None = None, history: list[Step] | None = None,
 ) -> Tensor:  # fmt: skip
     """Code numbers (B, n) for prompts (B, L), in parallel steps.
 
     In step i all masked places are drawn; their confidence is the log-probability of what was drawn, and some noise, the less
     the later: temperature (1 - i / steps) Gumbel. The surest stay; as many are masked again as `left_masked` says.
 
+    noise    of what is drawn: 1 draws from the distribution, less draws likelier codes, 0 the likeliest
     start    a grid (B, n) with `codes` where something is to be drawn; the rest stays to the bit. None: all of it
     history  gets a `Step` for each step
     """
@@ -249,10 +250,10 @@ def draw(
             break
         logp = model.guided(numbers, words, guidance)
         uniform = torch.rand(logp.shape, generator=generator).to(logp).clamp(1e-9, 1 - 1e-7)
-        drawn = (logp - (-uniform.log()).log()).argmax(-1)  # the Gumbel trick: a draw from the distribution
+        drawn = (logp - noise * (-uniform.log()).log()).argmax(-1)  # the Gumbel trick: a draw from the distribution
         sure = logp.gather(-1, drawn[..., None])[..., 0]
-        noise = torch.rand(sure.shape, generator=generator).to(sure).clamp(1e-9, 1 - 1e-7)
-        confidence = sure + temperature * (1 - step / steps) * -(-noise.log()).log()
+        uniform = torch.rand(sure.shape, generator=generator).to(sure).clamp(1e-9, 1 - 1e-7)
+        confidence = sure + temperature * (1 - step / steps) * -(-uniform.log()).log()
         confidence = confidence.masked_fill(~masked, torch.inf)
         numbers = torch.where(masked, drawn, numbers)
         rank = confidence.argsort(1).argsort(1)  # the least sure first

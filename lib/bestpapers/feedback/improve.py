@@ -182,10 +182,26 @@ def advantages(reward: Tensor, least: float) -> Tensor:
     return torch.where(spread >= least, (reward - reward.mean(1, keepdim=True)) / spread.clamp_min(least), 0.0)
 
 
+def divergence(now: Tensor, then: Tensor) -> Tensor:
+    """KL(now || then) of log-probabilities (..., codes), in nats: (...)."""
+    return (now.exp() * (now - then)).sum(-1)
+
+
+@torch.no_grad()
+def moved(
+    now: MaskedTransformer, then: MaskedTransformer, numbers: Tensor, words: Tensor, guidance: float = 2.0
+) -> float:
+    """How far training has taken a transformer: mean `divergence` at masked places of pictures (N, n), half of each masked."""
+    hidden = torch.rand(numbers.shape, generator=torch.Generator().manual_seed(0)).argsort(1) < numbers.shape[1] // 2
+    before = numbers.masked_fill(hidden, now.config.codes)
+    apart = divergence(now.guided(before, words, guidance), then.guided(before, words, guidance))
+    return float(apart[hidden].mean())
+
+
 class PreferenceTraining(AveragingTraining):
     """Learn from comparing own pictures (ours, in the manner of GRPO on masked decoding): draw a group for each prompt, rate
-    it, and make what the better ones decided likelier, step by step, by `advantages`. With `local`, a token that the map marks
-    counts as less than its picture's others.
+    it, and make what the better ones decided likelier, step by step, by `advantages`: likelier in the guided distribution,
+    which is the one that is drawn from. With `local`, a token that the map marks counts as less than its picture's others.
 
     rate  pictures and prompts -> feedback, of which `name` is the reward
     """
@@ -236,14 +252,15 @@ class PreferenceTraining(AveragingTraining):
         for i in steps:
             before, after = grids[i], grids[i + 1]
             decided = (before == self.generator.config.codes) & (after != self.generator.config.codes)
-            logp = model(before, words).log_softmax(-1)
+            logp = model.guided(before, words, config.guidance)
             mine = logp.gather(-1, numbers[..., None])[..., 0]
             total = total - (advantage * mine)[decided].sum() / numbers.numel()
             if self.start is not None:
                 with torch.no_grad():
-                    old = self.start(before, words).log_softmax(-1)
-                apart = (logp.exp() * (logp - old)).sum(-1)  # KL(now || then)
-                total = total + config.tether * apart[before == self.generator.config.codes].mean() / len(steps)
+                    old = self.start.guided(before, words, config.guidance)
+                total = total + config.tether * divergence(logp, old)[
+                    before == self.generator.config.codes
+                ].mean() / len(steps)
         return total
 
 
