@@ -153,7 +153,7 @@ class Learning:
     """How models of feedback learn, here and below."""
 
     model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3000))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2500))
     panel: Panel = field(default_factory=Panel)
 
 
