@@ -4,6 +4,7 @@ import html
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -16,6 +17,7 @@ from PIL import Image
 from bestpapers.dynamics import __main__ as program
 from bestpapers.dynamics import experiments, own, render, report, spectral, train, weights
 from bestpapers.dynamics.formats import SpectralFile, read_spectrum, read_video, write_clip, write_spectrum
+from bestpapers.dynamics.model import LAPTOP
 from bestpapers.lab.files import FormatError
 
 from .standin import plant
@@ -321,6 +323,7 @@ def test_a_clip_that_stands_still(tmp_path, capsys):
 def test_refusals_say_what_to_do(made, tmp_path, capsys, monkeypatch):
     rose, bush = made / "rose.png", made / "bush.webm"
     (tmp_path / "a.txt").write_text("no picture")
+    (empty := tmp_path / "empty").mkdir()
     Image.new("RGB", (400, 12)).save(tmp_path / "long.png")
     cases = [
         (("animate", tmp_path / "none.png"), "none.png: file: expected a picture, found nothing of that name"),
@@ -330,15 +333,17 @@ def test_refusals_say_what_to_do(made, tmp_path, capsys, monkeypatch):
         (("animate", rose, "--html", "a.png"), "a.png: name: expected an ending .html or .htm, found .png"),
         (("animate", rose, "--model", tmp_path / "a.txt"), "file: expected weights of this kind of model"),
         (("animate", rose, "--calls", 2000), "calls must be 1 to 1000"),
-        (("loop", bush, "--out", bush), "this is the file that is read; name another"),
-        (("loop", bush), "length: expected 5.0 s, found 1.4 s: too short; film for longer, or ask for frames="),
+        (("loop", bush), "length: expected 5.0 s, found 1.4 s: too short; film for longer, or ask for 4"),
         (("loop", bush, *VIDEO, "--slices", 30), "40 frames have 3 to 20 slices, not 30"),
-        (("loop", bush, *VIDEO, "--overlap", 30), "overlap must be from 1 to 20, got 30"),
+        (("loop", bush, *VIDEO[2:], "--slices", 3, "--frames", 8, "--overlap", 4, "--slow", 0.1), "0 frames of 96 x 60 px"),
         (("spectrum", rose), "file: expected a video"),
-        (("spectrum", bush, *VIDEO, "--out", rose), "this is a file; name a folder"),
         (("pluck", tmp_path / "none.safetensors", "--at", "1,1", "--pull", "1,1"), "the volume needs its picture"),
         (("pluck", rose, "--at", "1,1", "--pull", "0,0"), "--pull 0,0: this pulls nowhere"),
         (("pluck", rose, "--at", "999,1", "--pull", "1,1", "--calls", 2000), "the point 999,1 is not in the picture"),
+        (("pluck", rose, "--at", "1,1", "--pull", "0,120", "--calls", 2000), "longer than the picture; its diagonal is 115 px"),
+        (("animate", empty), "empty: file: expected a picture, found a folder"),
+        (("pluck", empty, "--at", "1,1", "--pull", "1,1"), "empty: a folder without volume.safetensors; give the one that"),
+        (("loop", empty), "empty: a folder without volume.safetensors; give the one that"),
     ]  # fmt: skip
     for words, said in cases:
         words = (*words, "--out", tmp_path / "out.webm") if "--out" not in words and words[0] != "spectrum" else words
@@ -353,7 +358,164 @@ def test_refusals_say_what_to_do(made, tmp_path, capsys, monkeypatch):
     assert run(*words, "--render", "network", "--out", tmp_path / "out.webm") == 2
     assert "no trained renderer here; give --renderer FILE, or --render softmax" in capsys.readouterr().err
     assert run(*words, "--out", tmp_path / "out.webm") == 0  # by itself it then splats
-    assert {p.name for p in tmp_path.iterdir()} == {"a.txt", "long.png", "out.webm"}
+    assert {p.name for p in tmp_path.iterdir()} == {"a.txt", "empty", "long.png", "out.webm"}
+
+
+@pytest.fixture
+def nothing_is_computed(monkeypatch):
+    """What takes long may not begin."""
+
+    def computed(*_, **__):
+        raise AssertionError("this should have been refused before")
+
+    for room, name in ((own, "imagined"), (own, "measured"), (own, "pulled"), (spectral, "motion"), (render, "frames")):
+        monkeypatch.setattr(room, name, computed)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("loop", "bush.webm", "--out", "bush.webm"), "bush.webm: this is what is read; name another"),
+        (("animate", "rose.png", "--out", "rose.png/a.webm"), "rose.png is a file; name another"),
+        (("animate", "rose.png", "--html", "rose.png/a.html"), "rose.png is a file; name another"),
+        (("loop", "bush.webm", "--out", "folder.webm"), "folder.webm is a folder; name another"),
+        (("animate", "rose.png", "--html", "folder.html"), "folder.html is a folder; name another"),
+        (("pluck", "meadow", "--at", "49,37", "--pull", "2,1", "--out", "folder.webm"), "folder.webm is a folder; name an"),
+        (("spectrum", "bush.webm", "--out", "rose.png"), "rose.png is a file; name another"),
+        (("spectrum", "bush.webm", "--out", "rose.png/deep/out"), "rose.png is a file; name another"),
+        (("spectrum", "bush.webm", "--html", "folder.html"), "folder.html is a folder; name another"),
+        (("spectrum", "frames", "--out", "frames/../frames"), "this is what is read; name another"),
+        (("loop", "bush.webm", "--frames", 60, "--overlap", 31), "--overlap 31: 60 frames overlap by 30 at most"),
+        (("animate", "rose.png", "--overlap", 76), "--overlap 76: 150 frames overlap by 75 at most"),
+        (("loop", "meadow", "--overlap", 76), "--overlap 76: 150 frames overlap by 75 at most"),
+        (("loop", "bush.webm", "--rate", 60, "--out", "a.gif"), ".gif takes more than 0 and at most 50 frames per second"),
+        (("loop", "fast", "--out", "a.gif"), ".gif takes more than 0 and at most 50 frames per second"),
+        (("animate", "rose.png", "--renderer", "none.safetensors"), "none.safetensors"),
+        (("pluck", "meadow", "--at", "1,1", "--pull", "1,1", "--renderer", "none.safetensors"), "none.safetensors"),
+    ],
+)  # fmt: skip
+def test_what_must_fail_fails_at_once(made, tmp_path, capsys, monkeypatch, nothing_is_computed, words, said):
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(made / "meadow", tmp_path / "fast")
+    file = read_spectrum(made / "meadow" / "volume.safetensors")
+    write_spectrum(tmp_path / "fast" / "volume.safetensors", SpectralFile(file.spectrum, file.frames, 60.0))
+    for name in ("folder.webm", "folder.html", "frames"):
+        (tmp_path / name).mkdir()
+    before = {*tmp_path.rglob("*")}
+    monkeypatch.chdir(tmp_path)
+    assert run(*words) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err
+    assert len(shown.err.splitlines()) == 1
+    assert "seam" not in shown.out
+    assert {*tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        *(("pluck", "--slow", value) for value in ("1e308", "0.001", "0", "nan")),
+        *(("loop", "--slow", value) for value in ("1e308", "0.001")),
+        *(("pluck", "--seconds", value) for value in ("1e308", "0")),
+        *(("loop", "--gain", value) for value in ("1e30", "0")),
+        *(("animate", "--guidance", value) for value in ("nan", "inf", "1e30")),
+        *((command, "--size", 10**9) for command in ("animate", "pluck", "spectrum", "loop")),
+        ("pluck", "--damping", "1e300"),
+        ("animate", "--weight", "1e300"),
+        ("animate", "--seed", 10**30),
+        ("spectrum", "--rate", 20000),
+        ("spectrum", "--start", "nan"),
+        ("loop", "--frames", 10**9),
+    ],
+)
+def test_numbers_have_bounds(made, capsys, command, option, value):
+    source = made / ("bush.webm" if command in ("spectrum", "loop") else "rose.png")
+    more = ("--at", "1,1", "--pull", "1,1") if command == "pluck" else ()
+    with pytest.raises(SystemExit) as stop:
+        run(command, source, *more, option, value)
+    assert stop.value.code == 2
+    assert re.search(rf"argument {option}: a (whole )?number,? .*, not '{value}'", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("pull", ["1e30,0", "0,-1e300", "1e308,1e308", "116,0"])
+def test_nothing_is_pulled_out_of_the_picture(made, tmp_path, capsys, pull):
+    words = ("--at", "49,37", "--pull", pull, "--out", tmp_path / "a.webm")
+    assert run("pluck", made / "meadow", *words) == 2
+    shown = capsys.readouterr()
+    assert "is longer than the picture; its diagonal is 115 px long" in shown.err
+    assert "nan" not in shown.out + shown.err
+
+
+def test_a_long_pull_moves_nothing_farther_than_itself(made):
+    """And a short one nothing farther than a fifth of the picture's smaller side."""
+    moving = own.kept(made / "meadow" / "volume.safetensors", made / "rose.png", 384)
+    y, x = divmod(int(moving.S[1:].abs().square().sum((0, 1)).argmax()), 64)
+    for dx, dy in ((40.0, 0.0), (3.0, 3.0), (0.0, -60.0)):
+        flow, _ = own.pulled(moving, (x, y), (dx, dy), seconds=0.1)
+        assert flow[:15].norm(dim=1).max() <= 1.001 * max(own.FARTHEST * 64, np.hypot(dx, dy))
+
+
+def test_another_loop_needs_no_room_for_a_cross_fade(made, tmp_path, capsys):
+    words = ("--frames", 16, "--size", 32, "--flow", "dis", "--slices", 3, "--render", "backward")
+    out = ("--loop", "projected", "--overlap", 50, "--out", tmp_path / "a.webm")
+    assert run("loop", made / "bush.webm", *words, *out) == 0
+    assert len(frames_of(tmp_path / "a.webm")) == 15
+    assert "cross-faded" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [("meadow", "meadow"), ("meadow/volume.safetensors", "meadow"), (".", "meadow"), ("rose.png", "rose")],
+)
+def test_a_page_and_a_clip_have_one_name(made, tmp_path, monkeypatch, source, name):
+    """A measured volume is called as its folder, also where it is `.`, and not as every other."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "meadow" if source == "." else tmp_path)
+    words = ("--at", "49,37", "--pull", "2,1", "--calls", 1, "--size", 32)
+    assert run("pluck", source, *words, "--html", tmp_path / "a.html") == 0
+    assert f"<title>{name}</title>" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert run("pluck", source, *words, "--seconds", 0.1, "--render", "backward") == 0
+    assert [path.name for path in tmp_path.rglob("*_plucked.webm")] == [f"{name}_plucked.webm"]
+
+
+@pytest.mark.parametrize(("command", "made_of"), [("loop", "clip_loop.webm"), ("spectrum", "clip_spectrum")])
+def test_the_folder_that_one_is_in(made, tmp_path, monkeypatch, command, made_of):
+    frames = tmp_path / "clip"
+    frames.mkdir()
+    for n, frame in enumerate(read_video(made / "bush.webm", frames=16, start=0.1, size=(20, 32), desc=None).frames):
+        Image.fromarray(frame).save(frames / f"{n}.png")
+    monkeypatch.chdir(frames)
+    words = ("--frames", 16, "--size", 32, "--flow", "dis", "--slices", 3)
+    assert run(command, ".", *words, *(("--overlap", 5, "--render", "backward") if command == "loop" else ())) == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"clip", made_of}
+    assert len([*frames.iterdir()]) == 16
+
+
+def test_how_long_a_picture_may_be(made, tmp_path, capsys):
+    """As the page and --help say: ten times as long as wide, and as wide as long, at a size that leaves 16 pixels."""
+    for shape in ((160, 16), (16, 160), (400, 40)):
+        picture, _ = own.read_picture(saved(tmp_path / "a.png", np.zeros((*shape, 3), np.uint8)), 384)
+        own.framed(picture, LAPTOP.height, LAPTOP.width)
+    with pytest.raises(
+        FormatError, match="size: expected 16 pixels or more a side, found 2000 x 20, made 384 x 4; cut out"
+    ):
+        own.read_picture(saved(tmp_path / "a.png", np.zeros((20, 2000, 3), np.uint8)), 384)
+    with pytest.raises(FormatError, match=r"expected 8 bits per channel, found"):
+        own.read_picture(saved(tmp_path / "a.png", np.zeros((64, 64), np.uint16)), 384)
+    assert f"{own.LEAST_SIDE} pixels a side" in program.SHAPES
+    with pytest.raises(SystemExit):
+        run("animate", "--help")
+    assert program.SHAPES in capsys.readouterr().out
+
+
+def saved(path, array):
+    Image.fromarray(array).save(path)
+    return path
+
+
+def test_a_model_draws_what_the_checks_take_it_to_draw():
+    args = program.parser().parse_args(["animate", "rose.jpg"])
+    assert (args.frames, args.rate) == (spectral.FRAMES, spectral.RATE)
 
 
 def test_words_that_are_no_numbers(made, capsys):
@@ -381,8 +543,23 @@ def test_interrupted_it_leaves_no_half_file(made, tmp_path, monkeypatch, capsys)
     for ending in ("webm", "gif"):
         words = ("--calls", 1, "--size", 32, "--out", tmp_path / f"a.{ending}")
         assert run("animate", made / "rose.png", *words) == 130
-        assert "stopped; no file is half written" in capsys.readouterr().err
+        assert capsys.readouterr().err.splitlines()[-1] == "stopped; no file is half written"
     assert not list(tmp_path.iterdir())
+
+
+def test_only_training_says_that_it_goes_on(tmp_path, monkeypatch, capsys):
+    def make(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train, "make", make)
+    assert run("train", "--folder", tmp_path) == 130
+    assert "no file is half written, and training goes on from its last checkpoint" in capsys.readouterr().err
+
+
+def test_weights_say_that_they_overwrite(capsys):
+    with pytest.raises(SystemExit):
+        run("weights", "--help")
+    assert "Overwrite the shipped files in hours of training, or --verify them." in capsys.readouterr().out
 
 
 # ------------------------------------------------------------------------------------------------------- train and the rest

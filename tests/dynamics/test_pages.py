@@ -9,6 +9,7 @@ import pytest
 from bestpapers.course import claims
 from bestpapers.dynamics import __main__ as program
 from bestpapers.dynamics import exercises, spectral
+from bestpapers.dynamics.formats import video
 
 from ..documents import NUMBER, Wing
 
@@ -32,6 +33,14 @@ def test_the_commands_of_the_page_are_commands():
     for words in found:
         given = shlex.split(re.sub(r"\s+#.*", "", words).replace("--pull ", "--pull="))
         assert program.parser().parse_args(given).command == given[0]
+
+
+def test_a_clip_is_cut_as_the_page_says():
+    said = " ".join(PAGES["your_video"].split())
+    for shape, sides in (((1080, 1920), (160, 256)), ((1920, 1080), (256, 160))):
+        assert video._sides(np.zeros((*shape, 3), np.uint8), video.SIZE) == sides
+    assert "cut to a shape of 8 to 5, one that stands upright to 5 to 8" in said
+    assert "160 x 256 px, or 256 x 160 if it stands upright" in said
 
 
 def test_what_chance_decides_has_a_rule_and_says_over_what():

@@ -24,6 +24,11 @@ def typed(kind, word):
         (cli.positive_float, "1e-3", 1e-3),
         (cli.share, "0", 0),
         (cli.share, "1.0", 1),
+        (cli.integer(16, 64), "64", 64),
+        (cli.number(100), "100", 100.0),
+        (cli.number(100, 0.1), "0.1", 0.1),
+        (cli.number(least=0), "0", 0.0),
+        (cli.number(100, -1), "-1", -1.0),
     ],
 )
 def test_numbers(kind, word, value):
@@ -35,7 +40,11 @@ def test_numbers(kind, word, value):
     [(cli.positive_int, w) for w in ("0", "1.5", "one", "", "²", "٣", "+1")]
     + [(cli.integer(16), "15")]
     + [(cli.positive_float, w) for w in ("0", "nan", "inf", "x", "")]
-    + [(cli.share, w) for w in ("-0.1", "1.1", "nan", "half", "")],
+    + [(cli.share, w) for w in ("-0.1", "1.1", "nan", "half", "")]
+    + [(cli.integer(16, 64), w) for w in ("65", "1" + 30 * "0")]
+    + [(cli.number(100), w) for w in ("0", "100.5", "1e308")]
+    + [(cli.number(100, -1), w) for w in ("-1.5", "nan", "inf", "x")]
+    + [(cli.number(least=0), w) for w in ("-1", "nan", "inf")],
 )
 def test_what_is_no_such_number_is_refused(kind, word, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..lab import cli
-from ..lab.cli import Refused, positive_float, positive_int, say
+from ..lab.cli import Refused, positive_int, say
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,8 +41,9 @@ The model has learned from drawn plants and has seen no photograph; what is meas
 `{PROGRAM} COMMAND --help` says more."""
 
 SHAPES = """\
-A picture may have any size and shape: the model sees it whole, shrunk to fit, with mirror images at two sides where its shape
-is another; the motion is cut out and brought to the picture's size along its edges. Nothing is cut off or stretched."""
+A picture may have nearly any size and shape: 16 pixels a side must be left once it is shrunk, ten times its width is not too
+long, and grey has 8 bits. The model sees it whole, shrunk to fit, with mirror images at two sides where its shape is another;
+the motion is cut out and brought to the picture's size along its edges. Nothing is cut off or stretched."""
 ENDINGS = "a clip's ending says how it is written: .webm, .webp, .gif, or .mp4 (H.264, needs PyAV)"
 
 
@@ -59,8 +60,8 @@ def pluck(args: argparse.Namespace) -> None:
 
     if not any(args.pull):
         raise Refused("--pull 0,0: this pulls nowhere")
-    out = _outputs(args, "plucked")
-    moving = _kept(args) if args.source.suffix.lower() == ".safetensors" else _imagined(args)
+    out = _outputs(args, "plucked", kept := _kept(args))
+    moving = kept or _imagined(args)
     if args.html:
         _page(args, moving, moving.coarse, "touch", damping=args.damping)
     if out:
@@ -78,13 +79,10 @@ def spectrum(args: argparse.Namespace) -> None:
     from ..lab.files import write_file
     from . import own, report, spectral
     from .formats import SpectralFile, write_spectrum
-    from .formats.page import check_page
 
     if args.html:
-        check_page(args.html)
-    folder: Path = args.out or args.source.with_name(f"{args.source.stem}_spectrum")
-    if folder.exists() and not folder.is_dir():
-        raise Refused(f"--out {folder}: this is a file; name a folder")
+        _free(args, "--html", args.html)
+    folder = _free(args, "--out", args.out or args.source.with_name(f"{_name(args.source)}_spectrum"), folder=True)
     clip, flow = _filmed(args)
     found = report.numbers(clip, flow, args.slices)
     volume = SpectralFile(spectral.volume(flow, args.slices), len(flow), clip.rate)
@@ -107,18 +105,14 @@ def spectrum(args: argparse.Namespace) -> None:
 
 def loop(args: argparse.Namespace) -> None:
     from . import loop as loops
-    from . import own, spectral
+    from . import own
 
-    out = _outputs(args, "loop")
-    if args.source.suffix.lower() == ".safetensors":
-        moving = _kept(args)
-    else:
-        clip, flow = _filmed(args)
-        moving = own.filmed(clip, flow, args.slices)
-    original = spectral.motion(moving.S, moving.frames)
+    out = _outputs(args, "loop", kept := _kept(args))
+    moving = kept or own.filmed(*_filmed(args), args.slices)
+    original = own.looped(moving, "naive")
     say("loop           seam   ends, px   energy kept    (seam: the largest step near it, over the mean step)")
     for way in LOOPS:
-        made = own.looped(moving, way, args.overlap)
+        made = own.looped(moving, way, min(args.overlap, moving.frames // 2))  # which fits, if this way is taken
         s = loops.score(made, original, closed=way in own.CLOSED)
         taken = "    <- taken" if way == args.loop else ""
         say(f"{way:<12}{s.near:7.2f}{s.place + s.speed:11.3f}{s.kept:14.0%}{taken}")
@@ -134,19 +128,24 @@ def _imagined(args: argparse.Namespace) -> Moving:
 
     picture, scale = own.read_picture(args.source, args.size)
     if "at" in args:
-        own.placed(picture, scale, args.at)  # before the drawing, which takes a while
+        own.placed(picture, scale, args.at, args.pull)  # before the drawing, which takes a while
     animator = weights.load(args.model).to(cli.device(args.device, DEVICES))
     closing = args.weight if getattr(args, "loop", "") == own.GUIDED else None
     if closing is not None and animator.objective != "noise":
         raise Refused("--loop guided: this model says velocity, not noise, and cannot be guided; take another loop")
-    drawn = dict(guidance=args.guidance, closing=closing, scale=scale)
-    return own.imagined(picture, animator, args.seed, args.calls, **drawn)
+    return own.imagined(picture, animator, args.seed, args.calls, guidance=args.guidance, closing=closing, scale=scale)
 
 
-def _kept(args: argparse.Namespace) -> Moving:
-    """A spectral volume of a file, and its picture."""
+def _kept(args: argparse.Namespace) -> Moving | None:
+    """A spectral volume of a file, and its picture; None for what is no such file."""
+    from ..lab.video import SUFFIXES
     from . import own
 
+    if args.source.suffix.lower() != ".safetensors":
+        read = SUFFIXES if args.command == "loop" else ()  # a folder of frames is a video
+        if args.source.is_dir() and not any(file.suffix.lower() in read for file in args.source.iterdir()):
+            raise Refused(f"{args.source}: a folder without {VOLUME}; give the one that `spectrum` wrote, or a file")
+        return None
     picture = args.picture or args.source.with_name(PICTURE)
     if args.picture is None and not picture.exists():
         raise Refused(f"{args.source}: the volume needs its picture, and there is no {picture}; give --picture FILE")
@@ -164,22 +163,40 @@ def _filmed(args: argparse.Namespace) -> tuple[Clip, Tensor]:
     return clip, own.measured(clip, args.slices, args.flow, args.ladder, args.steady)
 
 
-def _outputs(args: argparse.Namespace, word: str) -> Path | None:
+def _outputs(args: argparse.Namespace, word: str, kept: Moving | None = None) -> Path | None:
     """Where the clip goes; None if only a page is wanted. What would be refused at the end is refused here."""
     from ..lab.video import check_clip
-    from .formats.page import check_page
 
     if args.html:
-        check_page(args.html)
+        _free(args, "--html", args.html)
         if args.out is None:
             return None
-    source: Path = args.source
-    stem = source.resolve().parent.name if source.name == VOLUME else source.stem
-    out: Path = args.out or source.with_name(f"{stem}_{word}.webm")
-    check_clip(out)
-    if out.resolve() == source.resolve():
-        raise Refused(f"--out {out}: this is the file that is read; name another")
-    return out
+    out: Path = args.out or args.source.with_name(f"{_name(args.source)}_{word}.webm")
+    known: Any = kept or args
+    check_clip(out, known.rate)
+    if getattr(args, "loop", "") == LOOPS[0] and args.overlap > known.frames // 2:
+        raise Refused(f"--overlap {args.overlap}: {known.frames} frames overlap by {known.frames // 2} at most")
+    _painter(args)
+    return _free(args, "--out", out)
+
+
+def _free(args: argparse.Namespace, option: str, path: Path, folder: bool = False) -> Path:
+    """The path, if what the option names can be written there."""
+    from .formats.page import check_page
+
+    if option == "--html":
+        check_page(path)
+    if path.resolve() == args.source.resolve():
+        raise Refused(f"{option} {path}: this is what is read; name another")
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if there.is_dir() != (folder or there != path):
+        raise Refused(f"{option} {path}: {there} is a {'folder' if there.is_dir() else 'file'}; name another")
+    return path
+
+
+def _name(source: Path) -> str:
+    """What the source is called, for what is made of it: a measured volume as its folder."""
+    return source.resolve().parent.name if source.name == VOLUME else source.stem
 
 
 def _looped_out(args: argparse.Namespace, out: Path | None, moving: Moving) -> None:
@@ -192,21 +209,29 @@ def _looped_out(args: argparse.Namespace, out: Path | None, moving: Moving) -> N
         S = moving.coarse if ready else loops.projected(moving.coarse, moving.frames)
         _page(args, moving, S, "loop", gain=args.gain, speed=1 / args.slow)
     if out:
-        own.fits(moving, round(moving.frames * max(1.0, args.slow)))
         flow = own.looped(moving, args.loop, args.overlap)
         flow = loops.played(flow) if args.loop in own.CLOSED else flow
+        own.fits(moving, round(len(flow) * args.slow))
         _clip(args, out, moving, args.gain * own.slowed(flow, args.slow))
 
 
-def _clip(args: argparse.Namespace, out: Path, moving: Moving, flow: Tensor) -> None:
-    from ..course.progress import progress
-    from . import render, weights
-    from .formats import write_clip
+def _painter(args: argparse.Namespace) -> tuple[str, Any]:
+    """How frames are made, and the network where one does it."""
+    from . import weights
 
     renderer = weights.load_renderer(args.renderer) if args.render in ("auto", "network") else None
     method = args.render if args.render != "auto" else "softmax" if renderer is None else "network"
     if method == "network" and renderer is None:
         raise Refused("--render network: there is no trained renderer here; give --renderer FILE, or --render softmax")
+    return method, renderer
+
+
+def _clip(args: argparse.Namespace, out: Path, moving: Moving, flow: Tensor) -> None:
+    from ..course.progress import progress
+    from . import render
+    from .formats import write_clip
+
+    method, renderer = _painter(args)
     made = render.frames(moving.picture, flow, method, renderer)
     write_clip(out, progress(made, f"frames of {out.name}", total=len(flow), unit="frame"), moving.rate, desc=None)
     say(f"{len(flow)} frames of {moving.picture.shape[1]} x {moving.picture.shape[0]} px are in {out}")
@@ -218,7 +243,7 @@ def _page(args: argparse.Namespace, moving: Moving, S: Tensor, mode: str, **slid
     from .widgets import Pluck
     from .widgets.pluck import RANGES
 
-    stem = args.source.stem
+    stem = _name(args.source)
     within = {name: min(max(value, RANGES[name][0]), RANGES[name][1]) for name, value in sliders.items()}
     about: dict[str, Any] = dict(rate=moving.rate, frames=moving.frames, alt=args.alt or f"The picture {stem}.")
     widget = Pluck.from_spectrum(moving.picture, S, limit=PAGE, mode=mode, **about, **within)
@@ -242,43 +267,49 @@ def _later(room: str) -> Callable[[], Any]:
 def pair(word: str) -> tuple[float, float]:
     """Type of an argument: X,Y."""
     try:
-        x, y = (float(part) for part in word.split(","))
-    except ValueError:
-        x = y = math.nan
-    if not (math.isfinite(x) and math.isfinite(y)):
-        raise argparse.ArgumentTypeError(f"two numbers, x and y in pixels, as in 12,-4, not {word!r}")
+        x, y = map(cli.number(least=-math.inf), word.split(","))
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise argparse.ArgumentTypeError(f"two numbers, x and y in pixels, as in 12,-4, not {word!r}") from error
     return x, y
+
+
+def place(word: str) -> Path:
+    """Type of an argument: a file or a folder, by a path that ends with its name, which `.` does not."""
+    return Path(word).resolve() if Path(word).name in ("", "..") else Path(word)
 
 
 def volume_or_else(word: str) -> Path:
     """Type of an argument: a file; of the folder that `spectrum` wrote, the volume in it."""
-    inside = Path(word) / VOLUME
-    return inside if inside.is_file() else Path(word)
+    inside = place(word) / VOLUME
+    return inside if inside.is_file() else inside.parent
 
 
 def parser() -> argparse.ArgumentParser:
     about = "From one still picture to motion: loop it, pull it, see what it is made of."
     top, command = cli.program(PROGRAM, about, EPILOG)
     file: dict[str, Any] = dict(type=Path, metavar="FILE")
-    number: dict[str, Any] = dict(type=cli.integer(0), metavar="N")
-    share: dict[str, Any] = dict(type=positive_float, metavar="F")
+
+    def share(most: float, least: float | None = None) -> dict[str, Any]:
+        return dict(type=cli.number(most, least), metavar="F")
 
     def size(sub: argparse.ArgumentParser, default: int, words: str) -> None:
-        sub.add_argument("--size", type=cli.integer(16), default=default, help=f"{words} (default {default})")
+        # at most what a motion in memory can have
+        sub.add_argument("--size", type=cli.integer(16, 2048), default=default, help=f"{words} (default {default})")
 
     def model(sub: argparse.ArgumentParser) -> None:
         size(sub, 384, "pixels of the larger side of what comes out; a smaller picture stays as it is")
-        sub.add_argument("--seed", **number, default=0, help="another one is another wind (default 0)")
+        sub.add_argument("--seed", type=cli.integer(0, 2**63 - 1), default=0, help="another one is another wind")
         sub.add_argument("--calls", type=positive_int, default=50, metavar="N", help="steps of drawing (default 50)")
-        sub.add_argument("--guidance", type=float, default=0.0, metavar="W", help="the paper's w; 0 (default): none")
+        sub.add_argument("--guidance", **share(100, -1), default=0.0, help="the paper's w; 0 (default): none")
         sub.add_argument("--model", **file, help="one of your own training (default: that of this book)")
+        sub.set_defaults(frames=150, rate=30.0)  # that it draws
         cli.add_device(sub, DEVICES)
 
     def video(sub: argparse.ArgumentParser) -> None:
         size(sub, 256, "pixels of the larger side; the other is 5/8 of it, and what sticks out is cut off")
-        sub.add_argument("--frames", type=cli.integer(8), default=150, metavar="N", help="of a video (default 150)")
-        sub.add_argument("--rate", **share, default=30.0, help="of them a second, whatever the file has (default 30)")
-        sub.add_argument("--start", type=float, default=0.0, metavar="S", help="second at which to begin (default 0)")
+        sub.add_argument("--frames", type=cli.integer(8, 10_000), default=150, help="of a video (default 150)")
+        sub.add_argument("--rate", **share(240), default=30.0, help="of them a second, of any file (default 30)")
+        sub.add_argument("--start", **share(math.inf, 0), default=0.0, help="second at which to begin (default 0)")
         sub.add_argument("--slices", type=cli.integer(3), default=16, metavar="K", help="of the volume (default 16)")
         methods, ladders = ("dis2x", "dis", "farneback"), ("direct", "chained", "best")
         sub.add_argument("--flow", default=methods[0], choices=methods, help="method (default dis2x)")
@@ -294,7 +325,7 @@ def parser() -> argparse.ArgumentParser:
     def output(sub: argparse.ArgumentParser, word: str) -> None:
         sub.add_argument("--out", **file, help=f"{ENDINGS} (default: beside the source, NAME_{word}.webm)")
         page(sub, "without --out only that")
-        sub.add_argument("--slow", **share, default=1.0, help="times as slow (default 1)")
+        sub.add_argument("--slow", **share(100, 0.1), default=1.0, help="times as slow (default 1)")
         ways, words = ("auto", "network", "softmax", "average", "backward"), "(default: network, if there is one)"
         sub.add_argument("--render", default=ways[0], choices=ways, help=f"how frames are made {words}")
         sub.add_argument("--renderer", **file, help="a network of your own training (default: that of this book)")
@@ -303,16 +334,16 @@ def parser() -> argparse.ArgumentParser:
         loops = (*LOOPS, *more)
         sub.add_argument("--loop", default=loops[0], choices=loops, help="how it is closed (default %(default)s)")
         sub.add_argument("--overlap", type=positive_int, default=15, metavar="N", help="of a cross-fade (default 15)")
-        sub.add_argument("--gain", **share, default=1.0, help="times as much motion (default 1)")
+        sub.add_argument("--gain", **share(100), default=1.0, help="times as much motion (default 1)")
         output(sub, "loop")
 
     def stored(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--picture", **file, help=f"the picture of a volume (default: {PICTURE} beside it)")
 
     sub = command("animate", "let the model move a picture, as a loop", animate, SHAPES)
-    sub.add_argument("source", type=Path, metavar="PICTURE")
+    sub.add_argument("source", type=place, metavar="PICTURE")
     looping(sub, ("guided",))
-    sub.add_argument("--weight", **share, default=200.0, help="of --loop guided, the paper's u (default 200)")
+    sub.add_argument("--weight", **share(1e6), default=200.0, help="of --loop guided, the paper's u (default 200)")
     model(sub)
 
     sub = command("pluck", "pull a point of a picture and let it go", pluck, SHAPES)
@@ -321,14 +352,14 @@ def parser() -> argparse.ArgumentParser:
     words = "of the picture's file, x to the right, y down, from the middle of the top left one"
     sub.add_argument("--at", type=pair, required=True, metavar="X,Y", help=f"the point: pixels {words}")
     sub.add_argument("--pull", type=pair, required=True, metavar="DX,DY", help="how far: pixels of the same")
-    sub.add_argument("--seconds", **share, default=5.0, help="that are shown after it is let go (default 5)")
-    sub.add_argument("--damping", **share, default=1.0, help="times that of the paper's supplement (default 1)")
+    sub.add_argument("--seconds", **share(3600), default=5.0, help="that are shown after it is let go (default 5)")
+    sub.add_argument("--damping", **share(1000), default=1.0, help="times that of the paper's supplement (default 1)")
     output(sub, "plucked")
     stored(sub)
     model(sub)
 
     sub = command("spectrum", "show what the motion of a video is made of", spectrum)
-    sub.add_argument("source", type=Path, metavar="VIDEO", help="a video, an animated GIF or WebP, a folder of frames")
+    sub.add_argument("source", type=place, metavar="VIDEO", help="a video, an animated GIF or WebP, a folder of frames")
     sub.add_argument("--out", type=Path, metavar="FOLDER", help="for figures, numbers, volume (default: NAME_spectrum)")
     video(sub)
     page(sub, "its modes are those of the video")
@@ -341,7 +372,7 @@ def parser() -> argparse.ArgumentParser:
 
     command("train", "train the model on drawn scenes; interrupted, it goes on when run again", later=_later("train"))
     command("experiments", "train arms with seeds: the recorded runs behind 3_reproduce", later=_later("experiments"))
-    command("weights", "train the model of this book again, or verify its files", later=_later("weights"))
+    command("weights", "overwrite the shipped files in hours of training, or --verify them", later=_later("weights"))
     return top
 
 
@@ -353,7 +384,8 @@ def main(words: Iterable[str] | None = None) -> int:
     try:
         return cli.main(parser(), joined)
     except KeyboardInterrupt:
-        say("stopped; no file is half written, and training goes on from its last checkpoint", sys.stderr)
+        more = ", and training goes on from its last checkpoint" if joined[:1] == ["train"] else ""
+        say(f"stopped; no file is half written{more}", sys.stderr)
         return 130
 
 

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from .model import Animator
 
     Picture = NDArray[np.uint8]
+    Pair = tuple[float, float]  # x, y
 
 LEAST_SIDE = 16  # px
 PULLING = 0.5  # s that a clip of a pull takes until it lets go
-FARTHEST = 0.2  # of the picture's smaller side: nothing is pulled farther, as in the widget
+FARTHEST = 0.2  # of the picture's smaller side: a pull ends where anything would go farther than this and than it
 LEAST_SHARE = 0.1  # of a pull: what goes no farther "hardly moves"
 LONGEST = 1 << 30  # bytes of a motion
 LOOPS = ("cross-faded", "projected", "detrended", "naive")
@@ -68,7 +69,7 @@ def read_picture(path: str | Path, size: int) -> tuple[Picture, tuple[float, flo
 
     path = Path(path)
     if not path.is_file():
-        raise FormatError(path, "file", "a picture", "nothing of that name")
+        raise FormatError(path, "file", "a picture", "a folder" if path.is_dir() else "nothing of that name")
     with opened_image(path) as image:
         full = ImageOps.exif_transpose(image).convert("RGB")
     share = min(1.0, size / max(full.size))
@@ -165,35 +166,36 @@ def slowed(flow: Tensor, slow: float) -> Tensor:
     """A loop that takes `slow` times as long, by straight lines between its frames."""
     if slow == 1:
         return flow
-    times = torch.arange(max(1, round(len(flow) * slow)), dtype=torch.float64) / slow
+    times = torch.arange(round(len(flow) * slow), dtype=torch.float64) / slow
     return between(torch.cat([flow, flow[:1]]), times)  # after the last frame comes frame 0
 
 
-def placed(picture: Picture, scale: tuple[float, float], at: tuple[float, float]) -> tuple[float, float]:
-    """A point of the reader's file in px of the picture. ValueError if it is not in there."""
+def placed(picture: Picture, scale: Pair, at: Pair, pull: Pair) -> tuple[float, float, float, float]:
+    """A point of the reader's file and its pull, in px of the picture: x, y, dx, dy. ValueError for what is not in there."""
     (H, W, _), (right, down) = picture.shape, scale
-    x, y = at[0] * right, at[1] * down
+    x, y, dx, dy = at[0] * right, at[1] * down, pull[0] * right, pull[1] * down
     if not (0 <= x <= W - 1 and 0 <= y <= H - 1):
         most = f"x is 0 to {(W - 1) / right:.0f}, y is 0 to {(H - 1) / down:.0f}"
         raise ValueError(f"the point {at[0]:g},{at[1]:g} is not in the picture; {most}")
-    return x, y
+    if math.hypot(dx, dy) > math.hypot(W, H):
+        most = f"its diagonal is {math.hypot(W / right, H / down):.0f} px long"
+        raise ValueError(f"the pull {pull[0]:g},{pull[1]:g} is longer than the picture; {most}")
+    return x, y, dx, dy
 
 
 def pulled(
-    moving: Moving, at: tuple[float, float], pull: tuple[float, float], *,
-    seconds: float = 5.0, damping: float = 1.0, slow: float = 1.0,
-) -> tuple[Tensor, float]:  # fmt: skip
+    moving: Moving, at: Pair, pull: Pair, *, seconds: float = 5.0, damping: float = 1.0, slow: float = 1.0
+) -> tuple[Tensor, float]:
     """A point drawn aside within half a second, from the still, and let go: motion (T, 2, H, W), and the share of the pull.
 
     at, pull  x and y in px of the reader's file
     damping   times the supplement's; slow: times as slow, exactly
 
-    As in the widget, a pull ends where anything would move by more than the pull and a fifth of the picture's smaller side.
-    ValueError for a point that is not in the picture, or of which less than a tenth of the pull is left so.
+    A pull ends where anything would move by more than the pull and a fifth of the picture's smaller side. ValueError for a
+    point that is not in the picture, a pull longer than its diagonal, or if less than a tenth of the pull is left so.
     """
     (H, W, _), (right, down) = moving.picture.shape, moving.scale
-    x, y = placed(moving.picture, moving.scale, at)
-    dx, dy = pull[0] * right, pull[1] * down
+    x, y, dx, dy = placed(moving.picture, moving.scale, at, pull)
     point = "{:g},{:g}".format(*at)
     modes = modal.Modes.of(moving.S, frames=moving.frames, rate=moving.rate).damped(damping)
     row, column = divmod(int(modes.mobility().argmax()), W)
@@ -215,7 +217,8 @@ def pulled(
 
 
 def fits(moving: Moving, frames: int) -> None:
-    """ValueError for so many frames that their motion takes over 1 GB."""
+    """ValueError for a single frame, and for so many that their motion takes over 1 GB."""
     H, W, _ = moving.picture.shape
-    if frames * H * W * 8 > LONGEST:
-        raise ValueError(f"{frames} frames of {W} x {H} px are too many; take a smaller size or a shorter clip")
+    if frames < 2 or frames * H * W * 8 > LONGEST:
+        found = "few; take a longer or slower clip" if frames < 2 else "many; take a smaller size or a shorter clip"
+        raise ValueError(f"{frames} frames of {W} x {H} px are too {found}")

@@ -12,6 +12,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -110,40 +111,38 @@ def say(words: str, file: TextIO | None = None) -> None:
 # ------------------------------------------------------------------------------------------------------ types, devices
 
 
-def integer(least: int) -> Callable[[str], int]:
-    """Type of an argument: an integer from `least` on, at least 0."""
+def integer(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """Type of an argument: an integer from `least`, which is at least 0, to `most`."""
 
-    def number(word: str) -> int:
-        if not (word.isascii() and word.isdecimal()) or int(word) < least:
-            raise argparse.ArgumentTypeError(f"a whole number, at least {least}, not {word!r}")
+    def whole(word: str) -> int:
+        if not (word.isascii() and word.isdecimal()) or not least <= int(word) <= most:
+            limit = f" and at most {most}" if most < math.inf else ""
+            raise argparse.ArgumentTypeError(f"a whole number, at least {least}{limit}, not {word!r}")
         return int(word)
 
-    return number
+    return whole
 
 
 positive_int = integer(1)
 
 
-def positive_float(word: str) -> float:
-    """Type of an argument: a finite number above 0."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"a number above 0, not {word!r}")
-    return value
+def number(most: float = math.inf, least: float | None = None) -> Callable[[str], float]:
+    """Type of an argument: a finite number above 0, or from `least` on; at most `most`."""
+
+    limits = ("above 0" if least is None else f"from {least:g} on") + (f", at most {most:g}" if most < math.inf else "")
+
+    def finite(word: str) -> float:
+        with suppress(ValueError):
+            value = float(word)
+            if math.isfinite(value) and value <= most and (value > 0 if least is None else value >= least):
+                return value
+        raise argparse.ArgumentTypeError(f"a number {limits}, not {word!r}")
+
+    return finite
 
 
-def share(word: str) -> float:
-    """Type of an argument: 0 to 1."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"a number from 0 to 1, not {word!r}")
-    return value
+positive_float = number()
+share = number(1, 0)
 
 
 def add_device(parser: argparse.ArgumentParser, kinds: Sequence[str] = DEVICES) -> None:

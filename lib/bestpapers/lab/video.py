@@ -233,14 +233,16 @@ def _folder(source: Source, inside: list[Path], rate: float) -> Frames:
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
-def check_clip(path: Path) -> None:
-    """ValueError where `write_clip` cannot write to this name: another ending, or a part is missing that it needs."""
+def check_clip(path: Path, rate: float) -> None:
+    """ValueError where `write_clip` cannot write so: another ending, too fast for it, or a part is missing that it needs."""
     ending = path.suffix.lower()
     if ending not in FASTEST:
         found = f"{path.name!r}; take .webm, which browsers play"
         raise ValueError(f"write_clip: the name must end in one of {', '.join(FASTEST)}, got {found}")
     if ending == ".mp4" and find_spec("av") is None:
         raise ValueError("write_clip: .mp4 needs PyAV: pip install av; .webm does without")
+    if not 0 < rate <= FASTEST[ending]:
+        raise ValueError(f"write_clip: {ending} takes more than 0 and at most {FASTEST[ending]} frames per second")
 
 
 def write_clip(
@@ -257,10 +259,8 @@ def write_clip(
     Raises ValueError for another ending, for frames of different sizes, for none, and where a part is missing that it needs.
     """
     path = Path(path)
+    check_clip(path, rate)
     ending = path.suffix.lower()
-    check_clip(path)
-    if not 0 < rate <= FASTEST[ending]:
-        raise ValueError(f"write_clip: {ending} takes more than 0 and at most {FASTEST[ending]} frames per second")
     pictures = checked(progress(frames, desc, unit="frame", disable=desc is None), "write_clip")
     with atomic_write(path) as part:
         named = part.with_name(part.name + ending)  # OpenCV, Pillow and PyAV go by the ending

@@ -41,18 +41,19 @@ STILL = 0.3  # px that the liveliest hundredth of pixels move: flow finds half o
 CHANGE = 6.0  # grey levels by which these change, blurred so that noise is less than 2
 NOISE = 1.0  # grey levels: if no more changes, it is noise, whatever flow finds in an even sky
 
+# Read by who calls the library and by who types a command, so they name no argument of either
 FINDINGS = {
     "gap": "No frame for {longest:.1f} s after second {after:.1f}: the file is damaged there, or the camera paused. "
-    "Take a part without it (start=).",
+    "Take a part without it.",
     "variable rate": "The steps between frames are {least:.0f} to {most:.0f} ms long. Frames were chosen by their times, "
-    "each within half a step, and Clip.even takes the rest out of the flow. Better film at a fixed rate.",
+    "each within half a step; evening the flow out in time takes out the rest. Better film at a fixed rate.",
     "wrong header": "The header says {header:.4g} frames per second, the frames' times say {true:.4g}. The times are "
     "believed, so there is nothing to do.",
     "low rate": "The file has {true:.3g} frames per second and {rate:g} are asked for, so {repeated} of {frames} frames "
-    "repeat the one before. Put the flow through Clip.even, or film with a higher rate.",
+    "repeat the one before. Evening the flow out in time takes out the halts; better film with a higher rate.",
     "times": "{backward} frames whose time is not after that of the one before were left out.",
     "cut": "The picture changes from one frame to the next at second {at}: a cut, or a knock against the camera. Motion "
-    "across it means nothing. The longest stretch without one has {length:.1f} s: start={since:.2f}.",
+    "across it means nothing. The longest stretch without one has {length:.1f} s, from second {since:.2f} on.",
     "camera": "Even the quietest tenth of the picture moves by {least:.1f} px on average: the camera moves, or a plant "
     "fills the frame. Without the shift common to all ({common:.1f} px), {left:.1f} px are left: {advice}.",
     "still": "Nothing moves: even the liveliest hundredth of the picture {by} only{but}. Film something that sways, from "
@@ -149,12 +150,13 @@ def _taken(source: Source, decoded: Frames, frames: int, rate: float, size: tupl
             picked.append(times[-1])
 
     for when, picture in decoded:
-        fitted = _fitted(picture, size)
+        tall, wide = _sides(picture, size)
+        if frames * 3 * tall * wide > MAX_BYTES:  # before it is enlarged
+            expected, found = f"at most {MAX_BYTES >> 20} MB", f"{frames} of {wide} x {tall}"
+            raise FormatError(path, "frames", expected, found, "ask for fewer frames or a smaller size")
+        fitted = np.ascontiguousarray(picture) if size is None else _fitted(picture, tall, wide)
         if not times:
             begin, shape = when, picture.shape
-            if frames * fitted.nbytes > MAX_BYTES:
-                expected, found = f"at most {MAX_BYTES >> 20} MB", f"{frames} of {fitted.shape[1]} x {fitted.shape[0]}"
-                raise FormatError(path, "frames", expected, found, "give a smaller size=")
         elif last.shape != fitted.shape:
             raise FormatError(path, f"frame {source.seen - 1}", "the size of the frames before it", "another size")
         else:
@@ -180,11 +182,14 @@ def _taken(source: Source, decoded: Frames, frames: int, rate: float, size: tupl
     return Clip(clip, np.array(picked), rate, report)
 
 
-def _fitted(picture: Picture, size: tuple[int, int] | None) -> Picture:
+def _sides(picture: Picture, size: tuple[int, int] | None) -> tuple[int, int]:
+    """Height and width to bring a picture to: those of the size, upright where it is; its own for None."""
+    tall, wide, _ = picture.shape
+    return (tall, wide) if size is None else size if (tall <= wide) == (size[0] <= size[1]) else size[::-1]
+
+
+def _fitted(picture: Picture, tall: int, wide: int) -> Picture:
     """Shrunk or enlarged to cover the size, and cut at the sides."""
-    if size is None:
-        return np.ascontiguousarray(picture)
-    tall, wide = size if (picture.shape[0] <= picture.shape[1]) == (size[0] <= size[1]) else size[::-1]
     return np.asarray(ImageOps.fit(Image.fromarray(picture), (wide, tall), Image.Resampling.BICUBIC))
 
 
@@ -196,7 +201,7 @@ def _short(source: Source, there: float, frames: int, rate: float) -> FormatErro
         found = f"{source.ended:.1f} s, then damage or the file's end {source.fault}".strip()
         return FormatError(source.path, "frames", expected, found, MEND)
     possible = math.ceil((there - 1e-6) * rate)
-    advice = "film for longer" + (f", or ask for frames={possible} or less" if possible > 1 else "")
+    advice = "film for longer" + (f", or ask for {possible} frames or fewer" if possible > 1 else "")
     after = f" from second {source.start:g} on" if source.start else ""
     return FormatError(source.path, "length", f"{frames / rate:.1f} s{after}", f"{there:.1f} s: too short", advice)
 
@@ -262,7 +267,7 @@ def _of_motion(clip: Picture) -> Iterator[Finding]:
     camera = least > SHIFT
     if camera:
         turns = "it turns or zooms too, so use a tripod"
-        advice = turns if left > SHIFT else "flow.remove_shift takes it; better, use a tripod"
+        advice = turns if left > SHIFT else "taking out that shift is enough; better, use a tripod"
         yield _finding("camera", least=least, common=float(shift.norm(dim=1).mean()), left=left, advice=advice)
     blurred = np.stack([cv2.blur(frame, (5, 5)) for frame in chosen]).astype(np.float32).mean(-1)
     # what moves and flow does not see: a flame, a bar on plain ground
