@@ -131,7 +131,8 @@ def opened_image(path: Path, data: bytes | None = None) -> Iterator[Any]:
                 expected = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS:,} in all"
                 raise FormatError(path, "size", expected, f"{width} x {height}", "shrink the image")
             if image.mode not in MODES:
-                raise FormatError(path, "image", "8 bits per channel", f"Pillow's mode {image.mode}")
+                found = f"Pillow's mode {image.mode}"
+                raise FormatError(path, "image", "8 bits per channel", found, "save it with 8 bits a channel")
             yield image
     except FormatError:
         raise
