@@ -153,7 +153,7 @@ class Learning:
     """How models of feedback learn, here and below."""
 
     model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2500))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=5000, batch=8))
     panel: Panel = field(default_factory=Panel)
 
 
@@ -166,14 +166,14 @@ class Scores(Learning):
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
     towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=64))
-    few: TrainConfig = field(default_factory=lambda: TrainConfig(steps=400))  # RAHF, from the labels of a probe
+    few: TrainConfig = field(default_factory=lambda: TrainConfig(steps=800, batch=8))  # RAHF, from the labels of a probe
 
 
 @dataclass(frozen=True)
 class Transfer(Learning):
     """Setting `transfer`."""
 
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=2000))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000, batch=8))
     learn: str = "flow"
     test: str = "best"
     pictures: int = 2000  # to learn from
@@ -372,7 +372,7 @@ class Hacking(Drawn, Learning):
     prompts: int = 100
     steps: int = 8
     dev: int = 60  # prompts that say when to stop
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=1800))  # of the two RAHFs
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3600, batch=8))  # of the two RAHFs
     pictures: int = 3000  # to learn from
     own: int = 100  # prompts to tune on
     rank: int = 8
