@@ -2,9 +2,14 @@
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bestpapers.feedback import __main__ as program
@@ -159,6 +164,24 @@ def test_training_learns_from_what_was_merged_and_goes_on(merged, model, capsys)
     assert "3 steps on 3 pictures" in capsys.readouterr().out
     assert run("train", merged.parent, "--out", model, *small, "--seed", 1) == 2
     assert "use another checkpoint file" in capsys.readouterr().err
+
+
+def test_two_processes_are_as_one(merged, tmp_path, capsys):
+    """Each half of the batch: the losses and the weights of one process, but for rounding (files hold 16 bits)."""
+    small = ["train", "--size", "16", "--width", "16", "--layers", "1", "--steps", "3", "--batch", "4"]
+    small += [str(merged.parent), "--out"]
+    assert run(*small, tmp_path / "one.safetensors") == 0
+    alone = capsys.readouterr().out
+    several = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    outside = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE")} | dict(OMP_NUM_THREADS="1")
+    command = [*several, "-m", "bestpapers.feedback", *small, str(tmp_path / "two.safetensors")]
+    done = subprocess.run(command, env=outside, timeout=300, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (loss,) = re.findall(r"3 steps on 3 pictures, loss ([\d.]+)", done.stdout)  # one of them speaks
+    assert float(loss) == pytest.approx(float(re.findall(r"loss ([\d.]+)", alone)[0]), abs=2e-3)
+    one, two = (RAHF.load(tmp_path / f"{name}.safetensors").state_dict() for name in ("one", "two"))
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], atol=1e-3, rtol=0)
 
 
 def test_training_needs_prompts_and_data(merged, tmp_path, capsys):

@@ -166,7 +166,9 @@ class Scores(Learning):
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
     towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=64))
-    few: TrainConfig = field(default_factory=lambda: TrainConfig(steps=800, batch=8))  # RAHF, from the labels of a probe
+    few: TrainConfig = field(
+        default_factory=lambda: TrainConfig(steps=800, batch=8)
+    )  # RAHF, from the labels of a probe
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,17 @@ class TrainConfig(AveragingConfig):
 
 
 class TokenizerTraining(RowsTraining):
-    """A tokenizer on pictures (N, H, W, 3). run: checkpoint, group. Of the codes, which are means already, none is kept."""
+    """A tokenizer on pictures (N, H, W, 3). Of the codes, which are means already, no average is kept. One process trains it:
+    codes are means over a whole batch."""
 
-    def __init__(self, tokenizer: Tokenizer, pictures: NDArray[np.uint8], config: TrainConfig, *run: Any) -> None:
-        super().__init__(tokenizer, config, [torch.from_numpy(pictures)], *run)
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        pictures: NDArray[np.uint8],
+        config: TrainConfig,
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        super().__init__(tokenizer, config, [torch.from_numpy(pictures)], checkpoint)
 
     def loss(self, generator: torch.Generator) -> Tensor:
         (pictures,) = self.drawn(generator)
