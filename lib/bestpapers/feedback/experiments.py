@@ -18,11 +18,11 @@ are drawn in parts of `PART`, so that a few prompts can be done again without th
     generators  what the shipped generators draw; a seed is one of drawing. tokenizer: true pictures through it; true: as is
     transfer    RAHF on pictures of generator `test`, learned from pictures of generator `learn` (other) or of `test` (own)
     filter      fine-tuning of the shipped generator on own pictures; all arms draw the same prompts with the same seeds.
-                rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen;
-                left_out: share of places that are not learned from; moved: `improve.moved` from the generator as it was;
-                first, last: mean reward in the first and the last quarter of the steps. oracle: for the prompts of filtered
-                the best by the judge. preference-tether: with a penalty on going far. Without training: sharp, drawn from the
-                likelier codes only; best-of, of as many pictures the best by RAHF
+                rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen. rich:
+                from all own pictures, but for what the map marks; left_out: share of places that are not learned from. moved:
+                `improve.moved` from the generator as it was; first, last: mean reward in the first and the last quarter of the
+                steps. oracle: for the prompts of filtered the best by the judge. preference-tether: with a penalty on going
+                far. Without training: sharp, drawn from the likelier codes only; best-of, of as many pictures the best by RAHF
     guidance    <way>.<weight>: plausibility by RAHF leads drawing; diversity of two pictures of the prompt, the rest of the
                 first. `about` holds the weight that was best for the judge on dev prompts
     inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
@@ -330,7 +330,7 @@ class Filter(Drawn):
     own: int = 300  # prompts to learn from
     tries: int = 8  # pictures of each
     least: float = 0.6  # score of one that is chosen
-    threshold: float = 0.3  # of a map, where a place is masked and not learned
+    threshold: float = 0.15  # of a map, where a place is masked and not learned
     rank: int = 8  # of what is learned
     train: TrainConfig = field(
         default_factory=lambda: TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
@@ -350,7 +350,7 @@ class Guidance(Drawn):
     prompts: int = 160
     dev: int = 80  # prompts that choose a weight
     ways: tuple[tuple[str, tuple[float, ...]], ...] = (
-        ("flow", (0.0, 1.0, 4.0, 16.0, 64.0)), ("masked", (0.0, 4.0, 16.0, 64.0, 256.0))
+        ("flow", (0.0, 1.0, 4.0, 16.0, 64.0)), ("masked", (0.0, 1.0, 4.0, 16.0, 64.0))
     )  # fmt: skip
     seed: int = 1
 
@@ -379,11 +379,11 @@ class Hacking(Drawn, Learning):
     own: int = 100  # prompts to tune on
     rank: int = 8
     preference: improve.PreferenceConfig = field(
-        default_factory=lambda: improve.PreferenceConfig(steps=36, batch=4, lr=1e-3, warmup=4, average=0.9)
+        default_factory=lambda: improve.PreferenceConfig(steps=144, batch=4, lr=1e-3, warmup=4, average=0.9)
     )
     tether: float = 0.1
     ways: tuple[tuple[str, tuple[str, ...], tuple[float, ...]], ...] = (
-        ("led", ("one", "other", "two"), (4.0, 16.0, 64.0, 256.0)), ("tuned", ("one", "two", "tether"), (4, 12, 36))
+        ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("tuned", ("one", "two", "tether"), (12, 48, 144))
     )  # fmt: skip
     seed: int = 1
 
@@ -447,6 +447,8 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, fl
         if arm == "random":
             which = improve.at_random(own, which, seed)
         rater: Any = (improve.by_judge if oracle else rahf.predict) if arm.startswith("rich") else None
+        if rater is not None:
+            which = np.arange(len(own.pictures))
         some = improve.chosen(own, which, generator, rater, setting.threshold)
         never = some.never
         if arm == "rich-shuffled" and never is not None:
