@@ -153,7 +153,7 @@ class Learning:
     """How models of feedback learn, here and below."""
 
     model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=5000, batch=8))
+    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000, batch=8))
     panel: Panel = field(default_factory=Panel)
 
 
@@ -175,7 +175,6 @@ class Scores(Learning):
 class Transfer(Learning):
     """Setting `transfer`."""
 
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000, batch=8))
     learn: str = "flow"
     test: str = "best"
     pictures: int = 2000  # to learn from
