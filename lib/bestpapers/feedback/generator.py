@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from ..lab.tensors import Kept
 from .model import PAD, Vocabulary, as_batch, as_pictures, together
 
 DROPOUT = 0.1  # share of training prompts that are left out, so that guidance has something to lead away from
-HOLES = 0.25  # share of pictures that are masked by holes when the transformer learns
+ALIKE = 0.99  # cosine above which two codes are one
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,19 @@ class Tokenizer(nn.Module):
             self.codebook[idle] = z[chosen]
             self.counts[idle] = len(z) / len(self.codebook)
 
+    @torch.no_grad()
+    def settle(self) -> Self:
+        """Make the numbers of pictures sure, in place, before anything learns from them: weights become those that a file keeps
+        (float16), and of codes that are `ALIKE` only the one that is used most stays, the others become 0 and are no picture's.
+        Else a rounding decides between two codes that look the same. Tried without: out of its file, a tokenizer gave three of
+        four places of a picture other numbers, pictures all the same; but to the transformer they were noise, and what it
+        painted into a hole did not fit what was around it."""
+        self.half().float()
+        used = self.counts.argsort(descending=True, stable=True)
+        alike = self.codebook[used] @ self.codebook[used].T > ALIKE
+        self.codebook[used[alike.tril(-1).any(1)]] = 0
+        return self
+
 
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
@@ -172,18 +185,6 @@ class Placed(nn.Module):
         return result
 
 
-def holes(number: int, grid: int, generator: torch.Generator) -> Tensor:
-    """Masks with holes as `Generator.repaint` has them, one to three boxes of one to three places a side: bool (number, grid
-    grid)."""
-    size = torch.randint(1, 4, (number, 3, 2), generator=generator).clamp(max=grid)
-    first = (torch.rand(number, 3, 2, generator=generator) * (grid + 1 - size)).long()
-    at = torch.arange(grid)
-    inside = (at >= first[..., None]) & (at < (first + size)[..., None])  # (number, 3, down and across, grid)
-    there = torch.arange(3) < torch.randint(1, 4, (number, 1), generator=generator)
-    boxes = inside[:, :, 0, :, None] & inside[:, :, 1, None, :] & there[..., None, None]
-    return boxes.any(1).flatten(1)
-
-
 class MaskedTransformer(Placed):
     """Codes and words -> logits of codes at each place. The number `codes` stands for the mask."""
 
@@ -207,9 +208,6 @@ class MaskedTransformer(Placed):
     def loss(self, numbers: Tensor, words: Tensor, generator: torch.Generator, never: Tensor | None = None) -> Tensor:
         """Cross-entropy at masked places, and at no others: a network that is also paid for what it can see learns to copy.
 
-        A quarter of the pictures are masked by `holes` (ours). Places anywhere, as in MaskGIT and Muse, are hardly ever a hole
-        in a picture that is whole elsewhere, and a network that has not met one fills it with things that nobody asked for.
-
         MaskGIT and Muse smooth the labels by a tenth, we do not: a tenth of what the last step draws, which nothing draws
         again, would be any code, and with codes of whole squares that is a wrong square in most pictures.
 
@@ -219,8 +217,6 @@ class MaskedTransformer(Placed):
         share = masked_share(torch.rand(B, 1, generator=generator)).to(numbers.device)
         order = torch.rand(B, n, generator=generator).to(numbers.device).argsort(1).argsort(1)
         masked = order < (share * n).round().clamp(min=1)
-        some = torch.rand(B, 1, generator=generator).to(numbers.device) < HOLES
-        masked = torch.where(some, holes(B, self.config.grid, generator).to(numbers.device), masked)
         drop = torch.rand(B, 1, generator=generator).to(numbers.device) < DROPOUT
         hidden = masked if never is None else masked | never
         logits = self(numbers.masked_fill(hidden, self.config.codes), words.masked_fill(drop, PAD))

@@ -199,7 +199,7 @@ def make(recipe: Recipe, folder: Path, quiet: bool = False) -> dict[str, str]:
 
     pictures, prompts = pairs("train", recipe.pairs, size=recipe.generator.size, seed=recipe.seed)
     first = TokenizerTraining(generator.tokenizer, pictures, recipe.tokenizer, checkpoint("tokenizer"))
-    generator.tokenizer = finished(first, "tokenizer")
+    generator.tokenizer = finished(first, "tokenizer").settle()
     codes, words = generator.numbers(pictures), generator.transformer.vocabulary(prompts)
     second = TransformerTraining(
         generator.transformer, codes, words, recipe.transformer, None, checkpoint("transformer")
