@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from bestpapers.feedback.generator import (
     Config,
@@ -240,6 +241,23 @@ def test_codes_that_nothing_falls_to_are_put_to_use():
         tokenizer.loss(torch.rand(16, 3, 16, 16, generator=generator))
     used = torch.bincount(tokenizer.encode(torch.rand(64, 3, 16, 16, generator=generator)).flatten(), minlength=8)
     assert (used > 0).sum() >= 6
+
+
+def test_a_settled_tokenizer_gives_the_same_numbers_out_of_its_file(tmp_path):
+    """Of codes that look alike one is left, the one that is used most; what is left tells the same squares apart."""
+    torch.manual_seed(0)
+    generator = Generator(TINY)
+    tokenizer, pictures = generator.tokenizer, np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), dtype=np.uint8)
+    axes = torch.eye(4)
+    tokenizer.codebook.copy_(torch.cat([axes, F.normalize(axes + 1e-5 * torch.randn(4, 4), dim=1)]))  # twins
+    tokenizer.counts.copy_(torch.tensor([9.0, 1, 9, 1, 1, 9, 1, 9]))
+    before = generator.numbers(pictures)
+    tokenizer.settle()
+    assert tokenizer.codebook.any(1).tolist() == [True, False, True, False, False, True, False, True]
+    after = generator.numbers(pictures)
+    assert (before % 4 == after % 4).float().mean() > 0.99 and not torch.equal(before, after)
+    generator.save(tmp_path / "generator.safetensors")
+    assert torch.equal(Generator.load(tmp_path / "generator.safetensors").numbers(pictures), after)
 
 
 def test_an_interrupted_tokenizer_goes_on_as_if_never(tmp_path):
