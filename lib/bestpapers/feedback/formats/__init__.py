@@ -16,7 +16,6 @@ from pathlib import Path
 
 from ...lab.files import FormatError, Skips, read_file
 from ...lab.pictures import SUFFIXES
-from ...lab.places import refuse_pointer
 from ...lab.tables import ENDINGS
 from .annotations import FORMAT, MAX_EXPORT, Annotated, read_annotations, write_annotations
 from .pixels import Reading, Size
@@ -39,7 +38,7 @@ def read(
     """Find out which layout lies at a path, a file or a folder, and read it. `Reading.said` says what was found.
 
     pictures  of RichHF-18K, see `read_richhf`. None: a folder `pictures` or `images` beside the file, else those beside it
-    prompts   likewise. None: prompts.csv, .jsonl or .json beside the file, else the .txt beside the pictures
+    prompts   likewise. None: prompts.csv, .jsonl or .json beside the file, and what lies in the folder of pictures
     size      height, width of pictures and maps, whatever they were. None: each picture's own, and the maps follow it
     scale     of scores: "unit" (0..1), "likert" (1..5), or "auto", which looks at all of them and warns if they are 1..5
     skips     counts records that are damaged, or lack their picture or prompt, and leaves them out; None: such a one raises
@@ -63,8 +62,6 @@ def read(
         pictures = next((folder / name for name in ("pictures", "images") if (folder / name).is_dir()), None)
     if pictures is None and any(p.suffix.lower() in SUFFIXES for p in folder.iterdir()):
         pictures = folder
-    if prompts is None:
-        prompts = next((p for p in (folder / f"prompts{ending}" for ending in ENDINGS) if p.is_file()), None)
     return read_richhf(file, pictures, prompts, size=size, scale=scale, skips=skips)
 
 
@@ -74,11 +71,8 @@ def _kind(file: Path) -> str:
     if ".tfrecord" in file.name.lower():  # .tfrecords and .tfrecord-00000-of-00001 too
         return "richhf"
     ending = file.suffix.lower()
-    if ending == ".json":
-        data = read_file(file, MAX_EXPORT)
-        refuse_pointer(file, data)
-        if FORMAT.encode() in data[:200]:
-            return "annotations"
+    if ending == ".json" and FORMAT.encode() in read_file(file, MAX_EXPORT)[:200]:
+        return "annotations"
     return "table" if ending in ENDINGS else "nothing"
 
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ...lab.files import FormatError, Skips, show, write_file
-from ...lab.pictures import listing, one_file, png_bytes, stem
+from ...lab.pictures import composed, listing, one_file, png_bytes, stem
 from ...lab.places import Place
 from ...lab.tables import number_of, text_of
 from ...lab.tfrecords import example_bytes, parse_example, read_records, write_records
 from ..record import MAPS, SCORES, Record, words
 from .pixels import Reading, Size, check_size, decode_map, encode_map, make_record
-from .tables import Scale, guarded, new_name, one_per_word, prompts_from
+from .tables import Scale, guarded, new_name, one_per_word, prompt_tables, prompts_from
 
 FIELDS = {  # as the files name what record.py names; all scores are better the higher they are
     "plausibility": "artifact_score",
@@ -38,8 +38,9 @@ def read_richhf(
 
     pictures  folder that is searched, with all folders in it, for ID.png, ID.jpg, ...; None: records without pictures
     prompts   {id: prompt}; or a table (.csv, .jsonl, .json) with the columns uid, or Pick-a-Pic's image_0_uid and
-              image_1_uid, and prompt or caption; or a folder of ID.txt. None: those beside the pictures. Without prompts
-              the labels of words belong to nothing, and are left out
+              image_1_uid, and prompt or caption; or a folder with prompts.csv, .jsonl or .json, and ID.txt. None: such tables
+              beside the file, and what lies in the folder of pictures. Without prompts the labels of words belong to nothing,
+              and are left out
     size, scale, skips  see `read`
 
     The file is gone through once here: a damaged one is refused before the first record. Maps are levels over 255; JPEG
@@ -53,9 +54,10 @@ def read_richhf(
     path = Path(path)
     check_size(size)
     files = listing(Path(pictures)) if pictures is not None else None
-    if prompts is None and pictures is not None and listing(Path(pictures), (".txt",)):
-        prompts = pictures
-    known, said = (None, "no prompts, so labels of words are left out") if prompts is None else prompts_from(prompts)
+    beside = [*prompt_tables(path.parent), *([] if pictures is None else [pictures])]
+    known, told = prompts_from(*(beside if prompts is None else [prompts]))
+    if nothing := prompts is None and not known:
+        told = "no prompts, so labels of words are left out"
     scores, count = list[float](), 0
     for here, data in read_records(path, None if skips is None else Skips()):
         count += 1
@@ -69,11 +71,11 @@ def read_richhf(
     if not count:
         raise Place(path, "records").wrong("at least one", "none")
     scaled = Scale(path, scale, scores)
-    beside = "no pictures" if files is None else f"{len(files):,} pictures in {Path(pictures or '').name}"
-    said = f"{path.name}: RichHF-18K's format, {count:,} records; {scaled.said}; {beside}; {said}"
+    there = "no pictures" if files is None else f"{len(files):,} pictures in {Path(pictures or '').name}"
+    said = f"{path.name}: RichHF-18K's format, {count:,} records; {scaled.said}; {there}; {told}"
 
     def make(here: Place, data: bytes, seen: set[str]) -> Record:
-        return _record(here, parse_example(data, here), seen, files, known, scaled, size)
+        return _record(here, parse_example(data, here), seen, files, None if nothing else known, scaled, size)
 
     return Reading("RichHF-18K", said, count, lambda: guarded(read_records(path, skips), make, skips))
 
@@ -148,7 +150,7 @@ def _examples(records: Iterable[Record], pictures: Path | None) -> Iterator[byte
             if not fits:
                 raise ValueError(f"write_richhf: record {show(name)}: {what}")
 
-        plain = record.name == stem(record.name + ".png") and record.name[:1] not in ("", ".")
+        plain = composed(record.name) == stem(record.name + ".png") and record.name[:1] not in ("", ".")
         check(plain and "\0" not in record.name, "the name must be that of a file, without folder and ending")
         check(record.name not in seen, "the name is there twice")
         seen.add(record.name)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...lab.files import FormatError, Skips, inside, parse_json, read_file, show
+from ...lab.files import FormatError, Skips, check_file, inside, parse_json, read_file, show
 from ...lab.pictures import listing, stem
 from ...lab.places import Place
 from ...lab.tables import ENDINGS, MAX_TEXT, number_of, read_rows, text_of, utf8
@@ -98,29 +98,52 @@ def new_name(text: str, seen: set[str], here: Place) -> str:
     return name
 
 
-def prompts_from(source: str | Path | Mapping[str, str]) -> tuple[Mapping[str, str], str]:
-    """({picture's name: prompt}, words on it) of a mapping, of a folder of NAME.txt, or of a table.
+def prompt_tables(folder: Path) -> list[Path]:
+    """The tables of prompts in a folder, by their names."""
+    return [path for path in (folder / f"prompts{ending}" for ending in ENDINGS) if path.is_file()]
+
+
+def prompts_from(*sources: str | Path | Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """({picture's name: prompt}, words on it) of mappings, of tables, and of folders with `prompt_tables` and NAME.txt in them.
 
     A table's columns: one or more of `NAMES` (with Pick-a-Pic's image_0_uid and image_1_uid), and one of prompt, caption.
+    FormatError names both places where a picture has two prompts that differ.
     """
+    found, used = dict[str, tuple[str, Place]](), dict[str, None]()
+    for source in sources:
+        for here, name, prompt in _prompts(source):
+            used["a dictionary" if isinstance(source, Mapping) else Path(source).name] = None
+            old, there = found.setdefault(stem(name), (prompt, here))
+            if old != prompt:
+                expected = f"one prompt of {show(name)}: {show(old)}, as in {there.path}, {there.where}"
+                raise here.wrong(expected, show(prompt), "take the wrong one away")
+    said = f"{len(found):,} prompts" + (f" from {', '.join(used)}" if used else "")
+    return {name: prompt for name, (prompt, _) in found.items()}, said
+
+
+def _prompts(source: str | Path | Mapping[str, str]) -> Iterator[tuple[Place, str, str]]:
+    """(where it stands, name, prompt) of all in a source."""
     if isinstance(source, Mapping):
-        return {stem(name): prompt for name, prompt in source.items()}, f"{len(source):,} prompts given"
-    source, found = Path(source), dict[str, str]()
+        yield from ((Place(Path("prompts"), show(name)), name, prompt) for name, prompt in source.items())
+        return
+    source = Path(source)
     if source.is_dir():
-        for name, files in listing(source, (".txt",)).items():
-            text = utf8(files[0], read_file(files[0], 4 * MAX_TEXT)).strip("\r\n")
-            found[name] = text_of(text, Place(files[0], "prompt"))
-    elif source.suffix.lower() not in ENDINGS:
+        for table in prompt_tables(source):
+            yield from _prompts(table)
+        for file in (file for files in listing(source, (".txt",)).values() for file in files):
+            here = Place(file, "prompt")
+            yield here, file.name, text_of(utf8(file, read_file(file, 4 * MAX_TEXT)).strip("\r\n"), here)
+        return
+    if source.suffix.lower() not in ENDINGS:
+        check_file(source)
         raise Place(source).wrong(f"prompts: a folder of .txt, or a table ({', '.join(ENDINGS)})", "something else")
-    else:
-        for here, row in read_rows(source, NAMED):
-            column = next((name for name in COLUMNS["prompt"] if name in row), None)
-            names = [text_of(row[name], here / name) for name in NAMES if row.get(name)]
-            if column is None or not names:
-                expected = f"a name ({', '.join(NAMES)}) and a prompt ({', '.join(COLUMNS['prompt'])})"
-                raise here.wrong(expected, f"{list(row)!s:.200}")
-            found |= dict.fromkeys(map(stem, names), text_of(row[column], here / column))
-    return found, f"{len(found):,} prompts from {source.name}"
+    for here, row in read_rows(source, NAMED):
+        column = next((name for name in COLUMNS["prompt"] if name in row), None)
+        names = [text_of(row[name], here / name) for name in NAMES if row.get(name)]
+        if column is None or not names:
+            expected = f"a name ({', '.join(NAMES)}) and a prompt ({', '.join(COLUMNS['prompt'])})"
+            raise here.wrong(expected, f"{list(row)!s:.200}")
+        yield from ((here, name, text_of(row[column], here / column)) for name in names)
 
 
 # ---------------------------------------------------------------------------------------------------- tables of feedback
