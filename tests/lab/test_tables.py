@@ -44,7 +44,11 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
     [
         ("a.csv", "", "line 1: expected names of columns, each once"),
         ("a.csv", "a,A \n1,2\n", "line 1: expected names of columns, each once"),
-        ("a.csv", "a;b,c\n", r"line 1: expected one separator of columns \(comma, semicolon, tab\), found 'a;b,c'; put quotes"),
+        (
+            "a.csv",
+            "a;b,c\n",
+            r"line 1: expected one separator of columns \(comma, semicolon, tab\), found 'a;b,c'; put quotes",
+        ),
         ("a.csv", "a,b\n1,2,3\n", "line 2: expected 2 values, found 3; put quotes around text that holds a comma"),
         ("a.csv", "a\tb\n1\n", "line 2: expected 2 values, found 1; put quotes around text that holds a tab"),
         ("a.csv", 'a,b\n1,"2\n', "line 2: expected comma-separated values"),

@@ -26,7 +26,9 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(FormatError, match="expected a file, found a folder; give a file in it"):
         read_tensors(tmp_path)
     path.write_bytes(b"")
-    with pytest.raises(FormatError, match="expected a whole safetensors file, found an empty file; bring the file once more"):
+    with pytest.raises(
+        FormatError, match="expected a whole safetensors file, found an empty file; bring the file once more"
+    ):
         read_tensors(path)
     path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 12\n")
     with pytest.raises(FormatError, match=r"a Git LFS pointer.*12 bytes; run `git lfs install`"):
@@ -44,5 +46,7 @@ def test_models_of_others_are_refused(tmp_path):
         with pytest.raises(FormatError, match=f"expected weights of this kind of model, found {found}"):
             read_model(path, lambda header, _: torch.nn.Linear(header["width"], 1))
     path.write_bytes(b"")
-    with pytest.raises(FormatError, match="some.safetensors: file: expected a whole safetensors file, found an empty file"):
+    with pytest.raises(
+        FormatError, match=r"some.safetensors: file: expected a whole safetensors file, found an empty file"
+    ):
         read_model(path, lambda header, _: torch.nn.Linear(1, 1))

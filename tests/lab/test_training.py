@@ -158,7 +158,9 @@ def test_what_was_made_otherwise_is_refused(tmp_path):
 def test_fewer_steps_than_are_done_are_refused(tmp_path, monkeypatch):
     path = tmp_path / "run.safetensors"
     Run(checkpoint=path).run(until=5, quiet=True)
-    said = "stands at step 5 of a longer run, and this one was asked for 4 steps; ask for {}, or delete it to start anew"
+    said = (
+        "stands at step 5 of a longer run, and this one was asked for 4 steps; ask for {}, or delete it to start anew"
+    )
     with pytest.raises(ValueError, match=said.format("30")):
         Run(replace(CONFIG, steps=4), path)
     monkeypatch.setattr(Run, "settings", lambda self: {})  # where another number of steps decides nothing

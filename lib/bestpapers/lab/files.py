@@ -50,7 +50,7 @@ class FormatError(ValueError):
 
 @dataclass
 class Skips:
-    """What a reader left out because it was damaged: how many, and the messages of the first few, and of the first of each kind.
+    """What a reader left out because it was damaged: how many, the first few messages, and the first one of each kind.
 
     Errors are of one kind that speak of the same part (the last of the field) of different lines or records.
     """
@@ -125,7 +125,9 @@ def inside(folder: Path, name: Any, path: Path, field: str) -> Path:
         raise FormatError(path, field, "a file name", show(name))
     try:
         root = folder.resolve()
-        files = [(folder / form).resolve() for form in (name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD")))]
+        files = [
+            (folder / form).resolve() for form in (name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD")))
+        ]
         file = next((file for file in files if file.is_file()), files[0])
         exists = file.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a name too long, not encodable, with a NUL

@@ -26,7 +26,7 @@ TURNS = {  # by EXIF's number of the orientation, as Pillow names them
 
 
 def composed(name: str) -> str:
-    """A name in which a letter with its accent is one character. macOS writes two into names of files; they are the same name."""
+    """A name in which a letter with its accent is one character; in names of files macOS writes two, and means the same."""
     return unicodedata.normalize("NFC", name)
 
 

@@ -251,7 +251,9 @@ class Training(ABC):
         other = "use another checkpoint file, or delete it to start anew"
         for name, value in json.loads(json.dumps(self.settings())).items():
             if was.get(name) != value:
-                raise ValueError(f"{path} was trained with {name} = {show(was.get(name))}, this run has {value}; {other}")
+                raise ValueError(
+                    f"{path} was trained with {name} = {show(was.get(name))}, this run has {value}; {other}"
+                )
         if data != self.data:
             raise ValueError(f"{path} was trained on other {self.DATA}; {other}")
         try:

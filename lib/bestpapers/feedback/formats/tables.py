@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,14 @@ class Scale:
 
 
 def guarded(
-    items: Iterator[tuple[Place, Any]], make: Callable[[Place, Any, set[str]], Record], skips: Skips | None
+    items: Iterator[tuple[Place, Any]], make: Callable[[Place, Any], Record], skips: Skips | None
 ) -> Iterator[Record]:
     """The records that are made of items, each name once; what is damaged raises, or is counted."""
-    seen = set[str]()  # `make` refuses names in it
+    seen = set[str]()
     for here, item in items:
         try:
-            record = make(here, item, seen)
+            record = make(here, item)
+            here.need(record.name not in seen, "each picture once", record.name)
         except FormatError as error:
             if skips is None:
                 raise
@@ -89,13 +91,6 @@ def guarded(
         else:
             seen.add(record.name)
             yield record
-
-
-def new_name(text: str, seen: set[str], here: Place) -> str:
-    name = stem(text)
-    if not name or name in seen:
-        raise here.wrong("a name, each once", f"{show(text)}{' again' if name else ''}")
-    return name
 
 
 def prompt_tables(folder: Path) -> list[Path]:
@@ -179,9 +174,7 @@ def read_table(
     layout = "table of word scores and heatmaps" if pairs else "table"
     said = f"{path.name}: a {layout}, {count:,} rows; {columns}; {scaled.said}"
 
-    def make(here: Place, row: dict[str, Any], seen: set[str]) -> Record:
-        return _record(here, row, seen, scaled, size)
-
+    make = partial(_record, scale=scaled, size=size)
     return Reading(layout, said, count, lambda: guarded(read_rows(path, NAMED), make, skips))
 
 
@@ -191,11 +184,11 @@ def _columns(row: Mapping[str, Any]) -> dict[str, str]:
     return {part: names[0] for part, names in found.items() if names}
 
 
-def _record(here: Place, row: dict[str, Any], seen: set[str], scale: Scale, size: Size | None) -> Record:
+def _record(here: Place, row: dict[str, Any], scale: Scale, size: Size | None) -> Record:
     found = _columns(row)
     here.need("picture" in found, f"a picture ({', '.join(COLUMNS['picture'])})", list(row))
     picture = inside(here.path.parent, row[found["picture"]], here.path, (here / found["picture"]).where)
-    name = new_name(picture.name, seen, here)
+    name = stem(picture.name)
     here = Place(here.path, f"{here.where} ({name:.40})")
     prompt = text_of(next((row[c] for c in COLUMNS["prompt"] if c in row), None), here / "prompt")
     prompt = prompt.replace(NO_MISTAKES, "").strip(" ")
