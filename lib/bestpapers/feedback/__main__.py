@@ -22,7 +22,7 @@ import numpy as np
 
 from ..lab import cli, pictures
 from ..lab.cli import Refused, check_target, counted, positive_int, say
-from ..lab.files import FormatError, Skips, write_file
+from ..lab.files import FormatError, Skips, plain, write_file
 from ..lab.places import Place
 from ..lab.tables import ENDINGS, csv_text
 from .record import MAPS, SCORES, Feedback, Record, words
@@ -66,7 +66,7 @@ def annotate(args: argparse.Namespace) -> None:
     check_target("--out", out, PAGES, [folder, args.prompts])
     shown = collect(args.folder, args.prompts)
     cli.passed_over(args.folder)
-    write_page(out, shown, (args.title or "").strip() or f"What is wrong with these pictures? {cli.plain(folder.name)}")
+    write_page(out, shown, (args.title or "").strip() or f"What is wrong with these pictures? {plain(folder.name)}")
     say(f"{out} holds {counted(len(shown), 'picture')}; it works in any browser, without a network, and may be sent on")
     beside = shlex.quote(str(args.folder))
     say(f"its downloads are merged by: {PROGRAM} merge FILE... --out NAME.tfrecord --pictures {beside}")
@@ -293,14 +293,14 @@ def overlay(picture: Any, values: Any, colour: Sequence[int]) -> Any:
 def _as_text(rows: list[dict[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    plain = [{key: value for key, value in row.items() if key != "words"} for row in rows]
-    plain = [row | {"misaligned": " ".join(row["misaligned"])} for row in plain]
+    marked = [row | {"misaligned": " ".join(row["misaligned"])} for row in rows]
+    flat = [{key: value for key, value in row.items() if key != "words"} for row in marked]
     if form == "csv":
-        return csv_text(plain, list(plain[0]))
+        return csv_text(flat, list(flat[0]))
     lines = [f"{'picture':<24}" + "".join(f"{name:>14}" for name in SCORES) + "   misaligned words"]
-    for row in plain:
+    for row in flat:
         numbers = "".join(f"{row[name]:14.2f}" for name in SCORES)
-        lines.append(cli.plain(f"{Path(row['file_name']).name:<24}{numbers}   {row['misaligned'] or '-'}"))
+        lines.append(plain(f"{Path(row['file_name']).name:<24}{numbers}   {row['misaligned'] or '-'}"))
     return "\n".join(lines) + "\n"
 
 

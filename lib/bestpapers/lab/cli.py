@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,12 +19,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, TextIO
 
-from .files import Skips, write_file
+from .files import Skips, plain, write_file
 
 DEVICES = ("cuda", "mps", "cpu")  # the first that is here, for "auto"
 NAMES = dict(cuda="CUDA", mps="MPS", cpu="CPU")
-# what steers a terminal, turns the direction of a text, or cannot be printed: in names of files, and in texts that they hold
-STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 Run = Callable[[argparse.Namespace], int | None]
 Later = Callable[[], tuple[Callable[[argparse.ArgumentParser], None], Run]]
@@ -187,7 +184,9 @@ def passed_over(folder: Path) -> None:
 def write(text: str, path: Path | None) -> None:
     """What a command has made: to a file, whole or not at all, or to stdout."""
     data = text.encode(errors="backslashreplace")  # names of files may hold what is no letter
-    if path is None:
+    if path is None and sys.stdout.isatty():
+        say(text.removesuffix("\n"))
+    elif path is None:
         sys.stdout.write(data.decode())
     else:
         write_file(path, data)
@@ -201,7 +200,7 @@ def told(skips: Skips | None) -> int:
     if skips is None or not skips.count:
         return 0
     for message in skips.messages:
-        say(plain(f"left out: {message}"), sys.stderr)
+        say(f"left out: {message}", sys.stderr)
     if skips.count > len(skips.messages):
         say(f"left out: {skips.count - len(skips.messages)} more", sys.stderr)
     return 1
@@ -210,11 +209,6 @@ def told(skips: Skips | None) -> int:
 def say(words: str, file: TextIO | None = None) -> None:
     """Print lines at once, on stdout or another file, `plain`."""
     print("\n".join(map(plain, words.split("\n"))), file=file or sys.stdout, flush=True)
-
-
-def plain(words: str) -> str:
-    """A text in a line that a terminal shows and does not obey: what would steer it is escaped."""
-    return STEERING.sub(lambda found: ascii(found[0])[1:-1], words)
 
 
 def counted(number: int, one: str, several: str = "") -> str:

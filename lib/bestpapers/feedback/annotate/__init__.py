@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from ...lab.cli import counted
-from ...lab.files import FormatError, Skips, opened_image, parse_json, read_file, show, write_file
-from ...lab.pictures import SUFFIXES, listing, png_bytes, read_picture
+from ...lab.files import FormatError, Skips, parse_json, read_file, show, write_file
+from ...lab.pictures import SUFFIXES, for_browsers, listing
 from ...lab.places import Place
-from ...lab.tables import ENDINGS
 from ..formats.annotations import FORMAT, MAX_EXPORT, MAX_POINTS, Annotated, read_annotations
 from ..formats.tables import prompts_from
 from ..panel import RADIUS
@@ -28,8 +27,7 @@ from ..record import LIKERT, MAPS, SCORES, Annotation, words
 HERE = Path(__file__).parent
 SCRIPTS, STYLE = ("answers.js", "page.js"), "page.css"
 PAGES = (".html", ".htm")
-SHOWN = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}  # formats that every browser shows
-MAX_FILE, MAX_PAGE = 32 << 20, 256 << 20  # bytes of a picture's file, and of all of them together
+MAX_PAGE = 256 << 20  # bytes of all pictures together
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -57,7 +55,7 @@ class Shown:
 
     name  of its file, the last part without the ending
     size  height, width in pixels, upright
-    data  its file, as one of the types of `SHOWN`
+    data  its file, as every browser shows it
     """
 
     name: str
@@ -70,8 +68,8 @@ class Shown:
 def collect(folder: str | Path, prompts: str | Path | Mapping[str, str] | None = None) -> list[Shown]:
     """The pictures of a folder, and of the folders in it, by name, with their prompts.
 
-    prompts  see `formats.read_richhf`: a table, a folder of NAME.txt, or {name: prompt}. None: prompts.csv, .jsonl or .json in
-             the folder, else the .txt files in it. Each picture needs one; it may be empty
+    prompts  see `formats.read_richhf`: a table, a folder, or {name: prompt}. None: prompts.csv, .jsonl or .json in the folder,
+             and NAME.txt. Each picture needs one; it may be empty
 
     Raises:
         FormatError: no pictures, two of one name, a prompt that is missing, a picture that is damaged or too large.
@@ -80,9 +78,7 @@ def collect(folder: str | Path, prompts: str | Path | Mapping[str, str] | None =
     files = listing(folder)
     here = Place(folder)
     (here / "pictures").need(files, f"at least one ({', '.join(SUFFIXES)})", None)
-    if prompts is None:
-        prompts = next((p for p in (folder / f"prompts{ending}" for ending in ENDINGS) if p.is_file()), folder)
-    known, said = prompts_from(prompts)
+    known, said = prompts_from(folder if prompts is None else prompts)
     lacking = [name for name in files if name not in known]
     advice = "put NAME.txt beside NAME.png, or prompts.csv with the columns name and prompt, or give --prompts"
     if lacking:
@@ -92,18 +88,11 @@ def collect(folder: str | Path, prompts: str | Path | Mapping[str, str] | None =
     for name in sorted(files):
         both = files[name]
         (here / "pictures").need(len(both) == 1, "names that differ", [p.name for p in both[:3]], "rename one of them")
-        out.append(_shown(both[0], name, known[name]))
+        pixels, data, kind = for_browsers(both[0])
+        out.append(Shown(name, known[name], (pixels.shape[0], pixels.shape[1]), data, kind))
         if (total := total + len(out[-1].data)) > MAX_PAGE:
             raise here.wrong(f"pictures of at most {MAX_PAGE:,} bytes together", "more", "make a page of each part")
     return out
-
-
-def _shown(path: Path, name: str, prompt: str) -> Shown:
-    pixels = read_picture(path)
-    with opened_image(path) as image:
-        kind = image.format
-    data = read_file(path, MAX_FILE) if kind in SHOWN else png_bytes(pixels)
-    return Shown(name, prompt, (pixels.shape[0], pixels.shape[1]), data, SHOWN.get(kind, SHOWN["PNG"]))
 
 
 def page(pictures: Sequence[Shown], title: str) -> str:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...lab.files import FormatError, cache_dir, write_file
-from ...lab.places import refuse_pointer_at
 
 if TYPE_CHECKING:
     import argparse
@@ -39,13 +38,10 @@ SCORED = dict(  # labelled pictures, prompts to draw for, steps of drawing
 
 
 def _file(path: Path, command: str = COMMAND) -> Path:
-    if not path.is_file():
+    if not path.exists():
         ours = "this copy of the book comes without; " if path.parent == HERE else ""
-        found, advice = "nothing of that name", f"{ours}give the file of one (--model FILE), or train it: {command}"
-        if path.is_dir():
-            found, advice = "a folder", "give the file in it, NAME.safetensors"
-        raise FormatError(path, "file", "a trained model", found, advice)
-    refuse_pointer_at(path)
+        advice = f"{ours}give the file of one (--model FILE), or train it: {command}"
+        raise FormatError(path, "file", "a trained model", "nothing of that name", advice)
     return path
 
 
