@@ -314,7 +314,7 @@ def parser() -> argparse.ArgumentParser:
     folder: dict[str, Any] = dict(type=Path, metavar="FOLDER")
 
     def skip(sub: argparse.ArgumentParser, what: str) -> None:
-        more = dict(dest="skips", action="store_const", const=Skips())
+        more: dict[str, Any] = dict(dest="skips", action="store_const", const=Skips())
         sub.add_argument("--skip-damaged", **more, help=f"leave out {what}, name them, and end with status 1")
 
     def data(sub: argparse.ArgumentParser) -> None:
@@ -330,8 +330,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("annotate", "make a page on which people mark what is wrong with pictures", annotate)
     sub.add_argument("folder", **folder, help="of pictures; prompts lie beside them, see --prompts")
-    default = "(default: prompts.csv, .jsonl, .json, or NAME.txt in FOLDER)"
-    sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} {default}")
+    usual = "(default: prompts.csv, .jsonl, .json, or NAME.txt in FOLDER)"
+    sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} {usual}")
     sub.add_argument("--out", **file, help="the page (default: FOLDER_annotate.html beside the folder)")
     sub.add_argument("--title", metavar="WORDS", help="its heading")
     sub.add_argument("--no-open", action="store_true", help="write it, and open no browser")

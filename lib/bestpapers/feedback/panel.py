@@ -46,8 +46,9 @@ def heatmap(people: Sequence[ArrayLike], height: int, width: int, radius: float 
     """The mean over people of the discs round each one's points (p, 2): float32 (H, W); of three people 0, 1/3, 2/3 or 1."""
     if not len(people):
         raise ValueError("heatmap: needs the points of at least one person; who marks nothing has points (0, 2)")
-    discs_of_each = (discs(points, height, width, radius) for points in people)  # one in memory at a time
-    total: NDArray[np.float32] = sum(discs_of_each, np.zeros((height, width), np.float32))
+    total = np.zeros((height, width), np.float32)
+    for points in people:  # one in memory at a time
+        total += discs(points, height, width, radius)
     return total / np.float32(len(people))
 
 
