@@ -21,9 +21,9 @@ def test_there_and_back(tmp_path):
 
 def test_missing_and_damaged_files(tmp_path):
     path = tmp_path / "some.safetensors"
-    with pytest.raises(FormatError, match="expected a file, found nothing of that name"):
+    with pytest.raises(FormatError, match="expected a whole safetensors file, found nothing of that name"):
         read_tensors(path)
-    with pytest.raises(FormatError, match="expected a file, found a folder; give a file in it"):
+    with pytest.raises(FormatError, match="expected a whole safetensors file, found a folder; give a file in it"):
         read_tensors(tmp_path)
     path.write_bytes(b"")
     with pytest.raises(
@@ -47,6 +47,6 @@ def test_models_of_others_are_refused(tmp_path):
             read_model(path, lambda header, _: torch.nn.Linear(header["width"], 1))
     path.write_bytes(b"")
     with pytest.raises(
-        FormatError, match=r"some.safetensors: file: expected a whole safetensors file, found an empty file"
+        FormatError, match=r"some.safetensors: file: expected weights of this kind of model, found an empty file"
     ):
         read_model(path, lambda header, _: torch.nn.Linear(1, 1))

@@ -78,12 +78,12 @@ def show(value: Any) -> str:
     return "nothing" if value is None else _REPR.repr(value)
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, expected: str = "a file") -> None:
     """FormatError unless it is a regular file that can be read, and not what a clone without Git LFS leaves in its place."""
     try:
         if not path.is_file():
             found, advice = ("a folder", "give a file in it") if path.is_dir() else ("nothing of that name", "")
-            raise FormatError(path, "file", "a file", found, advice)
+            raise FormatError(path, "file", expected, found, advice)
         with path.open("rb") as file:
             head = file.read(200)
     except OSError as error:

@@ -19,7 +19,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 1 << 24  # of a picture: 4096 x 4096
 MAX_FILES = 1_000_000  # in a folder of pictures
 BROWSERS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}  # formats that every browser shows
-TURNS = {  # by EXIF's number of the orientation, as Pillow names them
+TURNS: dict[Any, str] = {  # by EXIF's number of the orientation, as Pillow names them
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
     8: "ROTATE_90",
 }  # fmt: skip

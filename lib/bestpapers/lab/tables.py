@@ -16,11 +16,7 @@ from .places import Place
 ENDINGS = (".csv", ".jsonl", ".json")
 MAX_TABLE = 64 << 20  # bytes of a .csv or .json, and of a line of .jsonl
 MAX_TEXT = 10_000  # characters of a value
-SEPARATORS = {
-    ",": "comma",
-    ";": "semicolon",
-    "\t": "tab",
-}  # of the columns of a .csv; spreadsheets write any, by country
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}  # of columns of a .csv: spreadsheets go by the country
 
 
 def read_rows(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Place, dict[str, Any]]]:
