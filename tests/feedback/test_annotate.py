@@ -62,7 +62,7 @@ def test_a_picture_that_browsers_do_not_show_is_written_anew(tmp_path):
     ("names", "prompts", "message"),
     [
         ([], {}, "pictures: expected at least one"),
-        (["a.png"], {}, "prompts: expected one for each of 1 pictures.*none for 'a'.*--prompts"),
+        (["a.png"], {}, "prompts: expected one for each of 1 picture,.*none for 'a'.*--prompts"),
         (["a.png", "in/a.png"], {"a": "x"}, "names that differ"),
     ],
 )
@@ -237,6 +237,27 @@ def test_it_resumes_where_one_was(opened, tmp_path):
         {"name": "a.json", "mimeType": "application/json", "buffer": b'{"format": "another"}'}
     )
     other.wait_for_function("() => document.querySelector('.say').textContent.includes('no download')")
+
+
+def test_what_is_newer_here_stays(opened, tmp_path):
+    page = opened()
+    named(page, "Ann")
+    answer(page, ANSWERS)
+    page.get_by_role("button", name="Next", exact=True).click()
+    answer(page, ANSWERS)
+    kept = download(page, tmp_path)
+    assert page.locator(".say").inner_text() == "The download holds 2 pictures with whole answers."
+    page.wait_for_timeout(5)
+    answer(page, {"overall": 1})
+    export = json.loads(kept.read_text())
+    export["pictures"][0]["annotations"][0]["changed"] += 1  # changed elsewhere, since
+    export["pictures"][0]["annotations"][0]["likert"]["overall"] = 5
+    kept.write_text(json.dumps(export))
+    page.get_by_label("Go on from a download").set_input_files(kept)
+    page.wait_for_function("() => document.querySelector('.say').textContent.startsWith('Taken')")
+    assert page.locator(".say").inner_text().startswith("Taken: 1 answer to pictures of this page, 1 not: ")
+    now = json.loads(download(page, tmp_path).read_text())
+    assert [p["annotations"][0]["likert"]["overall"] for p in now["pictures"]] == [5, 1]
 
 
 def test_a_prompt_is_words_and_never_runs(opened):

@@ -41,6 +41,13 @@ def export(tmp_path):
     return json.loads((tmp_path / "annotations.json").read_text(encoding="utf-8"))
 
 
+def test_names_are_the_same_however_accents_are_written(tmp_path):
+    for n, name in enumerate(("caf\u00e9", "cafe\u0301")):
+        write_annotations(tmp_path / f"{n}.json", [annotated(name, annotation(str(n)))])
+    (found,) = read_annotations([tmp_path / "0.json", tmp_path / "1.json"])
+    assert (found.name, len(found.annotations)) == ("caf\u00e9", 2)
+
+
 def test_there_and_back(tmp_path):
     pictures = [annotated(), annotated("hen", annotation()), Annotated("owl", "", (1, 1), ())]
     write_annotations(tmp_path / "a.json", pictures)

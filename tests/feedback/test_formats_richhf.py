@@ -1,5 +1,6 @@
 """RichHF-18K's files: ours are read by an outsider, an outsider's by us, and each fault has its own sentence."""
 
+import dataclasses
 import io
 import warnings
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from bestpapers.feedback.formats import FormatError, Skips, read, read_richhf, richhf, write_richhf
 from bestpapers.feedback.formats.pixels import decode_map
+from bestpapers.feedback.formats.tables import prompts_from
 from bestpapers.feedback.record import MAPS, SCORES, words
 from bestpapers.lab.places import Place
 from bestpapers.lab.tfrecords import example_bytes, parse_example, read_records, write_records
@@ -184,8 +186,52 @@ def test_prompts_from_everywhere(good):
         assert [r.prompt for r in read_richhf(good, prompts=folder / name)] == list(PROMPTS), name
     (folder / "pictures" / "uid-1.txt").write_bytes((PROMPTS[1] + "\r\n").encode())
     assert [r.prompt for r in read_richhf(good, prompts=folder / "pictures")] == list(PROMPTS)
-    (folder / "prompts.csv").write_text(files["a.csv"].replace("two blue", "two green"), encoding="utf-8")
-    assert [r.prompt for r in read(good)][1] == "two green boats, one lighthouse"  # a table comes before texts
+    (folder / "prompts.csv").write_text(files["a.csv"], encoding="utf-8")
+    assert [r.prompt for r in read(good)] == list(PROMPTS)
+    (folder / "pictures" / "uid-1.txt").unlink()
+    assert "prompts.csv, pictures" in read(good).said
+    assert [r.prompt for r in read(good)] == list(PROMPTS)
+    for path in (folder / "none", folder / "none.csv"):
+        with pytest.raises(FormatError, match="found nothing of that name"):
+            read_richhf(good, prompts=path)
+
+
+def test_two_prompts_of_a_picture_are_refused_unless_they_are_equal(good):
+    folder = good.parent
+    table = folder / "prompts.csv"
+    table.write_text("name;prompt\nuid-1.jpg;fox\nx;hen\n")
+    with pytest.raises(
+        FormatError, match=r"uid-1.txt: prompt: expected one prompt of 'uid-1.txt': 'fox', as in .*prompts.csv, line 2"
+    ):
+        read(good)
+    with pytest.raises(FormatError, match=r"uid-1.txt: prompt: expected .*prompts.csv, line 2, found 'two blue boats"):
+        prompts_from(table, folder / "pictures")
+    assert prompts_from(table)[0]["uid-1"] == "fox"  # as it is said
+    table.write_text("name;prompt\nuid-1;fox\nuid-1;fox\nuid-1;hen\n")
+    with pytest.raises(
+        FormatError, match=r"prompts.csv: line 4: expected one prompt of 'uid-1': 'fox', as in .*line 2, found 'hen'"
+    ):
+        prompts_from(folder)
+    table.unlink()
+    (folder / "pictures" / "more").mkdir()
+    (folder / "pictures" / "more" / "uid-1.txt").write_text("fox")
+    with pytest.raises(FormatError, match=r"more/uid-1.txt: prompt: .*pictures/uid-1.txt, prompt, found 'fox'"):
+        prompts_from(folder)
+    with pytest.raises(FormatError, match=r"prompts: 'a.png': expected one prompt of 'a.png': 'x', as in prompts, 'a'"):
+        prompts_from({"a": "x", "a.png": "y"})
+
+
+def test_names_are_the_same_however_accents_are_written(tmp_path):
+    one, two = "caf\u00e9", "cafe\u0301"
+    for inside, beside in ((one, two), (two, one)):
+        folder = tmp_path / str(len(inside))
+        write_records(folder / "a.tfrecord", [example_bytes(features(filename=f"{inside}.png".encode()))])
+        Image.new("RGB", (16, 12)).save(folder / f"{beside}.png")
+        (folder / f"{beside}.txt").write_text("fox")
+        (found,) = read(folder)
+        assert (found.name, found.prompt, found.picture.shape) == (one, "fox", (12, 16, 3))
+    write_richhf(folder / "b.tfrecord", [dataclasses.replace(found, name=two)])
+    assert [r.name for r in read_richhf(folder / "b.tfrecord")] == [one]
 
 
 def np_json(text):
@@ -219,7 +265,7 @@ def test_number_of_labels_is_an_error_of_its_own_or_counted(tmp_path):
     [
         *[({name: None}, rf"record 1 .*, {name}: expected the fields filename, .*found no {name}") for name in FIELDS],
         (dict(filename=b"\xff"), "filename: expected text in UTF-8"),
-        (dict(filename=b"a/"), "filename: expected a name, each once"),
+        (dict(filename=b"a/"), "filename: expected the name of a picture, found ''"),
         (dict(filename=1.0), "filename: expected one byte string"),
         (dict(overall_score=b"1"), "overall_score: expected one number"),
         (dict(overall_score=float("nan")), "overall_score: expected a number, found nan"),
@@ -264,7 +310,7 @@ def test_pictures_that_are_missing_or_there_twice(good):
 
 def test_the_same_picture_twice(tmp_path):
     path = written(tmp_path / "a.tfrecord", features(), features())
-    with pytest.raises(FormatError, match=r"record 2 .*filename: expected a name, each once, found .*uid-2.* again"):
+    with pytest.raises(FormatError, match=r"record 2 .*: expected each picture once, found 'uid-2'"):
         list(read_richhf(path))
 
 
@@ -295,7 +341,7 @@ def test_faults_of_the_file(tmp_path):
 def test_a_large_picture_is_refused_before_it_is_decoded(tmp_path):
     path = written(tmp_path / "a.tfrecord", features(artifact_map=image(np.zeros((1, 1)))))
     Image.new("1", (5000, 5000)).save(tmp_path / "uid-2.png")
-    with pytest.raises(FormatError, match=r"uid-2.png, size: expected at most 16,777,216 pixels, found 5000 x 5000"):
+    with pytest.raises(FormatError, match=r"uid-2.png, size: expected at most .* 16,777,216 in all, found 5000 x 5000"):
         list(read_richhf(written(path, features()), tmp_path))
 
 

@@ -242,6 +242,15 @@ def test_tables_that_are_refused(tmp_path):
         list(read_table(tmp_path / "metadata.json"))
 
 
+def test_a_table_of_a_spreadsheet_and_names_of_macos(tmp_path):
+    Image.new("RGB", (16, 12)).save(tmp_path / "cafe\u0301.png")
+    (tmp_path / "metadata.csv").write_text(
+        "file_name;prompt;overall\ncaf\u00e9.png;a red fox, asleep;0.5\n", encoding="utf-8-sig"
+    )
+    (found,) = read(tmp_path)
+    assert (found.name, found.prompt, found.feedback.scores) == ("caf\u00e9", "a red fox, asleep", dict(overall=0.5))
+
+
 def test_what_is_not_said_is_left_out(tmp_path):
     found = one(tmp_path, dict(overall=0.5))
     assert_same(

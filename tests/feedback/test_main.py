@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ import torch
 from PIL import Image
 
 from bestpapers.feedback import __main__ as program
-from bestpapers.feedback import formats, metrics, panel
+from bestpapers.feedback import formats, metrics, panel, weights
 from bestpapers.feedback.model import RAHF
 from bestpapers.feedback.record import MAPS, SCORES, Annotation, words
 from bestpapers.lab import pictures as files
@@ -91,7 +93,25 @@ def test_annotate_says_what_is_missing(tmp_path, capsys):
     assert run("annotate", tmp_path, "--no-open") == 2
     assert "give --prompts" in capsys.readouterr().err
     assert run("annotate", tmp_path, "--out", tmp_path / "a.txt", "--no-open") == 2
-    assert "browsers go by it" in capsys.readouterr().err
+    assert "must end with .html or .htm" in capsys.readouterr().err
+    assert run("annotate", tmp_path, "--prompts", tmp_path, "--out", tmp_path / "no" / "a.html", "--no-open") == 2
+    assert not (tmp_path / "no").exists()
+
+
+def test_a_folder_of_any_name_has_a_page(asked, tmp_path, monkeypatch, capsys):
+    folder = shutil.copytree(asked / "renders", tmp_path / "my renders" / "of \x1b[7mfoxes")
+    (folder / "clip.gif").touch()
+    monkeypatch.chdir(folder)
+    for given, made in ((".", "of \x1b[7mfoxes"), ("..", "my renders"), (folder, "of \x1b[7mfoxes")):
+        assert run("annotate", given, "--no-open", "--title", " ") == 0
+        page = Path(given).resolve().parent / f"{made}_annotate.html"
+        assert "What is wrong with these pictures? " in page.read_text()
+        page.unlink()
+    said = capsys.readouterr()
+    assert "1 file passed over, of other kinds (.gif)" in said.err
+    assert "holds 3 pictures" in said.out
+    assert f"--pictures '{tmp_path}/my renders/of \\x1b[7mfoxes'" in said.out  # quoted, and steers no terminal
+    assert "\x1b" not in said.out + said.err
 
 
 # ----------------------------------------------------------------------------------------------------------------- merge
@@ -134,7 +154,7 @@ def test_merge_refuses_what_does_not_fit(asked, tmp_path, capsys):
 
     out, ann = ("--out", tmp_path / "a.tfrecord"), asked / "Ann.json"
     assert ".tfrecord" in refused(ann, "--out", tmp_path / "a.json")
-    assert "each annotator once" in refused(ann, ann, *out)
+    assert "must end with .tfrecord" in refused(ann, "--out", tmp_path / "a.tfrecord.html")
     assert "nothing of that name" in refused(tmp_path / "none.json", *out)
     (tmp_path / "wrong").mkdir()
     assert "expected one picture of this name" in refused(ann, *out, "--pictures", tmp_path / "wrong")
@@ -150,6 +170,63 @@ def test_merge_refuses_what_does_not_fit(asked, tmp_path, capsys):
     assert len(formats.read_richhf(tmp_path / "a.tfrecord")) == 2
 
 
+def test_merge_never_writes_over_pictures_or_mixes_them(asked, tmp_path, capsys):
+    folder = shutil.copytree(asked / "renders", tmp_path / "mine" / "pictures")
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+
+    def refused(out, pictures):
+        given = () if pictures is None else ("--pictures", pictures)
+        there = sorted(tmp_path.rglob("*"))
+        assert run("merge", asked / "Ann.json", "--out", out, *given) == 2
+        assert sorted(tmp_path.rglob("*")) == there
+        return capsys.readouterr().err
+
+    assert "there already" in refused(folder.parent / "a.tfrecord", folder)
+    assert "there already" in refused(
+        folder.parent / "a.tfrecord", asked / "renders"
+    )  # which may be others, of one name
+    assert "lies in it" in refused(folder / "in" / "a.tfrecord", folder)
+    assert "lies in it" in refused(folder / "a.tfrecord", folder)
+    (folder / "p1.png").unlink()  # is missed when p0 is done
+    assert "expected one picture of this name" in refused(tmp_path / "new" / "a.tfrecord", folder)
+    (folder / "p1.png").write_bytes(before["p1.png"])
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert (
+        run("merge", asked / "Ann.json", "--out", folder.parent / "a.tfrecord") == 0
+    )  # beside them: nothing is copied
+    assert "there already" in refused(folder.parent / "b.tfrecord", None)
+
+
+def test_a_later_download_holds_the_earlier_one(asked, tmp_path, capsys):
+    def downloaded(name, *answers):
+        export = json.loads((asked / "Ann.json").read_text())
+        export["pictures"] = export["pictures"][: len(answers)]
+        for picture, (overall, changed) in zip(export["pictures"], answers):
+            picture["annotations"][0]["likert"]["overall"] = overall
+            picture["annotations"][0] |= {"changed": changed} if changed else {}
+        (tmp_path / name).write_text(json.dumps(export))
+        return tmp_path / name
+
+    first = downloaded("annotations_Ann.json", (1, 1000), (2, 2000))
+    later = downloaded("annotations_Ann (1).json", (5, 4000), (2, 2000), (3, 3000))
+    for n, order in enumerate(([first, later], [later, first])):
+        assert run("merge", *order, "--out", tmp_path / f"{n}.tfrecord") == 0
+        assert "3 pictures, 1 person: Ann\n1 answer left out" in capsys.readouterr().out
+        found = list(formats.read_richhf(tmp_path / f"{n}.tfrecord"))
+        assert [r.feedback.scores["overall"] for r in found] == [1, 0.25, 0.5]
+    # without times, as pages once made them
+    assert run("merge", asked / "Ann.json", asked / "Ann.json", "--out", tmp_path / "same.tfrecord") == 0
+    assert "left out" not in capsys.readouterr().out
+    other = downloaded("other.json", (1, None)), downloaded("another.json", (2, None))
+    assert run("merge", *other, "--out", tmp_path / "no.tfrecord") == 2
+    assert "one answer of each annotator, found 'Ann'" in capsys.readouterr().err
+    export = json.loads((asked / "Ann.json").read_text())
+    export["pictures"][0]["width"] += 1
+    (tmp_path / "wide.json").write_text(json.dumps(export))
+    assert run("merge", asked / "Bob.json", tmp_path / "wide.json", "--out", tmp_path / "no.tfrecord") == 2
+    assert "as before, found 33 x 24" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------------ train, evaluate
 
 
@@ -163,7 +240,40 @@ def test_training_learns_from_what_was_merged_and_goes_on(merged, model, capsys)
     assert model.read_bytes() == before
     assert "3 steps on 3 pictures" in capsys.readouterr().out
     assert run("train", merged.parent, "--out", model, *small, "--seed", 1) == 2
-    assert "use another checkpoint file" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "seed" in said
+    assert "give another --out" in said
+
+
+def test_train_says_before_any_work_what_it_cannot_do(merged, model, tmp_path, monkeypatch, capsys):
+    def refused(out, *more):
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        monkeypatch.setattr(formats, "read", None)
+        assert run("train", merged.parent, "--out", out, *more) == 2
+        monkeypatch.undo()
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+        return capsys.readouterr().err
+
+    assert "must end with .safetensors" in refused(merged)
+    (tmp_path / "map.safetensors").write_bytes(b"a map of the data")
+    assert "no map.checkpoint.safetensors to go on from" in refused(tmp_path / "map.safetensors")
+    (tmp_path / "folder.safetensors").mkdir()
+    assert "this is a folder" in refused(tmp_path / "folder.safetensors")
+    assert "is a file, and nothing can lie in it" in refused(tmp_path / "map.safetensors" / "in" / "a.safetensors")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "--batch 3: cannot be shared evenly by 2" in refused(tmp_path / "a.safetensors", "--batch", 3)
+    for option, value in (("--size", 20), ("--size", 8192), ("--width", 24), ("--seed", 2**64)):
+        with pytest.raises(SystemExit):
+            run("train", merged, "--out", tmp_path / "a.safetensors", option, value)
+        assert f"argument {option}: a whole number" in capsys.readouterr().err
+
+
+def test_fewer_steps_than_are_done(merged, model, capsys):
+    small = ("--size", 16, "--width", 16, "--layers", 1, "--batch", 2)
+    assert run("train", merged.parent, "--out", model, *small, "--steps", 2) == 2
+    said = capsys.readouterr().err
+    assert "step 3" in said
+    assert "damaged" not in said
 
 
 def test_two_processes_are_as_one(merged, tmp_path, capsys):
@@ -191,6 +301,42 @@ def test_training_needs_prompts_and_data(merged, tmp_path, capsys):
     assert "give --prompts" in capsys.readouterr().err
     assert run("train", tmp_path / "none", "--out", tmp_path / "a.safetensors") == 2
     assert "nothing of that name" in capsys.readouterr().err
+
+
+def test_no_output_is_written_over_an_input(asked, merged, model, tmp_path, capsys):
+    folder = shutil.copytree(asked / "renders", tmp_path / "renders")
+    copy = tmp_path / "other.json"
+    shutil.copy(model, copy)
+    table = tmp_path / "data"
+    table.mkdir()
+    (table / "metadata.json").write_text("[]")
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    given = ("--prompt", "a", "--model", copy)
+    for said, why in (
+        (("evaluate", merged, "--model", copy, "--output", copy), "this is read"),
+        (("evaluate", table, "--output", table / "metadata.json"), f"lies in {table}"),
+        (("evaluate", merged, "--model", copy, "--output", folder), "must end with .json"),
+        (("score", folder, *given, "--output", folder / "p0.png"), f"lies in {folder}"),
+        (("score", folder / "p0.png", *given, "--output", folder / "p0.png"), "this is read"),
+        (("score", folder, *given, "--output", folder), "is a folder"),
+        (("score", folder, *given, "--output", copy), "this is read"),
+        (("score", folder, *given, "--heatmaps", folder / "seen"), "lies in it"),
+        (("score", folder / "p0.png", *given, "--heatmaps", folder), "lies there too"),
+        (("score", folder, *given, "--heatmaps", copy), "something else"),
+        (("annotate", folder, "--out", folder), "must end with"),
+    ):
+        assert run(*said) == 2
+        assert why in capsys.readouterr().err
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
+
+
+def test_warnings_of_libraries_are_not_shown(tmp_path, model, capsys, recwarn):
+    Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
+    row = {"file_name": "a.png", "prompt": "a", **dict.fromkeys(SCORES, 4)}  # answers 1 to 5, with a warning
+    (tmp_path / "metadata.jsonl").write_text(json.dumps(row) + "\n")
+    assert run("evaluate", tmp_path, "--model", model, "--device", "cpu") == 0
+    assert "read as answers 1 to 5" in capsys.readouterr().out
+    assert not list(recwarn)
 
 
 def test_evaluate_prints_the_tables_of_metrics(merged, model, tmp_path, capsys):
@@ -232,8 +378,10 @@ def test_a_table_is_evaluated_too(model, tmp_path, capsys):
 def test_score_says_scores_words_and_heatmaps(asked, model, tmp_path, capsys):
     renders, seen = asked / "renders", tmp_path / "seen"
     common = ("--prompts", renders, "--model", model, "--device", "cpu", "--at", 0.3, "--heatmaps", seen)
-    assert run("score", renders, *common, "--format", "json", "--output", tmp_path / "a.json") == 0
-    assert run("score", renders, *common, "--format", "csv", "--output", tmp_path / "a.csv") == 0
+    for name in ("a.json", "a.csv"):
+        assert run("score", renders, *common, "--output", tmp_path / name) == 0
+    assert run("score", renders, *common, "--output", tmp_path / "b.csv", "--format", "json") == 0
+    assert (tmp_path / "b.csv").read_text() == (tmp_path / "a.json").read_text()
     rows = json.loads((tmp_path / "a.json").read_text())
     assert [row["prompt"] for row in rows] == PROMPTS
     net = RAHF.load(model).eval()
@@ -263,12 +411,42 @@ def test_an_overlay_covers_where_the_map_is_high():
     np.testing.assert_array_equal(found[1], [[138, 100, 62], [175, 100, 25]])
 
 
-def test_score_without_weights_names_the_command_that_trains_them(asked, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(program, "WEIGHTS", tmp_path / "rahf.safetensors")
-    assert run("score", asked / "renders", "--prompt", "a fox") == 2
-    said = capsys.readouterr().err
-    assert "expected a trained model, found nothing of that name" in said
+def test_score_writes_all_or_nothing(asked, model, tmp_path, capsys):
+    folder = shutil.copytree(asked / "renders", tmp_path / "renders")
+    (folder / "p1.png").write_bytes((folder / "p1.png").read_bytes()[:200])
+    out = ("--heatmaps", tmp_path / "seen" / "here", "--output", tmp_path / "rows" / "a.csv")
+    assert run("score", folder, "--prompts", folder, "--model", model, *out) == 2
+    assert "p1.png" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["renders"]
+
+
+def test_score_shows_names_and_prompts_as_they_are(model, tmp_path, capsys):
+    for name in ("a\x1b[2J\nb", "c\udcff"):
+        Image.new("RGB", (16, 16)).save(os.fsencode(tmp_path / f"{name}.png").decode(errors="surrogateescape"))
+    given = ("--prompt", "a \x1b[31mred\x07 boat", "--model", model, "--device", "cpu", "--at", 0)
+    assert run("score", tmp_path / "a\x1b[2J\nb.png", *given) == 0
+    said = capsys.readouterr().out
+    assert "a\\x1b[2J\\nb.png " in said
+    assert "\\x1b[31mred\\x07" in said
+    assert "\x1b" not in said
+
+
+def test_a_model_that_is_none_is_told_apart(asked, tmp_path, monkeypatch, capsys):
+    def refused(*model):
+        assert run("score", asked / "renders", "--prompt", "a fox", *model) == 2
+        return capsys.readouterr().err
+
+    monkeypatch.setattr(weights, "HERE", tmp_path)
+    said = refused()
+    assert "this copy of the book comes without" in said
+    assert "--model FILE" in said
     assert "python -m bestpapers.feedback train DATA --out FILE" in said
+    said = refused("--model", tmp_path / "in" / "a.safetensors")
+    assert "expected a trained model, found nothing of that name" in said
+    assert "copy of the book" not in said
+    assert "found a folder" in refused("--model", tmp_path)
+    (tmp_path / "a.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    assert "Git LFS pointer" in refused("--model", tmp_path / "a.safetensors")
 
 
 def test_score_refuses_what_it_cannot_tell_apart(asked, model, tmp_path, capsys):

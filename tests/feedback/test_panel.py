@@ -1,5 +1,6 @@
 """Merging by the paper's rules, and whether the simulated people err as they should."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +73,16 @@ def test_discs_are_cut_at_the_border_and_do_not_add_up():
     for bad in ([(1, 2, 3)], [1, 2], [(np.nan, 3)]):
         with pytest.raises(ValueError, match="finite points"):
             discs(bad, 64, 64)
+
+
+def test_many_points_on_a_large_picture_need_no_more_memory_than_one():
+    points = np.random.default_rng(0).random((200, 2)) * (400, 300) - 20
+    discs(points[:1], 300, 400)
+    tracemalloc.start()
+    found = discs(points, 300, 400)
+    assert tracemalloc.get_traced_memory()[1] < 5 * found.nbytes  # and not 200 times
+    tracemalloc.stop()
+    np.testing.assert_array_equal(found, np.any([discs([p], 300, 400) for p in points], axis=0))
 
 
 def test_a_heatmap_is_the_mean_of_people():

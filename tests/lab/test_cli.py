@@ -21,6 +21,7 @@ def typed(kind, word):
         (cli.positive_int, "7", 7),
         (cli.integer(0), "0", 0),
         (cli.integer(16), "16", 16),
+        (cli.integer(16, step=8), "24", 24),
         (cli.positive_float, "1e-3", 1e-3),
         (cli.share, "0", 0),
         (cli.share, "1.0", 1),
@@ -38,7 +39,7 @@ def test_numbers(kind, word, value):
 @pytest.mark.parametrize(
     ("kind", "word"),
     [(cli.positive_int, w) for w in ("0", "1.5", "one", "", "²", "٣", "+1")]
-    + [(cli.integer(16), "15")]
+    + [(cli.integer(16), "15"), (cli.integer(16, step=8), "20")]
     + [(cli.positive_float, w) for w in ("0", "nan", "inf", "x", "")]
     + [(cli.share, w) for w in ("-0.1", "1.1", "nan", "half", "")]
     + [(cli.integer(16, 64), w) for w in ("65", "1" + 30 * "0")]
@@ -158,6 +159,62 @@ def test_what_was_left_out_is_told(capsys):
     assert out == ""
     assert err.splitlines() == [*(f"left out: {message}" for message in skips.messages), "left out: 1 more"]
     assert len(skips.messages) == 2
+
+
+def test_what_steers_a_terminal_is_escaped(capsys):
+    cli.say("a\x1b[2Jb\x9b\nc \u202egnp.exe é 🦊")
+    assert capsys.readouterr().out == "a\\x1b[2Jb\\x9b\nc \\u202egnp.exe é 🦊\n"
+    assert cli.main(made(lambda options: cli.write("a\udcff\n", None)), ["do"]) == 0
+    assert capsys.readouterr().out == "a\\udcff\n"
+
+
+def test_how_many():
+    assert [cli.counted(n, "picture") for n in (0, 1, 2000)] == ["0 pictures", "1 picture", "2,000 pictures"]
+    assert [cli.counted(n, "person", "people") for n in (1, 2)] == ["1 person", "2 people"]
+
+
+def test_targets(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").touch()
+    (tmp_path / "link.csv").symlink_to(tmp_path / "in" / "a.csv")
+    cli.check_target("--out", tmp_path / "new" / "x.CSV", (".csv",), [tmp_path / "in", None, tmp_path / "none"])
+    cli.check_target("--out", tmp_path / "in" / "b.csv", reads=[tmp_path / "in"])  # where nothing is
+    cli.check_target("--out", tmp_path / "in" / "a.csv", reads=[tmp_path / "b.csv"])
+    cli.check_target("--out", tmp_path / "out", reads=[tmp_path / "in"], folder=True)
+    for path, more, why in (
+        ("a.txt", dict(endings=(".csv", ".json")), "must end with .csv or .json"),
+        ("in", {}, "is a folder"),
+        ("in/a.csv/b/c.csv", {}, "a.csv is a file"),
+        ("in/a.csv", dict(reads=["in/a.csv"]), "is read"),
+        ("link.csv", dict(reads=["in"]), "lies in"),
+        ("in/a.csv", dict(folder=True), "something else"),
+        ("in/b", dict(folder=True, reads=["in"]), "lies in it"),
+        ("in", dict(folder=True, reads=["in/a.csv"]), "lies there too"),
+        ("", dict(folder=True, reads=["in"]), "lies there too"),
+    ):
+        more |= {"reads": [tmp_path / p for p in more.get("reads", ())]}
+        with pytest.raises(cli.Refused, match=f"--out .*{why}"):
+            cli.check_target("--out", tmp_path / path, **more)
+    monkeypatch.setattr("os.access", lambda path, how: False)
+    with pytest.raises(cli.Refused, match="protected"):
+        cli.check_target("--out", tmp_path / "new" / "x.csv")
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
+    def fail():
+        with cli.whole_folder(tmp_path / "a" / "b") as made:
+            (made / "x").touch()
+            raise cli.Refused("half done")
+
+    with pytest.raises(cli.Refused, match="half done"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    for name in ("x", "y"):
+        with cli.whole_folder(tmp_path / "a" / "b") as made:
+            (made / name).mkdir()
+            (made / name / "z").touch()
+    assert sorted(p.name for p in (tmp_path / "a" / "b").iterdir()) == ["x", "y"]
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 def test_written_to_a_file_or_the_screen(tmp_path, capsys):

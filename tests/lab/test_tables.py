@@ -7,7 +7,7 @@ import pytest
 
 from bestpapers.lab.files import FormatError
 from bestpapers.lab.places import Place
-from bestpapers.lab.tables import MAX_TEXT, csv_rows, csv_text, number_of, read_rows, separators, text_of, utf8
+from bestpapers.lab.tables import MAX_TEXT, csv_text, number_of, read_rows, text_of, utf8
 
 COLUMNS = ("name", "about")
 TEXTS = {
@@ -44,10 +44,15 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
     [
         ("a.csv", "", "line 1: expected names of columns, each once"),
         ("a.csv", "a,A \n1,2\n", "line 1: expected names of columns, each once"),
-        ("a.csv", "a;b;a,\n1,2\n", None),
-        ("a.csv", "a;b,a;b\n", "names of columns, each once.*; separate columns with commas"),
-        ("a.csv", "a,b\n1,2,3\n", "line 2: expected 2 values, found 3; put quotes around text"),
+        (
+            "a.csv",
+            "a;b,c\n",
+            r"line 1: expected one separator of columns \(comma, semicolon, tab\), found 'a;b,c'; put quotes",
+        ),
+        ("a.csv", "a,b\n1,2,3\n", "line 2: expected 2 values, found 3; put quotes around text that holds a comma"),
+        ("a.csv", "a\tb\n1\n", "line 2: expected 2 values, found 1; put quotes around text that holds a tab"),
         ("a.csv", 'a,b\n1,"2\n', "line 2: expected comma-separated values"),
+        ("a.csv", 'a;b\n1;"2\n', "line 2: expected semicolon-separated values"),
         ("a.csv", b"a,b\n\xff,1\n", "file: expected text in UTF-8.*; save the table as UTF-8"),
         ("a.csv", POINTER, "Git LFS pointer"),
         ("a.jsonl", '{"a": 1}\n{"a"\n', "line 2, expected JSON|line 2: expected JSON"),
@@ -59,9 +64,6 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
     ],
 )
 def test_faults(tmp_path, name, text, message):
-    if message is None:
-        assert [row for _, row in rows_of(tmp_path, name, text)] == [{"a;b;a": "1", "": "2"}]
-        return
     with pytest.raises(FormatError, match=message):
         rows_of(tmp_path, name, text)
 
@@ -75,11 +77,14 @@ def test_what_cannot_be_read(tmp_path):
             list(read_rows(tmp_path / name, COLUMNS))
 
 
-def test_lines_of_a_csv_as_they_are(tmp_path):
-    found = list(csv_rows(tmp_path, b"a,b\n\n1\n"))
-    assert found == [("line 1", ["a", "b"]), ("line 2", []), ("line 3", ["1"])]
-    assert (separators(["a", "b"]), separators([])) == ("", "")
-    assert "commas" in separators(["a;b"])
+def test_columns_are_separated_as_line_1_says(tmp_path):
+    wanted = [{"a": "1,5", "b;c": "x"}, {"a": "", "b;c": 'y\t"'}]
+    for mark in ",;\t":
+        text = f'a{mark}"B;c"\r\n"1,5"{mark}x\r\n{mark}"y\t"""\r\n'
+        assert [row for _, row in rows_of(tmp_path, "a.csv", text)] == wanted
+    assert [row for _, row in rows_of(tmp_path, "a.csv", "a\n1;2\n")] == [{"a": "1;2"}]
+    with pytest.raises(FormatError, match=r"line 2: expected a number, found '0,5'; write decimals with a point"):
+        number_of("0,5", Place(tmp_path, "line 2"))
 
 
 def test_written_rows_are_read_back(tmp_path):

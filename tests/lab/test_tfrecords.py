@@ -99,7 +99,7 @@ def test_faults_of_the_file(tmp_path):
     with pytest.raises(FormatError, match=r"found a Git LFS pointer.*150710286 bytes; run `git lfs install`"):
         list(read_records(path))
     for gone, found in ((tmp_path / "b", "nothing of that name"), (tmp_path, "a folder")):
-        with pytest.raises(FormatError, match=f"expected a TFRecord file, found {found}"):
+        with pytest.raises(FormatError, match=f"expected a file, found {found}"):
             list(read_records(gone))
 
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..lab import cli, pictures
-from ..lab.cli import Refused, positive_float, positive_int, say
-from ..lab.files import FormatError, Skips, write_file
+from ..lab.cli import Refused, check_target, counted, positive_int, say
+from ..lab.files import FormatError, Skips, plain, write_file
 from ..lab.places import Place
-from ..lab.tables import csv_text
+from ..lab.tables import ENDINGS, csv_text
 from .record import MAPS, SCORES, Feedback, Record, words
 
 if TYPE_CHECKING:
@@ -28,12 +32,12 @@ if TYPE_CHECKING:
     from .model import RAHF
 
 PROGRAM = "python -m bestpapers.feedback"
-WEIGHTS = Path(__file__).parent / "weights" / "rahf.safetensors"
 VARIANTS = ("multi-head", "augmented")  # as in `model`, which takes long to load
 COLOURS = {"implausibility": (255, 60, 40), "misalignment": (40, 120, 255)}  # of heatmaps over a picture
 LONGEST = 24  # words of a prompt that a model reads, or more if those that it learns from have more
 STRENGTH = 0.75  # of them, at the most
-PICTURES = "pictures"  # the folder beside merged feedback where `formats.read` looks
+PICTURES = "pictures"  # the folder beside merged feedback where `formats.read` looks, as in all of these
+BESIDE = (PICTURES, "images", *(f"prompts{ending}" for ending in ENDINGS))
 
 EPILOG = f"""\
 examples:
@@ -55,16 +59,17 @@ PROMPTS = "a table with names and prompts (.csv, .jsonl, .json), or a folder of 
 
 
 def annotate(args: argparse.Namespace) -> None:
-    from .annotate import check_page, collect, write_page
+    from .annotate import PAGES, collect, write_page
 
-    folder: Path = args.folder
-    name = folder.resolve().name
-    out: Path = args.out or folder.with_name(f"{name}_annotate.html")
-    check_page(out)
-    pictures = collect(folder, args.prompts)
-    write_page(out, pictures, args.title or f"What is wrong with these pictures? {name}")
-    say(f"{out} holds {len(pictures):,} pictures and works in any browser, without a network; it may be sent to others")
-    say(f"its downloads are merged by: {PROGRAM} merge FILE... --out NAME.tfrecord --pictures {folder}")
+    folder = args.folder.resolve()  # "." has no name
+    out: Path = args.out or folder.parent / f"{folder.name}_annotate.html"
+    check_target("--out", out, PAGES, [folder, args.prompts])
+    shown = collect(args.folder, args.prompts)
+    cli.passed_over(args.folder)
+    write_page(out, shown, (args.title or "").strip() or f"What is wrong with these pictures? {plain(folder.name)}")
+    say(f"{out} holds {counted(len(shown), 'picture')}; it works in any browser, without a network, and may be sent on")
+    beside = shlex.quote(str(args.folder))
+    say(f"its downloads are merged by: {PROGRAM} merge FILE... --out NAME.tfrecord --pictures {beside}")
     if not args.no_open:
         import webbrowser
 
@@ -73,21 +78,31 @@ def annotate(args: argparse.Namespace) -> None:
 
 def merge(args: argparse.Namespace) -> int:
     from . import panel
-    from .formats import read_annotations, write_richhf
+    from .annotate import read_downloads
+    from .formats import write_richhf
 
-    if ".tfrecord" not in args.out.name.lower():
-        raise Refused(f"--out {args.out}: the name must end with .tfrecord, by which it is known")
-    skips = _skips(args)
-    found = read_annotations(args.exports, skips)
+    check_target("--out", args.out, (".tfrecord",))
+    folder = args.out.parent
+    beside = args.pictures and folder / PICTURES
+    there = [path for path in folder.glob("*") if path.name in BESIDE]
+    if there and (beside or any(folder.glob("*.tfrecord*"))):  # they would be taken for those of this feedback
+        raise Refused(f"--out {args.out}: {there[0]} is there already, not to be mixed with; give a new folder")
+    if beside:
+        check_target("--out", beside, reads=[args.pictures], folder=True)
+    found, older = read_downloads(args.exports, args.skips)
     said = [picture for picture in found if picture.annotations]
     if not said:
         raise Refused(f"{args.exports[0]}: nobody answered anything there")
-    files = None if args.pictures is None else pictures.listing(args.pictures)
-    beside = None if files is None else args.out.parent / PICTURES
-    write_richhf(args.out, (_merged(picture, files, args) for picture in said), beside)
+    files = beside and pictures.listing(args.pictures)
+    with cli.whole_folder(folder) as made:
+        records = (_merged(picture, files, args) for picture in said)
+        write_richhf(made / args.out.name, records, beside and made / PICTURES)
 
     people = sorted({a.annotator for picture in said for a in picture.annotations})
-    say(f"{len(said):,} pictures, {len(people)} people: {', '.join(people[:8])}{', ...' if len(people) > 8 else ''}")
+    who = f"{', '.join(people[:8])}{', ...' if len(people) > 8 else ''}"
+    say(f"{counted(len(said), 'picture')}, {counted(len(people), 'person', 'people')}: {who}")
+    if older:
+        say(f"{counted(older, 'answer')} left out: the same person has changed it later")
     say("agreement        all agree   at most one apart   answers")
     for name, share in panel.agreement(picture.annotations for picture in said).items():
         if share.answers:
@@ -99,7 +114,7 @@ def merge(args: argparse.Namespace) -> int:
         say(f"{args.out} holds no pictures and no prompts; with --pictures FOLDER both are laid beside it, to train on")
     else:
         say(f"{args.out} and {beside} are what `train` and `evaluate` read")
-    return cli.told(skips)
+    return cli.told(args.skips)
 
 
 def train(args: argparse.Namespace) -> int:
@@ -110,8 +125,17 @@ def train(args: argparse.Namespace) -> int:
     from .model import RAHF, Config
     from .train import Labelled, RahfTraining, TrainConfig
 
-    skips = _skips(args)
-    records = _records(args, args.size, skips)
+    checkpoint = args.out.with_suffix(".checkpoint.safetensors")
+    for path in (args.out, checkpoint):
+        check_target("--out", path, (".safetensors",))
+    if args.out.exists() and not checkpoint.exists():
+        raise Refused(
+            f"--out {args.out}: this is there already, and no {checkpoint.name} to go on from; give another name"
+        )
+    ranks = int(os.environ.get("WORLD_SIZE", "1"))  # of torchrun
+    if args.batch % ranks:
+        raise Refused(f"--batch {args.batch}: cannot be shared evenly by {ranks} processes")
+    records = _records(args, args.size)
     known = sorted({word.lower() for record in records for word in words(record.prompt)})
     if not known:
         raise Refused(f"{args.data}: no prompt has a word; give --prompts ({PROMPTS})")
@@ -124,26 +148,31 @@ def train(args: argparse.Namespace) -> int:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(args.seed)
             model = RAHF(config).to(presets.device())
-        checkpoint = args.out.with_suffix(".checkpoint.safetensors")
-        run = RahfTraining(model, Labelled.of(records), settings, checkpoint, group)
+        labelled = Labelled.of(records)
+        try:
+            run = RahfTraining(model, labelled, settings, checkpoint, group)
+        except ValueError as error:
+            raise Refused(str(error).replace("use another checkpoint file", "give another --out")) from error
         if run.iteration < run.steps:
             run.run(desc="rahf")
         if run.rank == 0:
             run.averaged.save(args.out)
             last = run.losses[-50:]
             loss = f"loss {sum(last) / len(last):.4g} at the end"
-            say(f"{args.out}: {run.steps:,} steps on {len(records):,} pictures, {loss}")
+            say(f"{args.out}: {counted(run.steps, 'step')} on {counted(len(records), 'picture')}, {loss}")
             say(f"{checkpoint} is there to go on from; it may be deleted")
-    return cli.told(skips)
+    return cli.told(args.skips)
 
 
 def evaluate(args: argparse.Namespace) -> int:
     from . import metrics
     from .evaluate import COLLAPSED, own_fit
 
-    model, skips = _model(args), _skips(args)
+    if args.output:
+        check_target("--output", args.output, (".json",), [args.data, args.model, args.pictures, args.prompts])
+    model = _model(args)
     size = model.config.size
-    records = _records(args, size, skips)
+    records = _records(args, size)
     if any(record.picture is None for record in records):
         raise Refused(f"{args.data}: there are no pictures to look at; give --pictures FOLDER")
     labels = [record.feedback for record in records]
@@ -168,33 +197,36 @@ def evaluate(args: argparse.Namespace) -> int:
         if both and own_fit(*zip(*both)) < COLLAPSED:
             say(f"\nits maps of {name} say nothing: they fit the marks of other pictures as well as their own")
     if args.output:
-        cells = {
-            key: dict(value=None if np.isnan(cell.value) else cell.value, pictures=cell.pictures)
-            for key, cell in found.cells.items()
-        }
-        about = dict(data=str(args.data), model=str(args.model or WEIGHTS), cells=cells)
+        cells = {key: dict(value=None if np.isnan(x) else x, pictures=n) for key, (x, n) in found.cells.items()}
+        about = dict(data=str(args.data), model=str(args.model or "that of the book"), cells=cells)
         cli.write(json.dumps(about, indent=1) + "\n", args.output)
-    return cli.told(skips)
+    return cli.told(args.skips)
 
 
 def score(args: argparse.Namespace) -> None:
     from ..course.progress import progress
     from .formats.tables import prompts_from
 
-    model = _model(args)
-    files = list(_pictures(args.pictures))
+    if args.output:
+        check_target("--output", args.output, reads=[*args.pictures, args.model, args.prompts])
+    if args.heatmaps:  # which would be taken for pictures, the next time
+        check_target("--heatmaps", args.heatmaps, reads=args.pictures, folder=True)
+    files = cli.picture_files(args.pictures)
     names = [pictures.stem(path.name) for path in files]
     if args.heatmaps and len(set(names)) < len(names):
         raise Refused("--heatmaps: two pictures have one name, and so would their heatmaps")
+    model = _model(args)
     known = None if args.prompts is None else prompts_from(args.prompts)[0]
     lacking = [] if known is None else [path for path, name in zip(files, names) if name not in known]
     if lacking:
         raise Refused(f"{lacking[0]}: there is no prompt for it in {args.prompts}")
-    rows = []
-    for path, name in progress(list(zip(files, names)), "pictures"):
-        prompt = args.prompt if known is None else known[name]
-        rows.append(_scored(path, name, prompt, model, args))
-    cli.write(_as_text(rows, args.format), args.output)
+    with cli.whole_folder(args.heatmaps) if args.heatmaps else nullcontext() as made:
+        rows = [
+            _scored(path, name, args.prompt if known is None else known[name], model, args, made)
+            for path, name in progress(list(zip(files, names)), "pictures")
+        ]
+    ending = args.output.suffix.lower() if args.output else ""
+    cli.write(_as_text(rows, args.format or {".csv": "csv", ".json": "json"}.get(ending, "table")), args.output)
 
 
 # ---------------------------------------------------------------------------------------------------------------- parts
@@ -214,16 +246,16 @@ def _merged(picture: Annotated, files: Any, args: argparse.Namespace) -> Record:
     return Record(picture.name, picture.prompt, panel.merge(picture.annotations, *picture.size), pixels)
 
 
-def _records(args: argparse.Namespace, size: int, skips: Skips | None) -> list[Record]:
+def _records(args: argparse.Namespace, size: int) -> list[Record]:
     """All records at `--data`, their pictures and maps (size, size); what they are is said."""
     from ..course.progress import progress
     from . import formats
 
-    reading = formats.read(args.data, args.pictures, args.prompts, size=(size, size), skips=skips)
+    reading = formats.read(args.data, args.pictures, args.prompts, size=(size, size), skips=args.skips)
     say(reading.said)
     records = list(progress(reading, "records", total=len(reading)))
     if not records:
-        first = f": {skips.messages[0]}" if skips and skips.messages else ""
+        first = f": {args.skips.messages[0]}" if args.skips and args.skips.messages else ""
         raise Refused(f"{args.data}: no record is whole{first}")
     return records
 
@@ -231,30 +263,20 @@ def _records(args: argparse.Namespace, size: int, skips: Skips | None) -> list[R
 def _model(args: argparse.Namespace) -> RAHF:
     from . import weights
 
-    return weights.load(args.model or WEIGHTS, f"{PROGRAM} train DATA --out FILE").to(cli.device(args.device))
+    return weights.load(args.model, f"{PROGRAM} train DATA --out FILE").to(cli.device(args.device))
 
 
-def _pictures(given: Iterable[Path]) -> Iterator[Path]:
-    """Files as they are given, folders as the pictures in them."""
-    for path in given:
-        if path.is_dir():
-            inside = [file for files in pictures.listing(path).values() for file in files]
-            if not inside:
-                raise Refused(f"{path}: no pictures in this folder ({', '.join(pictures.SUFFIXES)})")
-            yield from inside
-        else:
-            yield path
-
-
-def _scored(path: Path, name: str, prompt: str, model: RAHF, args: argparse.Namespace) -> dict[str, Any]:
+def _scored(
+    path: Path, name: str, prompt: str, model: RAHF, args: argparse.Namespace, heatmaps: Path | None
+) -> dict[str, Any]:
     """What the model says of a picture, as a row; its heatmaps are written if they are wanted."""
     pixels = pictures.read_picture(path)
     height, width, side = *pixels.shape[:2], model.config.size
     said = model.predict(pictures.resize(pixels, (side, side))[None], [prompt], write=args.write)[0]
-    if args.heatmaps:
+    if heatmaps:
         for kind, values in said.maps.items():
             over = overlay(pixels, pictures.resize(values, (height, width)), COLOURS[kind])
-            write_file(args.heatmaps / f"{name}_{kind}.png", pictures.png_bytes(over))
+            write_file(heatmaps / f"{name}_{kind}.png", pictures.png_bytes(over))
     shares = [[word, round(float(x), 4)] for word, x in zip(words(prompt), said.misaligned, strict=True)]
     row: dict[str, Any] = {"file_name": str(path), "prompt": prompt}
     row |= {kind: round(said.scores[kind], 4) for kind in SCORES}
@@ -271,32 +293,18 @@ def overlay(picture: Any, values: Any, colour: Sequence[int]) -> Any:
 def _as_text(rows: list[dict[str, Any]], form: str) -> str:
     if form == "json":
         return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
-    plain = [{key: value for key, value in row.items() if key != "words"} for row in rows]
-    plain = [row | {"misaligned": " ".join(row["misaligned"])} for row in plain]
+    marked = [row | {"misaligned": " ".join(row["misaligned"])} for row in rows]
+    flat = [{key: value for key, value in row.items() if key != "words"} for row in marked]
     if form == "csv":
-        return csv_text(plain, list(plain[0]))
+        return csv_text(flat, list(flat[0]))
     lines = [f"{'picture':<24}" + "".join(f"{name:>14}" for name in SCORES) + "   misaligned words"]
-    for row in plain:
+    for row in flat:
         numbers = "".join(f"{row[name]:14.2f}" for name in SCORES)
-        lines.append(f"{Path(row['file_name']).name:<24}{numbers}   {row['misaligned'] or '-'}")
+        lines.append(plain(f"{Path(row['file_name']).name:<24}{numbers}   {row['misaligned'] or '-'}"))
     return "\n".join(lines) + "\n"
 
 
-def _skips(args: argparse.Namespace) -> Skips | None:
-    return Skips() if args.skip_damaged else None
-
-
 # ------------------------------------------------------------------------------------------------------- command line
-
-
-def _later(room: str) -> Callable[[], Any]:
-    def load() -> Any:
-        from importlib import import_module
-
-        module = import_module(f".{room}", __package__)
-        return module.arguments, module.run
-
-    return load
 
 
 def parser() -> argparse.ArgumentParser:
@@ -306,8 +314,8 @@ def parser() -> argparse.ArgumentParser:
     folder: dict[str, Any] = dict(type=Path, metavar="FOLDER")
 
     def skip(sub: argparse.ArgumentParser, what: str) -> None:
-        about = f"leave out {what}, name them, and end with status 1"
-        sub.add_argument("--skip-damaged", action="store_true", help=about)
+        more: dict[str, Any] = dict(dest="skips", action="store_const", const=Skips())
+        sub.add_argument("--skip-damaged", **more, help=f"leave out {what}, name them, and end with status 1")
 
     def data(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("data", type=Path, metavar="DATA")
@@ -322,8 +330,8 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("annotate", "make a page on which people mark what is wrong with pictures", annotate)
     sub.add_argument("folder", **folder, help="of pictures; prompts lie beside them, see --prompts")
-    default = "(default: prompts.csv, .jsonl, .json, or NAME.txt in FOLDER)"
-    sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} {default}")
+    usual = "(default: prompts.csv, .jsonl, .json, or NAME.txt in FOLDER)"
+    sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} {usual}")
     sub.add_argument("--out", **file, help="the page (default: FOLDER_annotate.html beside the folder)")
     sub.add_argument("--title", metavar="WORDS", help="its heading")
     sub.add_argument("--no-open", action="store_true", help="write it, and open no browser")
@@ -337,18 +345,18 @@ def parser() -> argparse.ArgumentParser:
     sub = command("train", "train a model on feedback; interrupted, it goes on when run again", train, LAYOUT)
     data(sub)
     sub.add_argument("--out", **file, required=True, help="the model, NAME.safetensors")
-    number: dict[str, Any] = dict(type=positive_int, metavar="N")
-    sub.add_argument("--steps", **number, default=3000, help="of training (default 3000)")
-    sub.add_argument("--batch", **number, default=32, help="pictures in a step (default 32)")
-    sub.add_argument("--size", **number, default=64, help="pixels along a side, a multiple of 8 (default 64)")
-    sub.add_argument("--width", **number, default=64, help="of the model, a multiple of 16 (default 64)")
-    sub.add_argument("--layers", **number, default=3, help="in which picture and prompt are fused (default 3)")
+    for name, default, kind, what in (
+        ("steps", 3000, positive_int, "of training"),
+        ("batch", 32, positive_int, "pictures in a step"),
+        ("size", 64, cli.integer(8, 4096, 8), "pixels along a side, a multiple of 8"),
+        ("width", 64, cli.integer(16, 4096, 16), "of the model, a multiple of 16"),
+        ("layers", 3, positive_int, "in which picture and prompt are fused"),
+        ("lr", 1e-3, cli.positive_float, "learning rate"),
+        ("crop", 0.0, cli.share, "chance of a crop, of each picture that is drawn"),
+        ("seed", 0, cli.integer(0, 2**32 - 1), "of all that is drawn"),
+    ):
+        sub.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{what} (default {default})")
     sub.add_argument("--variant", choices=VARIANTS, default=VARIANTS[0], help="of the paper's two (default multi-head)")
-    sub.add_argument("--lr", type=positive_float, default=1e-3, metavar="F", help="learning rate (default 0.001)")
-    sub.add_argument(
-        "--crop", type=cli.share, default=0.0, metavar="P", help="chance of a crop, on each step (default 0)"
-    )
-    sub.add_argument("--seed", type=cli.integer(0), default=0, metavar="N", help="(default 0)")
 
     sub = command("evaluate", "the paper's four tables, for a model on labelled pictures", evaluate, LAYOUT)
     data(sub)
@@ -367,15 +375,14 @@ def parser() -> argparse.ArgumentParser:
     text.add_argument("--prompt", metavar="TEXT", help="what all of them were to show")
     text.add_argument("--prompts", type=Path, metavar="PATH", help=f"or of each its own: {PROMPTS}")
     model(sub)
-    sub.add_argument(
-        "--at", type=cli.share, default=0.5, metavar="F", help="a word is misaligned above this (default 0.5)"
-    )
+    sub.add_argument("--at", type=cli.share, default=0.5, metavar="F", help="a word above is misaligned (default 0.5)")
     sub.add_argument("--heatmaps", **folder, help="write NAME_implausibility.png, NAME_misalignment.png there")
-    sub.add_argument("--format", choices=("table", "csv", "json"), default="table", help="(default table)")
+    forms = ("table", "csv", "json")
+    sub.add_argument("--format", choices=forms, help="(default: that of the ending of --output, or else table)")
     sub.add_argument("--output", **file, help="where the rows go (default: the screen)")
 
-    command("experiments", "train arms with seeds: the recorded runs behind 3_reproduce", later=_later("experiments"))
-    command("weights", "train the models of this book again, or verify their files", later=_later("weights"))
+    command("experiments", "train arms with seeds, the runs of 3_reproduce", later=cli.room("experiments", __package__))
+    command("weights", "train this book's models again, or verify them", later=cli.room("weights", __package__))
     return top
 
 
@@ -383,7 +390,9 @@ def main(words: Iterable[str] | None = None) -> int:
     """Run one command; returns the exit status: 0, 1 if damaged data were left out, 2 with the reason in words on stderr, 130
     after Ctrl-C."""
     try:
-        return cli.main(parser(), words)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a command says in its own words what matters
+            return cli.main(parser(), words)
     except KeyboardInterrupt:
         say("stopped; no file is half written, and training goes on from its last checkpoint", sys.stderr)
         return 130

@@ -91,12 +91,7 @@ def cells(predicted: Sequence[Feedback], labels: Sequence[Feedback]) -> dict[str
             found[f"{name}.own"] = own_fit(
                 *([feedback.maps[name] for feedback in side] for side in (predicted, labels))
             )
-    return finite(found)
-
-
-def finite(scores: Mapping[str, float]) -> dict[str, float]:
-    """What is a number."""
-    return {name: float(value) for name, value in scores.items() if math.isfinite(value)}
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def own_fit(predicted: Any, labels: Any) -> float:
@@ -116,11 +111,6 @@ def own_fit(predicted: Any, labels: Any) -> float:
     fit, n = sides[0] @ sides[1].T, len(marked)
     own = np.trace(fit)
     return float(own / n - (fit.sum() - own) / (n * (n - 1)))
-
-
-def collapsed(predicted: Sequence[Feedback], labels: Sequence[Feedback], name: str = "implausibility") -> bool:
-    """Whether a model's maps of that name say nothing of their pictures."""
-    return not own_fit(*([feedback.maps[name] for feedback in side] for side in (predicted, labels))) >= COLLAPSED
 
 
 # -------------------------------------------------------------------------------------------------------- few labels

@@ -15,21 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..lab import stats
-from ..lab.saliency import (  # noqa: F401, all measures are named here too
-    ALIKE,
-    MEASURES,
-    VARIANTS,
-    Values,
-    auc_judd,
-    cc,
-    centre_blob,
-    kld,
-    mse,
-    nss,
-    plcc,
-    sim,
-    srcc,
-)
+from ..lab.saliency import ALIKE, MEASURES, VARIANTS, Values, cc, centre_blob, mse, plcc, sim, srcc  # noqa: F401
 from .record import MAPS, SCORES, Feedback, words
 
 # -------------------------------------------------------------------------------------------------------------- words
@@ -92,10 +78,6 @@ class Tables:
     cells: Mapping[str, Cell]
     values: Mapping[str, Values]
 
-    def row(self, table: str) -> list[Cell]:
-        """The cells of the paper's table "scores" (1), "implausibility" (2), "misalignment" (3) or "words" (4)."""
-        return [self.cells[key] for key in ROWS[table]]
-
 
 _WORDS = ("precision", "recall", "f1")
 _SCORE_MEASURES: dict[str, Callable[..., Values]]
@@ -118,33 +100,15 @@ def _recipe(key: str) -> tuple[tuple[str, ...], Callable[..., Values]]:
     return (key,), lambda x: x.mean(-1)
 
 
-def feedbacks(
-    scores: ArrayLike | None = None, maps: Any = None, misaligned: Sequence[ArrayLike] | None = None
-) -> list[Feedback]:
-    """What a model gives as arrays, as Feedback of each picture: scores (N, 4) in the order of SCORES, nan where there is
-    none; maps (N, 2, H, W) in the order of MAPS; misaligned N times (n,). What is left out is empty."""
-    sizes = {len(x) for x in (scores, maps, misaligned) if x is not None}  # type: ignore[arg-type]
-    if len(sizes) != 1:
-        raise ValueError(f"feedbacks: wants the same number of pictures in each array, got {sorted(sizes)}")
-    n = sizes.pop()
-    s = np.full((n, len(SCORES)), np.nan) if scores is None else np.asarray(scores, np.float64)
-    m = np.empty((n, 0)) if maps is None else np.asarray(maps, np.float32)
-    w = [[]] * n if misaligned is None else misaligned
-    said = [{name: float(x) for name, x in zip(SCORES, row, strict=True) if not np.isnan(x)} for row in s]
-    seen = [dict(zip(MAPS, row, strict=maps is not None)) for row in m]
-    return [Feedback(said[i], seen[i], np.asarray(w[i], np.float32)) for i in range(n)]
-
-
 def tables(
     predicted: Sequence[Feedback], labels: Sequence[Feedback], *, variant: str | Mapping[str, Mapping[str, Any]] = "ours",
-    above: float = 0.0, at: float = 0.5, skip_clean: bool = False,
+    above: float = 0.0, at: float = 0.5,
 ) -> Tables:  # fmt: skip
     """All cells of the paper's Tables 1 to 4 for predictions against labels, picture by picture in the same order.
 
     variant     one of VARIANTS, or arguments by measure like these
     above       what is <= above in a label's map is 0, not marked: 0 for exact maps, 1/6 for maps out of a JPEG file
     at          a word is misaligned where it is > at
-    skip_clean  means over prompts leave out those without a misaligned word (the replication counts them as 0)
 
     A label may lack a score, a map or words: that picture does not count there. A prediction lacks the thing for all pictures
     that have it (then the cells are nan) or for none: to abstain on some raises ValueError, as do values outside of 0..1.
@@ -173,8 +137,6 @@ def tables(
     rows = _both("words", [f.misaligned.size > 0 for f in predicted], [f.misaligned.size > 0 for f in labels])
     counts = np.array([word_counts(predicted[i].misaligned, labels[i].misaligned, at) for i in rows]).reshape(-1, 3)
     each = word_scores(counts, zero=0.0)
-    if skip_clean:
-        each[counts[:, 0] + counts[:, 2] == 0] = np.nan
     for j, name in enumerate(("tp", "fp", "fn")):
         fill(f"words.{name}", rows, counts[:, j])
         fill(f"words.{_WORDS[j]}_each", rows, each[:, j])

@@ -33,16 +33,23 @@ def discs(points: ArrayLike, height: int, width: int, radius: float | None = Non
     if p.ndim != 2 or p.shape[1] != 2 or not np.isfinite(p).all():
         raise ValueError(f"discs: wants finite points (p, 2), got {p.shape}")
     r = height * RADIUS if radius is None else radius
-    across, down = np.square(np.arange(width) - p[:, :1]), np.square(np.arange(height) - p[:, 1:])
-    # a little more than r squared, so that a pixel exactly on the rim is inside on every processor
-    return np.any(across[:, None, :] + down[:, :, None] <= r * r * (1 + 1e-9), axis=0)
+    limit = r * r * (1 + 1e-9)  # a little more, so that a pixel exactly on the rim is inside on every processor
+    inside = np.zeros((height, width), bool)
+    for x, y in p:
+        across, down = np.square(np.arange(width) - x), np.square(np.arange(height) - y)
+        box = np.ix_(down <= limit, across <= limit)
+        inside[box] |= down[box[0]] + across[box[1]] <= limit
+    return inside
 
 
 def heatmap(people: Sequence[ArrayLike], height: int, width: int, radius: float | None = None) -> NDArray[np.float32]:
     """The mean over people of the discs round each one's points (p, 2): float32 (H, W); of three people 0, 1/3, 2/3 or 1."""
     if not len(people):
         raise ValueError("heatmap: needs the points of at least one person; who marks nothing has points (0, 2)")
-    return np.mean([discs(points, height, width, radius) for points in people], axis=0, dtype=np.float32)
+    total = np.zeros((height, width), np.float32)
+    for points in people:  # one in memory at a time
+        total += discs(points, height, width, radius)
+    return total / np.float32(len(people))
 
 
 def merge_likert(answers: Iterable[int]) -> float:

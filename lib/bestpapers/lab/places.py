@@ -10,8 +10,6 @@ from typing import Any
 
 from .files import FormatError, show
 
-POINTER = b"version https://git-lfs.github.com/spec/"
-
 
 @dataclass(frozen=True)
 class Place:
@@ -38,21 +36,3 @@ class Place:
         except FormatError as error:
             here = self if error.field == "file" else self / error.field
             raise here.wrong(error.expected, error.found, error.advice) from error
-
-
-def refuse_pointer_at(path: Path) -> None:
-    """FormatError if a file cannot be read, or is what a clone without Git LFS leaves in the place of the real one."""
-    try:
-        with path.open("rb") as file:
-            refuse_pointer(path, file.read(200))
-    except OSError as error:
-        raise FormatError(path, "file", "a file that can be read", str(error)[:200]) from error
-
-
-def refuse_pointer(path: Path, head: bytes) -> None:
-    """The same for a file that begins so."""
-    if head.startswith(POINTER):
-        size = head.partition(b"\nsize ")[2].split(b"\n")[0][:20].decode("ascii", "replace")
-        found = f"a Git LFS pointer, a few lines of text in the place of {size or 'some'} bytes"
-        advice = "run `git lfs install` and `git lfs pull` where you cloned, or download the file itself from its page"
-        raise Place(path).wrong("the data", found, advice)

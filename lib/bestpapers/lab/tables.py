@@ -5,31 +5,32 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .files import BoundedFile, FormatError, parse_json, read_file, show
-from .places import Place, refuse_pointer
+from .files import BoundedFile, check_file, parse_json, read_file, show
+from .places import Place
 
 ENDINGS = (".csv", ".jsonl", ".json")
 MAX_TABLE = 64 << 20  # bytes of a .csv or .json, and of a line of .jsonl
 MAX_TEXT = 10_000  # characters of a value
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}  # of columns of a .csv: spreadsheets go by the country
 
 
 def read_rows(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Place, dict[str, Any]]]:
     """(where it stands, {column: value}) of each row; of .jsonl a line in memory at a time.
 
-    Capital letters and spaces in names of columns are read as small ones and "_". A .csv says its columns in line 1; a .json
-    is a list of objects, or an object of them by name, or one of values by name. columns: what then the name and the value
-    are columns of.
+    Capital letters and spaces in names of columns are read as small ones and "_". A .csv says its columns in line 1, and by
+    what they are separated, see `SEPARATORS`; a .json is a list of objects, or an object of them by name, or one of values by
+    name. columns: what then the name and the value are columns of.
     """
     ending = path.suffix.lower()
     if ending == ".jsonl":
         rows = _lines(path)
     else:
         data = read_file(path, MAX_TABLE)
-        refuse_pointer(path, data)
         rows = _csv(path, data) if ending == ".csv" else _json(path, data, *columns)
     for where, row in rows:
         here = Place(path, where)
@@ -46,49 +47,39 @@ def _json(path: Path, data: bytes, key: str, content: str) -> Iterator[tuple[str
 
 
 def _lines(path: Path) -> Iterator[tuple[str, Any]]:
-    try:
-        with io.BufferedReader(BoundedFile(path)) as file:
-            refuse_pointer(path, file.peek(200))
-            for number, line in enumerate(iter(lambda: file.readline(MAX_TABLE + 1), b""), 1):
-                here = Place(path, f"line {number}")
-                if len(line) > MAX_TABLE:
-                    raise here.wrong(f"at most {MAX_TABLE:,} bytes", "more")
-                if line.strip():
-                    with here.around():
-                        row = parse_json(line, path)
-                    yield here.where, row
-    except (OSError, ValueError) as error:
-        if isinstance(error, FormatError):
-            raise
-        raise Place(path).wrong("a file that can be read", str(error)[:200]) from error
+    check_file(path)
+    with io.BufferedReader(BoundedFile(path)) as file:
+        for number, line in enumerate(iter(lambda: file.readline(MAX_TABLE + 1), b""), 1):
+            here = Place(path, f"line {number}")
+            if len(line) > MAX_TABLE:
+                raise here.wrong(f"at most {MAX_TABLE:,} bytes", "more")
+            if line.strip():
+                with here.around():
+                    row = parse_json(line, path)
+                yield here.where, row
 
 
 def _csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
-    rows = csv_rows(path, data)
-    names = next(rows, ("", []))[1]
-    once = len({name.strip().lower() for name in names}) == len(names) > 0
-    Place(path, "line 1").need(once, "names of columns, each once", names, separators(names))
-    for where, row in rows:
-        if row and len(row) != len(names):
-            advice = "put quotes around text with commas"
-            raise Place(path, where).wrong(f"{len(names)} values", f"{len(row)}", advice)
-        if row:
-            yield where, dict(zip(names, row))
-
-
-def csv_rows(path: Path, data: bytes) -> Iterator[tuple[str, list[str]]]:
-    """(where it stands, its values) of each line of a .csv; an empty line has none."""
-    rows = csv.reader(io.StringIO(utf8(path, data, "save the table as UTF-8"), newline=""), strict=True)
+    text, here = utf8(path, data, "save the table as UTF-8"), Place(path, "line 1")
+    header = re.sub('"[^"]*"', "", re.split("[\r\n]", text, maxsplit=1)[0])
+    mark, *others = [mark for mark in SEPARATORS if mark in header] or [","]
+    which = f"one separator of columns ({', '.join(SEPARATORS.values())})"
+    here.need(not others, which, header, "put quotes around names of columns")
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
+        names = next(rows, [])
+        once = len({name.strip().lower() for name in names}) == len(names) > 0
+        here.need(once, "names of columns, each once", names)
         for row in rows:
-            yield f"line {rows.line_num}", row
+            here = Place(path, f"line {rows.line_num}")
+            if row and len(row) != len(names):
+                advice = f"put quotes around text that holds a {SEPARATORS[mark]}"
+                raise here.wrong(f"{len(names)} values", f"{len(row)}", advice)
+            if row:
+                yield here.where, dict(zip(names, row))
     except csv.Error as error:
-        raise Place(path, f"line {rows.line_num}").wrong("comma-separated values", str(error)[:100]) from error
-
-
-def separators(header: Sequence[str]) -> str:
-    """What to do about the first line of a .csv, where it lacks something."""
-    return "separate columns with commas" if any(";" in name for name in header) else ""
+        expected = f"{SEPARATORS[mark]}-separated values"
+        raise Place(path, f"line {rows.line_num}").wrong(expected, str(error)[:100]) from error
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
@@ -126,5 +117,6 @@ def number_of(value: Any, here: Place) -> float:
         number = math.nan if isinstance(value, bool) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
-    here.need(math.isfinite(number), "a number", value)
+    advice = "write decimals with a point" if isinstance(value, str) and "," in value else ""
+    here.need(math.isfinite(number), "a number", value, advice)
     return number

@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 from google_crc32c import value as crc32c
 
-from .files import BoundedFile, FormatError, Skips, atomic_write
-from .places import Place, refuse_pointer
+from .files import AGAIN, BoundedFile, FormatError, Skips, atomic_write, check_file
+from .places import Place
 
 MAX_RECORD = 64 << 20  # bytes; RichHF-18K's have about 10,000
 MAX_VALUES = 100_000  # in one Example, all its parts counted
-AGAIN = "bring the file once more: it was damaged, or is of another kind"
 
 
 def masked(data: bytes) -> int:
@@ -35,34 +34,26 @@ def read_records(path: Path, skips: Skips | None = None) -> Iterator[tuple[Place
     With `skips`, a record whose data is damaged is counted and passed over; damage to a length, after which nothing can be
     found any more, is counted and ends the file. Else FormatError.
     """
-    try:
-        if not path.is_file():
-            raise Place(path).wrong("a TFRecord file", "a folder" if path.is_dir() else "nothing of that name")
-        with BoundedFile(path) as file:
-            refuse_pointer(path, file.read(200))
-            size = file.seek(0, 2)
-            file.seek(0)
-            for number in itertools.count(1):
-                if (start := file.tell()) == size:
+    check_file(path)
+    with BoundedFile(path) as file:
+        size = path.stat().st_size
+        for number in itertools.count(1):
+            if (start := file.tell()) == size:
+                return
+            here, whole = Place(path, f"record {number} (byte {start:,})"), False
+            try:
+                data = file.read(_length(here, file.read(12), size - start))
+                whole = True
+                if masked(data) != int.from_bytes(file.read(4), "little"):
+                    raise (here / "data").wrong("data with its check sum (CRC32C)", "another sum", AGAIN)
+            except FormatError as error:
+                if skips is None:
+                    raise
+                skips.add(error)
+                if not whole:
                     return
-                here, whole = Place(path, f"record {number} (byte {start:,})"), False
-                try:
-                    data = file.read(_length(here, file.read(12), size - start))
-                    whole = True
-                    if masked(data) != int.from_bytes(file.read(4), "little"):
-                        raise (here / "data").wrong("data with its check sum (CRC32C)", "another sum", AGAIN)
-                except FormatError as error:
-                    if skips is None:
-                        raise
-                    skips.add(error)
-                    if not whole:
-                        return
-                else:
-                    yield here, data
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, FormatError):
-            raise
-        raise Place(path).wrong("a file that can be read", str(error)[:200]) from error
+            else:
+                yield here, data
 
 
 def _length(here: Place, header: bytes, left: int) -> int:

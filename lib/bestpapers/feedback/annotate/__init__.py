@@ -10,23 +10,24 @@ import base64
 import hashlib
 import html
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from ...lab.files import FormatError, opened_image, read_file, write_file
-from ...lab.pictures import SUFFIXES, listing, png_bytes, read_picture
+from ...lab.cli import counted
+from ...lab.files import FormatError, Skips, parse_json, read_file, show, write_file
+from ...lab.pictures import SUFFIXES, for_browsers, listing
 from ...lab.places import Place
-from ...lab.tables import ENDINGS
-from ..formats.annotations import FORMAT, MAX_POINTS
+from ..formats.annotations import FORMAT, MAX_EXPORT, MAX_POINTS, Annotated, read_annotations
 from ..formats.tables import prompts_from
 from ..panel import RADIUS
-from ..record import LIKERT, MAPS, SCORES, words
+from ..record import LIKERT, MAPS, SCORES, Annotation, words
 
 HERE = Path(__file__).parent
 SCRIPTS, STYLE = ("answers.js", "page.js"), "page.css"
-SHOWN = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}  # formats that every browser shows
-MAX_FILE, MAX_PAGE = 32 << 20, 256 << 20  # bytes of a picture's file, and of all of them together
+PAGES = (".html", ".htm")
+MAX_PAGE = 256 << 20  # bytes of all pictures together
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -54,7 +55,7 @@ class Shown:
 
     name  of its file, the last part without the ending
     size  height, width in pixels, upright
-    data  its file, as one of the types of `SHOWN`
+    data  its file, as every browser shows it
     """
 
     name: str
@@ -67,8 +68,8 @@ class Shown:
 def collect(folder: str | Path, prompts: str | Path | Mapping[str, str] | None = None) -> list[Shown]:
     """The pictures of a folder, and of the folders in it, by name, with their prompts.
 
-    prompts  see `formats.read_richhf`: a table, a folder of NAME.txt, or {name: prompt}. None: prompts.csv, .jsonl or .json in
-             the folder, else the .txt files in it. Each picture needs one; it may be empty
+    prompts  see `formats.read_richhf`: a table, a folder, or {name: prompt}. None: prompts.csv, .jsonl or .json in the folder,
+             and NAME.txt. Each picture needs one; it may be empty
 
     Raises:
         FormatError: no pictures, two of one name, a prompt that is missing, a picture that is damaged or too large.
@@ -77,30 +78,21 @@ def collect(folder: str | Path, prompts: str | Path | Mapping[str, str] | None =
     files = listing(folder)
     here = Place(folder)
     (here / "pictures").need(files, f"at least one ({', '.join(SUFFIXES)})", None)
-    if prompts is None:
-        prompts = next((p for p in (folder / f"prompts{ending}" for ending in ENDINGS) if p.is_file()), folder)
-    known, said = prompts_from(prompts)
+    known, said = prompts_from(folder if prompts is None else prompts)
     lacking = [name for name in files if name not in known]
     advice = "put NAME.txt beside NAME.png, or prompts.csv with the columns name and prompt, or give --prompts"
     if lacking:
         found = f"{said}, none for {lacking[0]!r:.60}"
-        raise (here / "prompts").wrong(f"one for each of {len(files):,} pictures", found, advice)
+        raise (here / "prompts").wrong(f"one for each of {counted(len(files), 'picture')}", found, advice)
     out, total = list[Shown](), 0
     for name in sorted(files):
         both = files[name]
         (here / "pictures").need(len(both) == 1, "names that differ", [p.name for p in both[:3]], "rename one of them")
-        out.append(_shown(both[0], name, known[name]))
+        pixels, data, kind = for_browsers(both[0])
+        out.append(Shown(name, known[name], (pixels.shape[0], pixels.shape[1]), data, kind))
         if (total := total + len(out[-1].data)) > MAX_PAGE:
             raise here.wrong(f"pictures of at most {MAX_PAGE:,} bytes together", "more", "make a page of each part")
     return out
-
-
-def _shown(path: Path, name: str, prompt: str) -> Shown:
-    pixels = read_picture(path)
-    with opened_image(path) as image:
-        kind = image.format
-    data = read_file(path, MAX_FILE) if kind in SHOWN else png_bytes(pixels)
-    return Shown(name, prompt, (pixels.shape[0], pixels.shape[1]), data, SHOWN.get(kind, SHOWN["PNG"]))
 
 
 def page(pictures: Sequence[Shown], title: str) -> str:
@@ -135,14 +127,54 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 
-def check_page(path: Path) -> None:
-    """FormatError where `write_page` would not write to this name."""
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise FormatError(path, "name", "an ending .html or .htm", path.suffix or "none", "browsers go by it")
-
-
 def write_page(path: str | Path, pictures: Sequence[Shown], title: str) -> None:
-    """Write the page, whole or not at all. FormatError for another ending than .html or .htm."""
+    """Write the page, whole or not at all. FormatError for another ending than those of `PAGES`."""
     path = Path(path)
-    check_page(path)
+    if path.suffix.lower() not in PAGES:
+        raise FormatError(path, "name", f"an ending {' or '.join(PAGES)}", path.suffix or "none", "browsers go by it")
     write_file(path, page(pictures, title).encode())
+
+
+# ----------------------------------------------------------------------------------------------------------- downloads
+
+
+def read_downloads(paths: Iterable[str | Path], skips: Skips | None = None) -> tuple[list[Annotated], int]:
+    """What `read_annotations` reads, of downloads that hold the same answers again: the page gives all that a browser knows, so
+    a later one of a person holds what was in an earlier one. Of two answers of one person on one picture the one that was
+    changed last counts; returns how many others are left out. Two that differ and do not say when are a fault."""
+    pictures, older = dict[str, Annotated](), 0
+    said = dict[
+        str, dict[str, tuple[dict[str, Any], Annotation]]
+    ]()  # by picture and person: as it lies in the file, as read
+    for path in map(Path, paths):
+        found = read_annotations(path, skips)
+        for picture, raw in zip(found, parse_json(read_file(path, MAX_EXPORT), path)["pictures"], strict=True):
+            here = Place(path, f"picture {show(picture.name)}")
+            old = pictures.setdefault(picture.name, replace(picture, annotations=()))
+            both = [f"{p.size[1]} x {p.size[0]}, {show(p.prompt)}" for p in (old, picture)]
+            if (old.prompt, old.size) != (picture.prompt, picture.size):
+                raise here.wrong(f"{both[0]}, as before", both[1])
+            people = said.setdefault(picture.name, {})
+            by_name = {
+                str(answer.get("annotator")): answer for answer in raw["annotations"] if isinstance(answer, dict)
+            }
+            for annotation in picture.annotations:
+                who, now = annotation.annotator, by_name[annotation.annotator]
+                was = people.setdefault(who, (now, annotation))[0]
+                if now != was:
+                    older += 1
+                    advice = "give people names of their own, or leave out the older file"
+                    here.need(_changed(now) != _changed(was), "one answer of each annotator", who, advice)
+                    if _changed(now) > _changed(was):
+                        people[who] = (now, annotation)
+    whole = [
+        replace(picture, annotations=tuple(annotation for _, annotation in said[name].values()))
+        for name, picture in pictures.items()
+    ]
+    return whole, older
+
+
+def _changed(answer: dict[str, Any]) -> float:
+    """When an answer was changed, in milliseconds; 0 where it does not say."""
+    when = answer.get("changed")
+    return float(when) if isinstance(when, int | float) else 0.0

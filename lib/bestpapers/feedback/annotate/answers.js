@@ -6,6 +6,7 @@ const blank = (picture) => ({
   points: Object.fromEntries(task.maps.map((kind) => [kind, []])),
   likert: {},
   misaligned: picture.words.map(() => false),
+  changed: 0, // when, in milliseconds
 });
 
 const whole = (answer) => task.scores.every((name) => answer.likert[name] !== undefined);
@@ -54,6 +55,7 @@ class Answers {
       if (Number.isInteger(said) && said >= 1 && said <= task.likert) made.likert[score] = said;
     }
     made.misaligned = made.misaligned.map((_, i) => answer?.misaligned?.[i] === true);
+    if (Number.isFinite(answer?.changed)) made.changed = answer.changed;
     if (!this.people.has(person)) this.people.set(person, new Map());
     this.people.get(person).set(name, made);
     return true;
@@ -96,17 +98,21 @@ class Answers {
     return { format: task.format, pictures: pictures.filter((p) => p.annotations.length) };
   }
 
-  // An export of this page's pictures; returns how many answers were taken
+  // An export of this page's pictures; returns how many answers were taken, and how many not: what is here is as new, or newer
   take(text) {
     const found = JSON.parse(text);
     if (found?.format !== task.format) throw new Error("not an export");
-    let taken = 0;
+    const count = { taken: 0, stay: 0 };
     for (const { name, prompt, width, height, annotations } of found.pictures) {
       const same = task.pictures.some(
         (p) => p.name === name && p.prompt === prompt && p.width === width && p.height === height,
       );
-      for (const answer of same ? annotations : []) taken += this.put(answer.annotator, name, answer);
+      for (const answer of same ? annotations : []) {
+        const here = this.people.get(answer.annotator)?.get(name);
+        if (here && started(here) && here.changed >= (answer.changed ?? 0)) count.stay += 1;
+        else count.taken += this.put(answer.annotator, name, answer);
+      }
     }
-    return taken;
+    return count;
   }
 }

@@ -10,6 +10,7 @@ const QUESTIONS = {
   alignment: ["Match with the prompt", "none", "full"],
   overall: ["All in all", "bad", "excellent"],
 };
+const counted = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
 const STEP = 0.02; // of the picture's height, by an arrow key; with Shift one pixel
 
 function make(tag, props = {}, ...children) {
@@ -134,7 +135,7 @@ function show() {
   people.replaceChildren(...[...answers.people.keys()].map((value) => make("option", { value })));
   if (!named) {
     count.textContent =
-      `${task.pictures.length} pictures. Give a name, any name, to begin; with it you go on another time.`;
+      `${counted(task.pictures.length, "picture")}. Give a name, any name, to begin; with it you go on another time.`;
     return;
   }
   const { name, prompt: text, words, width, height, source } = picture();
@@ -165,6 +166,7 @@ function show() {
 // ------------------------------------------------------------------------------------------------------------ what is done
 
 function changed() {
+  answer().changed = Date.now();
   const kept = answers.save({ person: at.person, number: at.number });
   say.textContent = kept
     ? whole(answer()) ? "Saved in this browser." : "Saved in this browser. The picture still lacks a score."
@@ -243,15 +245,16 @@ function exported() {
   const name = [...answers.people.keys()].filter((p) => answers.done(p)).join("_").replace(/[^\p{L}\p{N}_-]+/gu, "-");
   make("a", { href: url, download: `annotations_${name.slice(0, 60)}.json` }).click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
-  say.textContent = `${made.pictures.length} pictures with whole answers are in the download.`;
+  say.textContent = `The download holds ${counted(made.pictures.length, "picture")} with whole answers.`;
 }
 
 async function taken() {
   if (!file.files.length) return;
   try {
-    const n = answers.take(await file.files[0].text());
+    const { taken, stay } = answers.take(await file.files[0].text());
     answers.save({ person: at.person, number: at.number });
-    say.textContent = `${n} answers to pictures of this page are taken.`;
+    const rest = stay ? `, ${stay} not: what this browser holds is as new, or newer` : "";
+    say.textContent = `Taken: ${counted(taken, "answer")} to pictures of this page${rest}.`;
   } catch {
     say.textContent = "This file is no download of an annotation page.";
   }

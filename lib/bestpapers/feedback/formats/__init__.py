@@ -14,9 +14,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...lab.files import FormatError, Skips, read_file
+from ...lab.files import FormatError, Skips, check_file, read_file
 from ...lab.pictures import SUFFIXES
-from ...lab.places import refuse_pointer
 from ...lab.tables import ENDINGS
 from .annotations import FORMAT, MAX_EXPORT, Annotated, read_annotations, write_annotations
 from .pixels import Reading, Size
@@ -39,7 +38,7 @@ def read(
     """Find out which layout lies at a path, a file or a folder, and read it. `Reading.said` says what was found.
 
     pictures  of RichHF-18K, see `read_richhf`. None: a folder `pictures` or `images` beside the file, else those beside it
-    prompts   likewise. None: prompts.csv, .jsonl or .json beside the file, else the .txt beside the pictures
+    prompts   likewise. None: prompts.csv, .jsonl or .json beside the file, and what lies in the folder of pictures
     size      height, width of pictures and maps, whatever they were. None: each picture's own, and the maps follow it
     scale     of scores: "unit" (0..1), "likert" (1..5), or "auto", which looks at all of them and warns if they are 1..5
     skips     counts records that are damaged, or lack their picture or prompt, and leaves them out; None: such a one raises
@@ -49,44 +48,27 @@ def read(
     """
     path = Path(path)
     file = _find(path) if path.is_dir() else path
-    kind = _kind(file)
-    if kind == "table":
-        return read_table(file, size=size, scale=scale, skips=skips)
-    if kind == "annotations":
+    check_file(file)
+    folder, ending = file.parent, file.suffix.lower()
+    if ending == ".json" and FORMAT.encode() in read_file(file, MAX_EXPORT)[:200]:
         advice = "read_annotations reads them, the panel merges them, and write_richhf keeps the result"
         raise FormatError(file, "format", f"merged feedback: {TABLES}", "annotations", advice)
-    if kind != "richhf":
-        there = "a file of another kind" if file.is_file() else "nothing of that name"
-        raise FormatError(path, "format", LAYOUTS, there)
-    folder = file.parent
+    if ending in ENDINGS:
+        return read_table(file, size=size, scale=scale, skips=skips)
+    if ".tfrecord" not in file.name.lower():  # .tfrecords and .tfrecord-00000-of-00001 too
+        raise FormatError(path, "format", LAYOUTS, "a file of another kind")
     if pictures is None:
         pictures = next((folder / name for name in ("pictures", "images") if (folder / name).is_dir()), None)
     if pictures is None and any(p.suffix.lower() in SUFFIXES for p in folder.iterdir()):
         pictures = folder
-    if prompts is None:
-        prompts = next((p for p in (folder / f"prompts{ending}" for ending in ENDINGS) if p.is_file()), None)
     return read_richhf(file, pictures, prompts, size=size, scale=scale, skips=skips)
-
-
-def _kind(file: Path) -> str:
-    if not file.is_file():
-        return "nothing"
-    if ".tfrecord" in file.name.lower():  # .tfrecords and .tfrecord-00000-of-00001 too
-        return "richhf"
-    ending = file.suffix.lower()
-    if ending == ".json":
-        data = read_file(file, MAX_EXPORT)
-        refuse_pointer(file, data)
-        if FORMAT.encode() in data[:200]:
-            return "annotations"
-    return "table" if ending in ENDINGS else "nothing"
 
 
 def _find(folder: Path) -> Path:
     """The file in a folder that says which layout it is."""
     names = sorted(p.name for p in folder.iterdir())
-    records = [name for name in names if ".tfrecord" in name.lower()]
-    known = records or [f"metadata{e}" for e in ENDINGS if f"metadata{e}" in names]
+    known = [name for name in names if ".tfrecord" in name.lower()]
+    known = known or [name for name in (f"metadata{ending}" for ending in ENDINGS) if name in names]
     known = known or [name for name in names if name == "annotations.json"]
     if len(known) == 1:
         return folder / known[0]

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from ...lab.files import MAX_SIDE, FormatError, Skips, parse_json, read_file, show, write_file
-from ...lab.pictures import MAX_PIXELS
-from ...lab.places import Place, refuse_pointer
+from ...lab.pictures import MAX_PIXELS, composed
+from ...lab.places import Place
 from ...lab.tables import number_of, text_of
 from ..record import LIKERT, MAPS, SCORES, Annotation
 from .tables import one_per_word
@@ -66,9 +66,7 @@ def read_annotations(paths: str | Path | Sequence[str | Path], skips: Skips | No
     """
     found = dict[str, Annotated]()
     for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
-        data = read_file(path, MAX_EXPORT)
-        refuse_pointer(path, data)
-        for new in _parse(parse_json(data, path), path, skips):
+        for new in _parse(parse_json(read_file(path, MAX_EXPORT), path), path, skips):
             old = found.setdefault(new.name, replace(new, annotations=()))
             here = Place(path, f"picture {show(new.name)}")
             said = [f"{p.size[1]} x {p.size[0]}, {show(p.prompt)}" for p in (old, new)]
@@ -109,7 +107,7 @@ def _parse(export: Any, path: Path, skips: Skips | None) -> list[Annotated]:
     (file / "format").need(said == FORMAT, FORMAT, said, "was it exported by the annotation page?")
     for number, value in enumerate(_get(export, "pictures", list, file), 1):
         here = file / f"picture {number}"
-        name, prompt = _get(value, "name", str, here), _get(value, "prompt", str, here)
+        name, prompt = composed(_get(value, "name", str, here)), _get(value, "prompt", str, here)
         (here / "name").need(name and name not in out, "a name, each once", name)
         here = file / f"picture {number} ({name:.40})"
         height, width = _get(value, "height", int, here), _get(value, "width", int, here)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ...lab.arrays import read_npy
 from ...lab.files import FormatError, opened_image, read_file
-from ...lab.pictures import MAX_PIXELS, pixels_of, png_bytes, read_picture, resize
-from ...lab.places import Place, refuse_pointer, refuse_pointer_at
+from ...lab.pictures import MAX_PIXELS, png_bytes, read_picture, resize
+from ...lab.places import Place
 from ...lab.tensors import read_tensors
 from ..record import Feedback, Record
 
@@ -50,13 +50,11 @@ class Reading:
 
 def decode_map(path: Path, data: bytes | None = None) -> Map:
     """A grey picture's file (or its bytes, found in `path`) -> float32 (H, W), 0..1: levels over 255."""
-    with opened_image(path, data) as image:
-        if image.mode not in ("1", "L", "LA"):
-            rgb = pixels_of(image, path, "RGB")
-            if np.ptp(rgb, axis=-1).max() > COLOUR:
-                expected = "a grey picture, white where it is wrong"
-                raise FormatError(path, "map", expected, "colours", "save the map itself")
-        return pixels_of(image, path, "L").astype(np.float32) / np.float32(255)
+    with opened_image(path, data, MAX_PIXELS) as image:
+        if image.mode not in ("1", "L", "LA") and np.ptp(np.array(image.convert("RGB")), axis=-1).max() > COLOUR:
+            expected = "a grey picture, white where it is wrong"
+            raise FormatError(path, "map", expected, "colours", "save the map itself")
+        return np.array(image.convert("L")).astype(np.float32) / np.float32(255)
 
 
 def read_map(path: Path, names: tuple[str, ...] = ()) -> Map:
@@ -66,10 +64,8 @@ def read_map(path: Path, names: tuple[str, ...] = ()) -> Map:
     """
     ending = path.suffix.lower()
     if ending not in (".npy", ".safetensors"):
-        refuse_pointer_at(path)
         return decode_map(path)
     data = read_file(path, 8 * MAX_PIXELS + (1 << 20))
-    refuse_pointer(path, data)
     if ending == ".npy":
         return checked(read_npy(data, path), Place(path, "map"))
     tensors, _ = read_tensors(path)

@@ -4,19 +4,20 @@ come from Pick-a-Pic by the picture's id, which is the last part of the field `f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ...lab.files import FormatError, Skips, show, write_file
-from ...lab.pictures import listing, one_file, png_bytes, stem
+from ...lab.pictures import composed, listing, one_file, png_bytes, stem
 from ...lab.places import Place
 from ...lab.tables import number_of, text_of
 from ...lab.tfrecords import example_bytes, parse_example, read_records, write_records
 from ..record import MAPS, SCORES, Record, words
 from .pixels import Reading, Size, check_size, decode_map, encode_map, make_record
-from .tables import Scale, guarded, new_name, one_per_word, prompts_from
+from .tables import Scale, guarded, one_per_word, prompt_tables, prompts_from
 
 FIELDS = {  # as the files name what record.py names; all scores are better the higher they are
     "plausibility": "artifact_score",
@@ -38,8 +39,9 @@ def read_richhf(
 
     pictures  folder that is searched, with all folders in it, for ID.png, ID.jpg, ...; None: records without pictures
     prompts   {id: prompt}; or a table (.csv, .jsonl, .json) with the columns uid, or Pick-a-Pic's image_0_uid and
-              image_1_uid, and prompt or caption; or a folder of ID.txt. None: those beside the pictures. Without prompts
-              the labels of words belong to nothing, and are left out
+              image_1_uid, and prompt or caption; or a folder with prompts.csv, .jsonl or .json, and ID.txt. None: such tables
+              beside the file, and what lies in the folder of pictures. Without prompts the labels of words belong to nothing,
+              and are left out
     size, scale, skips  see `read`
 
     The file is gone through once here: a damaged one is refused before the first record. Maps are levels over 255; JPEG
@@ -53,9 +55,10 @@ def read_richhf(
     path = Path(path)
     check_size(size)
     files = listing(Path(pictures)) if pictures is not None else None
-    if prompts is None and pictures is not None and listing(Path(pictures), (".txt",)):
-        prompts = pictures
-    known, said = (None, "no prompts, so labels of words are left out") if prompts is None else prompts_from(prompts)
+    beside = [*prompt_tables(path.parent), *([] if pictures is None else [pictures])]
+    known, told = prompts_from(*(beside if prompts is None else [prompts]))
+    if nothing := prompts is None and not known:
+        told = "no prompts, so labels of words are left out"
     scores, count = list[float](), 0
     for here, data in read_records(path, None if skips is None else Skips()):
         count += 1
@@ -69,12 +72,10 @@ def read_richhf(
     if not count:
         raise Place(path, "records").wrong("at least one", "none")
     scaled = Scale(path, scale, scores)
-    beside = "no pictures" if files is None else f"{len(files):,} pictures in {Path(pictures or '').name}"
-    said = f"{path.name}: RichHF-18K's format, {count:,} records; {scaled.said}; {beside}; {said}"
+    there = "no pictures" if files is None else f"{len(files):,} pictures in {Path(pictures or '').name}"
+    said = f"{path.name}: RichHF-18K's format, {count:,} records; {scaled.said}; {there}; {told}"
 
-    def make(here: Place, data: bytes, seen: set[str]) -> Record:
-        return _record(here, parse_example(data, here), seen, files, known, scaled, size)
-
+    make = partial(_record, files=files, prompts=None if nothing else known, scale=scaled, size=size)
     return Reading("RichHF-18K", said, count, lambda: guarded(read_records(path, skips), make, skips))
 
 
@@ -97,10 +98,12 @@ def _text(features: dict[str, list[Any]], name: str, here: Place) -> str:
 
 
 def _record(
-    here: Place, features: dict[str, list[Any]], seen: set[str], files: Mapping[str, list[Path]] | None,
-    prompts: Mapping[str, str] | None, scale: Scale, size: Size | None,
+    here: Place, data: bytes, files: Mapping[str, list[Path]] | None, prompts: Mapping[str, str] | None, scale: Scale,
+    size: Size | None,
 ) -> Record:  # fmt: skip
-    name = new_name(_text(features, NAME, here), seen, here / NAME)
+    features = parse_example(data, here)
+    name = stem(_text(features, NAME, here))
+    (here / NAME).need(name, "the name of a picture", name)
     here = Place(here.path, f"{here.where} ({name:.40})")
     scores = {kind: scale(_one(features, FIELDS[kind], NUMBER, here), here / FIELDS[kind]) for kind in SCORES}
     maps = {}
@@ -142,17 +145,17 @@ def write_richhf(path: str | Path, records: Iterable[Record], pictures: str | Pa
 def _examples(records: Iterable[Record], pictures: Path | None) -> Iterator[bytes]:
     seen = set[str]()
     for record in records:
-        said = record.feedback
+        said, name = record.feedback, composed(record.name)
 
-        def check(fits: Any, what: str, name: str = record.name) -> None:
+        def check(fits: Any, what: str, name: str = name) -> None:
             if not fits:
                 raise ValueError(f"write_richhf: record {show(name)}: {what}")
 
-        plain = record.name == stem(record.name + ".png") and record.name[:1] not in ("", ".")
-        check(plain and "\0" not in record.name, "the name must be that of a file, without folder and ending")
-        check(record.name not in seen, "the name is there twice")
-        seen.add(record.name)
-        features: dict[str, bytes | float] = {NAME: f"{record.name}.png".encode()}
+        plain = name == stem(name + ".png") and name[:1] not in ("", ".") and "\0" not in name
+        check(plain, "the name must be that of a file, without folder and ending")
+        check(name not in seen, "the name is there twice")
+        seen.add(name)
+        features: dict[str, bytes | float] = {NAME: f"{name}.png".encode()}
         for kind in SCORES:
             check(0 <= said.scores.get(kind, -1) <= 1, f"needs a score of {kind} in 0..1")
             features[FIELDS[kind]] = float(said.scores[kind])
@@ -166,6 +169,6 @@ def _examples(records: Iterable[Record], pictures: Path | None) -> Iterator[byte
         features[LABELS] = " ".join("0" if x > 0.5 else "1" for x in said.misaligned).encode()
         if pictures is not None:
             check(record.picture is not None, "has no picture to write")
-            write_file(pictures / f"{record.name}.png", png_bytes(np.asarray(record.picture)))
-            write_file(pictures / f"{record.name}.txt", record.prompt.encode())
+            write_file(pictures / f"{name}.png", png_bytes(np.asarray(record.picture)))
+            write_file(pictures / f"{name}.txt", record.prompt.encode())
         yield example_bytes({name: features[name] for name in (NAME, *FIELDS.values(), LABELS)})

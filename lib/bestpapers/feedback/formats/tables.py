@@ -11,12 +11,13 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ...lab.files import FormatError, Skips, inside, parse_json, read_file, show
+from ...lab.files import FormatError, Skips, check_file, inside, parse_json, read_file, show
 from ...lab.pictures import listing, stem
 from ...lab.places import Place
 from ...lab.tables import ENDINGS, MAX_TEXT, number_of, read_rows, text_of, utf8
@@ -75,13 +76,14 @@ class Scale:
 
 
 def guarded(
-    items: Iterator[tuple[Place, Any]], make: Callable[[Place, Any, set[str]], Record], skips: Skips | None
+    items: Iterator[tuple[Place, Any]], make: Callable[[Place, Any], Record], skips: Skips | None
 ) -> Iterator[Record]:
     """The records that are made of items, each name once; what is damaged raises, or is counted."""
-    seen = set[str]()  # `make` refuses names in it
+    seen = set[str]()
     for here, item in items:
         try:
-            record = make(here, item, seen)
+            record = make(here, item)
+            here.need(record.name not in seen, "each picture once", record.name)
         except FormatError as error:
             if skips is None:
                 raise
@@ -91,36 +93,52 @@ def guarded(
             yield record
 
 
-def new_name(text: str, seen: set[str], here: Place) -> str:
-    name = stem(text)
-    if not name or name in seen:
-        raise here.wrong("a name, each once", f"{show(text)}{' again' if name else ''}")
-    return name
+def prompt_tables(folder: Path) -> list[Path]:
+    """The tables of prompts in a folder, by their names."""
+    return [path for path in (folder / f"prompts{ending}" for ending in ENDINGS) if path.is_file()]
 
 
-def prompts_from(source: str | Path | Mapping[str, str]) -> tuple[Mapping[str, str], str]:
-    """({picture's name: prompt}, words on it) of a mapping, of a folder of NAME.txt, or of a table.
+def prompts_from(*sources: str | Path | Mapping[str, str]) -> tuple[dict[str, str], str]:
+    """({picture's name: prompt}, words on it) of mappings, of tables, and of folders with `prompt_tables` and NAME.txt in them.
 
     A table's columns: one or more of `NAMES` (with Pick-a-Pic's image_0_uid and image_1_uid), and one of prompt, caption.
+    FormatError names both places where a picture has two prompts that differ.
     """
+    found, used = dict[str, tuple[str, Place]](), dict[str, None]()
+    for source in sources:
+        for here, name, prompt in _prompts(source):
+            used["a dictionary" if isinstance(source, Mapping) else Path(source).name] = None
+            old, there = found.setdefault(stem(name), (prompt, here))
+            if old != prompt:
+                expected = f"one prompt of {show(name)}: {show(old)}, as in {there.path}, {there.where}"
+                raise here.wrong(expected, show(prompt), "take the wrong one away")
+    said = f"{len(found):,} prompts" + (f" from {', '.join(used)}" if used else "")
+    return {name: prompt for name, (prompt, _) in found.items()}, said
+
+
+def _prompts(source: str | Path | Mapping[str, str]) -> Iterator[tuple[Place, str, str]]:
+    """(where it stands, name, prompt) of all in a source."""
     if isinstance(source, Mapping):
-        return {stem(name): prompt for name, prompt in source.items()}, f"{len(source):,} prompts given"
-    source, found = Path(source), dict[str, str]()
+        yield from ((Place(Path("prompts"), show(name)), name, prompt) for name, prompt in source.items())
+        return
+    source = Path(source)
     if source.is_dir():
-        for name, files in listing(source, (".txt",)).items():
-            text = utf8(files[0], read_file(files[0], 4 * MAX_TEXT)).strip("\r\n")
-            found[name] = text_of(text, Place(files[0], "prompt"))
-    elif source.suffix.lower() not in ENDINGS:
+        for table in prompt_tables(source):
+            yield from _prompts(table)
+        for file in (file for files in listing(source, (".txt",)).values() for file in files):
+            here = Place(file, "prompt")
+            yield here, file.name, text_of(utf8(file, read_file(file, 4 * MAX_TEXT)).strip("\r\n"), here)
+        return
+    if source.suffix.lower() not in ENDINGS:
+        check_file(source)
         raise Place(source).wrong(f"prompts: a folder of .txt, or a table ({', '.join(ENDINGS)})", "something else")
-    else:
-        for here, row in read_rows(source, NAMED):
-            column = next((name for name in COLUMNS["prompt"] if name in row), None)
-            names = [text_of(row[name], here / name) for name in NAMES if row.get(name)]
-            if column is None or not names:
-                expected = f"a name ({', '.join(NAMES)}) and a prompt ({', '.join(COLUMNS['prompt'])})"
-                raise here.wrong(expected, f"{list(row)!s:.200}")
-            found |= dict.fromkeys(map(stem, names), text_of(row[column], here / column))
-    return found, f"{len(found):,} prompts from {source.name}"
+    for here, row in read_rows(source, NAMED):
+        column = next((name for name in COLUMNS["prompt"] if name in row), None)
+        names = [text_of(row[name], here / name) for name in NAMES if row.get(name)]
+        if column is None or not names:
+            expected = f"a name ({', '.join(NAMES)}) and a prompt ({', '.join(COLUMNS['prompt'])})"
+            raise here.wrong(expected, f"{list(row)!s:.200}")
+        yield from ((here, name, text_of(row[column], here / column)) for name in names)
 
 
 # ---------------------------------------------------------------------------------------------------- tables of feedback
@@ -156,9 +174,7 @@ def read_table(
     layout = "table of word scores and heatmaps" if pairs else "table"
     said = f"{path.name}: a {layout}, {count:,} rows; {columns}; {scaled.said}"
 
-    def make(here: Place, row: dict[str, Any], seen: set[str]) -> Record:
-        return _record(here, row, seen, scaled, size)
-
+    make = partial(_record, scale=scaled, size=size)
     return Reading(layout, said, count, lambda: guarded(read_rows(path, NAMED), make, skips))
 
 
@@ -168,11 +184,11 @@ def _columns(row: Mapping[str, Any]) -> dict[str, str]:
     return {part: names[0] for part, names in found.items() if names}
 
 
-def _record(here: Place, row: dict[str, Any], seen: set[str], scale: Scale, size: Size | None) -> Record:
+def _record(here: Place, row: dict[str, Any], scale: Scale, size: Size | None) -> Record:
     found = _columns(row)
     here.need("picture" in found, f"a picture ({', '.join(COLUMNS['picture'])})", list(row))
     picture = inside(here.path.parent, row[found["picture"]], here.path, (here / found["picture"]).where)
-    name = new_name(picture.name, seen, here)
+    name = stem(picture.name)
     here = Place(here.path, f"{here.where} ({name:.40})")
     prompt = text_of(next((row[c] for c in COLUMNS["prompt"] if c in row), None), here / "prompt")
     prompt = prompt.replace(NO_MISTAKES, "").strip(" ")

@@ -38,8 +38,9 @@ SCORED = dict(  # labelled pictures, prompts to draw for, steps of drawing
 
 
 def _file(path: Path, command: str = COMMAND) -> Path:
-    if not path.is_file():
-        advice = f"give the file of one (--model FILE), or train it: {command}"
+    if not path.exists():
+        ours = "this copy of the book comes without; " if path.parent == HERE else ""
+        advice = f"{ours}give the file of one (--model FILE), or train it: {command}"
         raise FormatError(path, "file", "a trained model", "nothing of that name", advice)
     return path
 
