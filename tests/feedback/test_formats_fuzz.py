@@ -11,9 +11,9 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bestpapers.feedback.formats import read_annotations, read_richhf, read_table, write_annotations, write_richhf
-from bestpapers.feedback.formats.pixels import read_map
 from bestpapers.feedback.formats.tables import prompts_from
 from bestpapers.feedback.record import MAPS, SCORES, words
+from bestpapers.lab.maps import read_map
 from bestpapers.lab.pictures import read_picture
 from bestpapers.lab.tfrecords import masked
 

@@ -10,9 +10,9 @@ import tfrecord
 from PIL import Image
 
 from bestpapers.feedback.formats import FormatError, Skips, read, read_richhf, richhf, write_richhf
-from bestpapers.feedback.formats.pixels import decode_map
 from bestpapers.feedback.formats.tables import prompts_from
 from bestpapers.feedback.record import MAPS, SCORES, words
+from bestpapers.lab.maps import decode_map
 from bestpapers.lab.places import Place
 from bestpapers.lab.tfrecords import example_bytes, parse_example, read_records, write_records
 

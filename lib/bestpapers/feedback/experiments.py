@@ -40,7 +40,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, lru_cache
 from itertools import count
 from pathlib import Path
@@ -152,9 +152,9 @@ def samples(name: str, split: str, number: int, seed: int, steps: int, folder: P
 class Learning:
     """How models of feedback learn, here and below."""
 
-    model: Config = field(default_factory=lambda: Config(vocabulary=WORDS, longest=12))
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=4000, batch=8))
-    panel: Panel = field(default_factory=Panel)
+    model: Config = Config(vocabulary=WORDS, longest=12)
+    train: TrainConfig = TrainConfig(steps=4000, batch=8)
+    panel: Panel = Panel()
 
 
 @dataclass(frozen=True)
@@ -165,10 +165,8 @@ class Scores(Learning):
     held_out: int = 1000
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
-    towers: TrainConfig = field(default_factory=lambda: TrainConfig(steps=500, batch=64))
-    few: TrainConfig = field(
-        default_factory=lambda: TrainConfig(steps=800, batch=8)
-    )  # RAHF, from the labels of a probe
+    towers: TrainConfig = TrainConfig(steps=500, batch=64)
+    few: TrainConfig = TrainConfig(steps=800, batch=8)  # RAHF, from the labels of a probe
 
 
 @dataclass(frozen=True)
@@ -331,12 +329,8 @@ class Filter(Drawn):
     least: float = 0.6  # score of one that is chosen
     threshold: float = 0.15  # of a map, where a place is masked and not learned
     rank: int = 8  # of what is learned
-    train: TrainConfig = field(
-        default_factory=lambda: TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
-    )
-    preference: improve.PreferenceConfig = field(
-        default_factory=lambda: improve.PreferenceConfig(batch=4, lr=5e-4, warmup=4, average=0.9)
-    )
+    train: TrainConfig = TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
+    preference: improve.PreferenceConfig = improve.PreferenceConfig(batch=4, lr=5e-4, warmup=4, average=0.9)
     local: float = 1.0  # weight of maps in preference-local
     tether: float = 0.1  # of the penalty in preference-tether
     sharp: float = 0.5  # what the noise of drawing is multiplied by in sharp
@@ -373,13 +367,11 @@ class Hacking(Drawn, Learning):
     prompts: int = 100
     steps: int = 8
     dev: int = 60  # prompts that say when to stop
-    train: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3600, batch=8))  # of the two RAHFs
+    train: TrainConfig = TrainConfig(steps=3600, batch=8)  # of the two RAHFs
     pictures: int = 3000  # to learn from
     own: int = 100  # prompts to tune on
     rank: int = 8
-    preference: improve.PreferenceConfig = field(
-        default_factory=lambda: improve.PreferenceConfig(steps=144, batch=4, lr=1e-3, warmup=4, average=0.9)
-    )
+    preference: improve.PreferenceConfig = improve.PreferenceConfig(steps=144, batch=4, lr=1e-3, warmup=4, average=0.9)
     tether: float = 0.1
     ways: tuple[tuple[str, tuple[str, ...], tuple[float, ...]], ...] = (
         ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("tuned", ("one", "two", "tether"), (12, 48, 144))
@@ -675,23 +667,16 @@ SETTINGS: dict[str, Setting] = dict(
     scores=Scores(), generators=Drawn(), transfer=Transfer(), filter=Filter(), guidance=Guidance(), inpaint=Inpaint(),
     hacking=Hacking(),
 )  # fmt: skip
+MODELS = (
+    "multi-head", "augmented", "multi-head-compute", "scores-only", "image", "towers", "probe", "blob", "panel",
+)  # fmt: skip
 TUNED = (
     "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle",
     "preference", "preference-local", "preference-tether", "sharp", "best-of",
 )  # fmt: skip
 MASKS = ("rahf", "oracle", "elsewhere", "elsewhere-foreground", "whole")
 GRID: dict[str, tuple[str, ...]] = dict(
-    scores=(
-        "multi-head",
-        "augmented",
-        "multi-head-compute",
-        "scores-only",
-        "image",
-        "towers",
-        "probe",
-        "blob",
-        "panel",
-    ),
+    scores=MODELS,
     generators=(*weights.QUALITIES, "flow", "tokenizer", "true"),
     transfer=("other", "own", "blob"),
     filter=TUNED,

@@ -7,7 +7,7 @@ arms that are compared see the same pictures in the same order.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from .worlds import WORDS
 class TrainConfig(AveragingConfig):
     """Settings of one run; `batch` counts pictures."""
 
-    weights: rahf.Weights = field(default_factory=rahf.Weights)  # of the parts of RAHF's loss
+    weights: rahf.Weights = rahf.Weights()  # of the parts of RAHF's loss
     crop: float = 0.0  # chance that RAHF sees a crop, 80 to 100 % a side; scores stay. Re-implementations: 0.5
 
 
@@ -162,19 +162,19 @@ def _cropped(planes: Tensor, cut: Sequence[float]) -> Tensor:
 class Recipe:
     """How the shipped weights are made. `kept`: after which share of its steps the transformer is kept, from weak to best."""
 
-    generator: drawing.Config = field(default_factory=lambda: drawing.Config(vocabulary=WORDS, longest=12))
-    model: rahf.Config = field(default_factory=lambda: rahf.Config(vocabulary=WORDS, longest=12))
-    panel: Panel = field(default_factory=Panel)
+    generator: drawing.Config = drawing.Config(vocabulary=WORDS, longest=12)
+    model: rahf.Config = rahf.Config(vocabulary=WORDS, longest=12)
+    panel: Panel = Panel()
     seed: int = 0
     pairs: int = 8000  # true pictures with their prompts, for the generators
     faults: int = 6000  # faulty pictures of the world, for RAHF
     drawn: int = 1000  # pictures of each of the two lesser generators, for RAHF
     calls: int = 8  # steps of drawing these
     kept: tuple[float, float, float] = (0.1, 0.35, 1.0)
-    tokenizer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=3000, batch=32, average=0.99))
-    transformer: TrainConfig = field(default_factory=lambda: TrainConfig(steps=8000, batch=32))
-    flow: TrainConfig = field(default_factory=lambda: TrainConfig(steps=6000, batch=32))
-    rahf: TrainConfig = field(default_factory=lambda: TrainConfig(steps=10_000))
+    tokenizer: TrainConfig = TrainConfig(steps=3000, batch=32, average=0.99)
+    transformer: TrainConfig = TrainConfig(steps=8000, batch=32)
+    flow: TrainConfig = TrainConfig(steps=6000, batch=32)
+    rahf: TrainConfig = TrainConfig(steps=10_000)
 
 
 def make(recipe: Recipe, folder: Path, quiet: bool = False) -> dict[str, str]:

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from ...lab.files import FormatError, Skips, show, write_file
+from ...lab.maps import decode_map, encode_map
 from ...lab.pictures import composed, listing, one_file, png_bytes, stem
 from ...lab.places import Place
 from ...lab.tables import number_of, text_of
 from ...lab.tfrecords import example_bytes, parse_example, read_records, write_records
 from ..record import MAPS, SCORES, Record, words
-from .pixels import Reading, Size, check_size, decode_map, encode_map, make_record
+from .pixels import Reading, Size, check_size, make_record
 from .tables import Scale, guarded, one_per_word, prompt_tables, prompts_from
 
 FIELDS = {  # as the files name what record.py names; all scores are better the higher they are

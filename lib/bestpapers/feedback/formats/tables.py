@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from ...lab.files import FormatError, Skips, check_file, inside, parse_json, read_file, show
+from ...lab.maps import Map, as_map, read_map
 from ...lab.pictures import listing, stem
 from ...lab.places import Place
 from ...lab.tables import ENDINGS, MAX_TEXT, number_of, read_rows, text_of, utf8
 from ..record import LIKERT, MAPS, SCORES, Record, words
-from .pixels import Map, Reading, Size, check_size, checked, make_record, read_map
+from .pixels import Reading, Size, check_size, make_record
 
 NO_MISTAKES = "[No_mistakes]"
 COLUMNS = {  # of several in a table the first counts
@@ -222,7 +223,7 @@ def _map(value: Any, here: Place, names: tuple[str, ...]) -> Map | None:
         value = [[number_of(item, here) for item in row] for row in value]
     numbers = kinds == {str} or (kinds and kinds <= {int, float, bool})
     here.need(numbers, "a file, or numbers in rows of one length", value)
-    return checked(value, here)
+    return as_map(value, here)
 
 
 def _misaligned(value: Any, here: Place, column: str, prompt: str) -> Map:
