@@ -12,7 +12,6 @@ from PIL import Image
 from bestpapers.feedback.formats import FormatError, Skips, read, read_richhf, richhf, write_richhf
 from bestpapers.feedback.formats.tables import prompts_from
 from bestpapers.feedback.record import MAPS, SCORES, words
-from bestpapers.lab.maps import decode_map
 from bestpapers.lab.places import Place
 from bestpapers.lab.tfrecords import example_bytes, parse_example, read_records, write_records
 
@@ -135,18 +134,6 @@ def test_maps_follow_the_picture(tmp_path):
     ):
         list(read(path))
     assert next(iter(read(path, size=(8, 8)))).feedback.maps["misalignment"].shape == (8, 8)
-
-
-def test_maps_as_jpeg_and_colours(tmp_path):
-    grey = np.zeros((64, 64), np.uint8)
-    grey[20:30, 30:50] = 170
-    near = decode_map(tmp_path, image(grey, "JPEG"))
-    assert abs(near - grey / np.float32(255)).max() < 0.1
-    assert not decode_map(tmp_path, image(0 * grey, "JPEG")).any()  # an empty map stays empty
-    np.testing.assert_allclose(decode_map(tmp_path, image(np.stack([grey] * 3, -1), "JPEG")), near, atol=0.05)
-    heat = np.stack([grey, 0 * grey, 255 - grey], -1)
-    with pytest.raises(FormatError, match=r"a grey picture.*found colours; save the map itself"):
-        decode_map(tmp_path, image(heat))
 
 
 def test_scores_of_1_to_5_are_said_aloud(tmp_path):
