@@ -216,7 +216,7 @@ class Checker:
             lines += [f"  hint      {hint}"] * bool(hint)
             if watched.inputs is not None:
                 self._failing = watched.inputs
-                lines.append(f"  again     {self._call(answer)}")
+                lines.append(f"  try again {self._call(answer)}")
             return Outcome("failed", "\n".join(lines), name, cause, watched.inputs)
         return Outcome("holds", f"exercise {self.exercise}: all {total} properties hold")
 
