@@ -1,7 +1,8 @@
 r"""Fuse
 
-After training, the 3D filter no longer changes. A viewer that knows nothing of it shows the scene right if you fold the
-filter into what is stored: log-scales and opacity logits. With $s'_i = \sqrt{s_i^2 + \varphi^2}$, the opacity that is drawn
+After training, the 3D filter no longer changes. A viewer that knows nothing of the 3D filter draws it all the same if you
+fold it into what is stored: log-scales and opacity logits. (The 2D filter cannot be folded in. It stays the viewer's business,
+and a viewer with another one draws another picture.) With $s'_i = \sqrt{s_i^2 + \varphi^2}$, the opacity that is drawn
 is $o' = o \prod_i s_i / s'_i$.
 
 Write the function. Then say, before you run it, what happens when somebody calls it twice.
