@@ -114,4 +114,5 @@ def test_the_notebook_turns_the_verdict_round_as_question_6_says():
     assert {claim["key"]: claim["outcome"] for claim in claims} == {
         "splatting.C6.natural": "holds",
         "splatting.C6.thin": "does not hold",
+        "splatting.C6.thin.limited": "holds",
     }
