@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 import torch
 
+from bestpapers.course import claims
 from bestpapers.lab import runs as side_by_side
 from bestpapers.lab.files import FormatError
 from bestpapers.splatting import experiments
@@ -182,6 +183,8 @@ def test_the_recorded_rows_are_those_of_the_settings():
         rec.expect(name, asdict(setting), experiments.SOURCE)
         assert set(rec.rows) == {f"{name}/{arm}/{seed}" for arm in arms for seed in setting.seeds}
         assert 0 not in setting.seeds
+        rules = {claim.key: claim.rule for claim in claims.load("splatting").values() if claim.rule}
+        assert rec.about["rules"] == rules  # none has changed since
 
 
 def test_settings_are_those_of_the_plan():

@@ -29,6 +29,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ..course import claims
 from ..lab import machine, runs, stats
 from ..lab.cli import positive_int
 from ..lab.files import FormatError
@@ -332,10 +333,15 @@ def _row(arm: str, seed: int, setting: Setting | Photographed) -> dict[str, Any]
 
 def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
     """Run one setting of the grid with all its arms and seeds. What its file holds already is not run again, and each row is
-    written as soon as its run ends. Runs go side by side in `workers` processes, or in torchrun's."""
+    written as soon as its run ends. Runs go side by side in `workers` processes, or in torchrun's. The file keeps the rules of
+    the claims as they stood before its first row."""
     setting, results = SETTINGS[name], runs.Results(folder / f"{name}.json", SOURCE)
     results.expect(name, asdict(setting), SOURCE)
-    results.about |= dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy", "numba"))
+    about: dict[str, Any] = dict(
+        command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy", "numba")
+    )
+    about["rules"] = {claim.key: claim.rule for claim in claims.load("splatting").values() if claim.rule}
+    results.about = about | results.about  # what stood there when the first row was made stays
     jobs = [(arm, s, setting) for s in setting.seeds for arm in GRID[name] if f"{name}/{arm}/{s}" not in results.rows]
     for number, row in runs.side_by_side(_row, jobs, workers=workers, desc=name):
         results.add(name, *jobs[number][:2], **row)
