@@ -459,7 +459,7 @@ def _recoloured(rng: np.random.Generator, *colours: Colour) -> list[Colour]:
 def _foliage(thin: bool, variant: int | None = None) -> World:
     """A leafy branch above, grass and daisies below, a pumpkin behind them, then a tree, and hills under a sky.
 
-    variant  a number draws other grass, another branch and another tree
+    variant  a number draws other grass, another branch and another tree, puts the pumpkin elsewhere, and changes the light
     """
     rng = np.random.default_rng(7 if variant is None else [7, variant])
     near, middle, far = _Paint(0.0, thin), _Paint(-1.2, thin), _Paint(-2.4, thin)
@@ -467,11 +467,15 @@ def _foliage(thin: bool, variant: int | None = None) -> World:
     _paint_daisies(near, thin)
     _paint_branch(near, rng, thin)
     # the stalk stands in the plane of the pumpkin's middle: all of it that the pumpkin should hide, it hides
-    middle.add(LINE, (0.30, -0.6), (0.37, -0.26), 0.07, GREEN, half_b=0.05, to=LEAF_GREEN)
+    x, glow = 0.30, 1.0
+    if variant is not None:
+        other = np.random.default_rng([12, variant])
+        x, glow = float(other.uniform(-0.4, 0.8)), float(other.uniform(0.85, 1.1))
+    middle.add(LINE, (x, -0.6), (x + 0.07, -0.26), 0.07, GREEN, half_b=0.05, to=LEAF_GREEN)
     _paint_tree(far, rng, thin)
-    ball = (0.30, -0.95, -1.2, 0.62, _blur(thin, -0.9), 1, 9 if thin else 5)
-    pale, blue, sun = (0.90, 0.93, 0.90), (0.42, 0.66, 0.88), (1.0, 0.90, 0.55)
-    hill, meadow = (0.42, 0.58, 0.52), (0.55, 0.70, 0.36)
+    ball = (x, -0.95, -1.2, 0.62, _blur(thin, -0.9), 1, 9 if thin else 5)
+    pale, blue, sun = (_shade(c, glow) for c in ((0.90, 0.93, 0.90), (0.42, 0.66, 0.88), (1.0, 0.90, 0.55)))
+    hill, meadow = (_shade(c, glow) for c in ((0.42, 0.58, 0.52), (0.55, 0.70, 0.36)))
     wall = (1, _blur(thin, WALL_Z), 0.16 if thin else 0.0, 0)
     pumpkin = ((0.70, 0.27, 0.05), (0.99, 0.60, 0.17))
     return _world([near], [middle, far], ball, pumpkin, wall, (pale, blue, sun, hill, meadow))
