@@ -169,10 +169,10 @@ class Photographed:
 
     scene: str = "foliage"
     photographs: int = 32
-    width: int = 192
-    height: int = 112
+    width: int = 128
+    height: int = 72
     zooms: tuple[int, ...] = (1, 2, 4)
-    points: int = 4000
+    points: int = 3000
     steps: int = 1000
     lr_scale: float = 2.0
     seeds: tuple[int, ...] = FEW
