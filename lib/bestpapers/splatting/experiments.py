@@ -253,7 +253,7 @@ def train_arm(arm: str, seed: int, setting: Setting | Photographed, data: Datase
         measures = {f"limited.{w}": score["psnr"] for w, score in evaluate(run.model, known).items()}
     if isinstance(setting, Setting):
         narrow = narrow_axes(run.model, data.train[max(data.train)].cameras)
-        measures["scale"] = float(run.model.log_scales.mean().exp())
+        measures["scale"] = float(run.model.log_scales.detach().mean().exp())
         measures["narrow.median"] = float(np.median(narrow))
         measures["narrow.share"] = float((narrow < COLLAPSE).mean())
     return replace(run, method=arm, measures=measures)
