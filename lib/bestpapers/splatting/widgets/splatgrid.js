@@ -42,8 +42,9 @@ const STYLE = `
 .bp-splatgrid figure svg { touch-action: pan-y; cursor: grab; }
 .bp-splatgrid .bp-square { fill: #0072B2; stroke: currentColor; stroke-width: 0.02; stroke-opacity: 0.35; }
 .bp-splatgrid .bp-here { fill: none; stroke: currentColor; stroke-width: 0.07; }
-.bp-splatgrid .bp-control label { min-width: 8em; }
-.bp-splatgrid .bp-value { flex: 0 1 6em; }
+.bp-splatgrid .bp-control label { min-width: 6.6em; }
+.bp-splatgrid input[type=range] { flex: 1 1 5em; }
+.bp-splatgrid .bp-value { flex: 0 0 3.8em; }
 .bp-splatgrid output { display: block; min-height: 4.2em; }
 `;
 const STEPS = 40; // of the size: each multiplies it
