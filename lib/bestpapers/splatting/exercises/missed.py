@@ -31,7 +31,13 @@ what the 1/255 takes away.
 """
 
 
-def missed(centres: Tensor, stds: Tensor, opacities: Tensor, method: str, shift: tuple[float, float]) -> Tensor:
+def missed(
+    centres: Tensor,
+    stds: Tensor,
+    opacities: Tensor,
+    method: str,
+    shift: tuple[float, float],
+) -> Tensor:
     """Which splats no pixel sees.
 
     centres [N, 2] and stds [N] in px, opacities [N]; method "3dgs", "ewa" or "mip";
