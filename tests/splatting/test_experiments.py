@@ -121,6 +121,7 @@ def test_record_go_on_load_and_verify(tiny, tmp_path, monkeypatch):
     command("--record", "tiny", "--folder", tmp_path)
     rec = experiments.load(["tiny"], tmp_path)
     assert set(rec.rows) == {f"tiny/{arm}/{seed}" for arm in ("ewa", "mip-every-10") for seed in (1, 2)}
+    assert rec.about["tiny"]["rules"]["splatting.C6.natural"] == "> 0"
     row = rec.rows["tiny/ewa/1"]
     wanted = {"psnr.16", "ssim.32", "psnr.32@5", "psnr.16@10", "limited.32", "scale", "narrow.median", "narrow.share"}
     assert wanted <= set(row["scores"])
