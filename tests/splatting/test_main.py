@@ -37,6 +37,20 @@ def scene(capture, tmp_path_factory):
     return out
 
 
+def test_a_capture_as_a_worse_camera_gives_it(tmp_path, capsys):
+    def first(*words):
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        assert run("capture", "--out", folder, "--photos", 2, "--width", 32, "--height", 20, *words) == 0
+        return np.array(Image.open(folder / "images/0000.png"), dtype=float)
+
+    clean = first("--noise", 0)
+    for words in (("--blur", 1), ("--exposure", 0.5), ("--jpeg", 40)):
+        assert np.abs(first("--noise", 0, *words) - clean).mean() > 1, words  # of 255
+    assert run("capture", "--out", tmp_path / "never", "--jpeg", 99) == 2
+    assert "jpeg must be a quality from 1 to 95, got 99" in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
 def test_a_scene_is_learned(capture, scene):
     report = json.loads(scene.with_suffix(".json").read_text())
     assert report["method"] == "mip"

@@ -35,6 +35,13 @@ def test_it_learns(data):
     assert set(rows[0]) == {"iteration", "loss", "psnr", "count", "seconds"}
 
 
+def test_a_step_says_which_view_it_drew(data):
+    run = trainer(data, replace(CONFIG, full_share=1.0))
+    for _ in range(10):
+        _, _, truth = run.step()
+        assert torch.equal(truth, data.train[24].images[run.view])
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path):
     """Bit for bit, with everything on: density control, opacity reset, colour by direction, several sizes."""
     density = DensityConfig(start=10, every=10, stop=50, reset_every=35, gradient=1e-4)

@@ -1,4 +1,6 @@
-"""The wing as a program, for captures of one's own: python -m bestpapers.splatting {capture,train,render,evaluate,view,weights}
+"""The wing as a program, for captures of one's own.
+
+    python -m bestpapers.splatting {capture,train,render,evaluate,view,experiments,weights}
 
 Everything that it can do is in the library; here are only the words of the command line, the defaults for a laptop and for a
 GPU, and the order in which things happen.
@@ -59,7 +61,9 @@ def capture(args: argparse.Namespace) -> None:
 
     if args.out.exists() and any(args.out.iterdir()):
         raise Refused(f"{args.out} is there already and not empty; name another folder")
-    views, points, colors = make_capture(args.scene, args.photos, width=args.width, height=args.height, seed=args.seed)
+    size = dict(width=args.width, height=args.height)
+    camera = dict(noise_std=args.noise, blur_px=args.blur, exposure_stops=args.exposure, jpeg=args.jpeg)
+    views, points, colors = make_capture(args.scene, args.photos, **size, **camera, seed=args.seed)
     names = [f"{i:04d}.png" for i in range(len(views))]
     formats.write_colmap(args.out, views.cameras, names, points, colors, images=views.images)
     print(f"{len(views)} photographs of {args.width} x {args.height} px and {len(points)} points in {args.out}")
@@ -370,6 +374,12 @@ def _weights() -> Any:
     return arguments, run
 
 
+def _experiments() -> Any:
+    from .experiments import arguments, run
+
+    return arguments, run
+
+
 def parser() -> argparse.ArgumentParser:
     top, command = cli.program(PROGRAM, "3D Gaussian Splatting without aliasing, from your own photographs.", EPILOG)
 
@@ -412,6 +422,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--photos", type=cli.integer(2), default=50, help="how many photographs (default 50)")
     sub.add_argument("--width", type=cli.integer(16), default=480, help="pixels (default 480)")
     sub.add_argument("--height", type=cli.integer(16), default=270, help="pixels (default 270)")
+
+    def at_least_0(flag: str, default: float, words: str) -> None:
+        sub.add_argument(flag, type=float, default=default, metavar="X", help=f"{words} (default {default:g})")
+
+    at_least_0("--noise", 0.01, "standard deviation of the sensor's noise, as a share of full scale")
+    at_least_0("--blur", 0.0, "standard deviation of the lens's blur, pixels")
+    at_least_0("--exposure", 0.0, "photographs are lighter or darker by up to so many stops")
+    sub.add_argument(
+        "--jpeg", type=positive_int, metavar="QUALITY", help="send them through JPEG (1 to 95; default: no)"
+    )
     sub.add_argument("--seed", type=cli.integer(0), default=0, help="equal seeds give equal captures (default 0)")
 
     arms = "\n".join(f"  {name:<17} {method.label}: {_filters(method)}" for name, method in METHODS.items())
@@ -516,6 +536,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, metavar="FILE.html", help="default: the scene's name with .html")
     sub.add_argument("--no-open", action="store_true", help="only write the page")
 
+    command("experiments", "train arms with seeds: the recorded runs behind 3_reproduce", later=_experiments)
     command("weights", "train the small models of this book again, or verify their files", later=_weights)
     return top
 

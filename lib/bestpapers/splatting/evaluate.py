@@ -5,12 +5,15 @@ Images are rounded to 8 bits before they are compared, as in the authors' code, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from ..kernels.rasterize import rasterization
 from ..lab.images import psnr, ssim, to_8bit
-from .data import Views
+from .data import Camera, Views, stack
 from .model import Gaussians
 
 
@@ -27,3 +30,18 @@ def evaluate(model: Gaussians, views: Mapping[int, Views]) -> dict[int, dict[str
         mean_psnr, mean_ssim = torch.stack(scores).mean(0).tolist()
         table[width] = dict(psnr=mean_psnr, ssim=mean_ssim)
     return table
+
+
+@torch.no_grad()
+def narrow_axes(model: Gaussians, cameras: Sequence[Camera]) -> NDArray[np.float64]:
+    """How narrow the Gaussians are on the screen: the standard deviation in px of each one's narrow axis in each camera that
+    sees it, all in one row. As they are stored: before any filter, in 3D or 2D, has widened them."""
+    found = []
+    for camera in cameras:
+        viewmats, Ks, width, height = stack([camera], model.means.device, model.means.dtype)
+        stored = model.means, model.quats, model.log_scales.exp(), model.opacity_logits.sigmoid(), model.sh_dc[:, 0]
+        meta = rasterization(*stored, viewmats, Ks, width, height, eps2d=0.0).meta
+        xx, xy, yy = meta["conics"][0][meta["radii"][0, :, 0] > 0].double().unbind(-1)
+        steepest = (xx + yy) / 2 + torch.hypot((xx - yy) / 2, xy)  # larger eigenvalue of the inverse covariance
+        found.append(steepest.rsqrt().cpu().numpy())
+    return np.concatenate(found)

@@ -31,8 +31,9 @@ MARGIN = 0.15  # of the image's width or height: so far outside the image still 
 class Method:
     """One row of the paper's tables.
 
-    label: as the tables print it; eps2d: variance in px^2 added to each projected Gaussian; compensate: keep the light by
-    lowering the opacity (the factor rho); smooth_3d: band-limit the Gaussians themselves (Eq. 9).
+    label: as the tables print it; eps2d: variance in px^2 added to each projected Gaussian; compensate: keep the light, on
+    average over places inside a pixel, by lowering the opacity (the factor rho); smooth_3d: band-limit the Gaussians
+    themselves (Eq. 9).
     """
 
     label: str

@@ -94,6 +94,7 @@ class Trainer(Training):
         self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.queues: list[list[int]] = [[] for _ in self.scales]  # views still to come in this pass, per size
+        self.view = -1  # which view the last step drew, counted from 0
         self.density = None
         if config.density is not None:
             self.density = DensityControl(model, self.optimizer, self.extent, config.density)
@@ -111,6 +112,7 @@ class Trainer(Training):
             model.sh_active = min(model.sh_active + 1, model.config.sh_degree)
 
         scale, view = self._next_view()
+        self.view = view
         views, cameras = self.scales[scale]
         viewmat, K, width, height = cameras[view]
         out = model.rasterize(viewmat, K, width, height, backend=config.backend, render_mode="RGB")
