@@ -174,7 +174,7 @@ class Recipe:
     tokenizer: TrainConfig = TrainConfig(steps=3000, batch=32, average=0.99)
     transformer: TrainConfig = TrainConfig(steps=8000, batch=32)
     flow: TrainConfig = TrainConfig(steps=6000, batch=32)
-    rahf: TrainConfig = TrainConfig(steps=10_000)
+    rahf: TrainConfig = TrainConfig(steps=10_000, batch=8)
 
 
 def make(recipe: Recipe, folder: Path, quiet: bool = False) -> dict[str, str]:
