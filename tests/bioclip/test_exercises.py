@@ -105,13 +105,25 @@ def prefix_part(
 
 
 def shot_part(
-    support, test, transform, *, length=True, centre=True, mean_of="support", again=False, nearest=False, far=False
+    support,
+    test,
+    transform,
+    *,
+    length=True,
+    centre=True,
+    last=True,
+    mean_of="support",
+    again=False,
+    nearest=False,
+    far=False,
 ):
+    def unit(x, wanted):
+        return F.normalize(x, dim=-1) if wanted else x
+
+    support, test = unit(support, length), unit(test, length)
     if transform == "CL2N" and centre:
         of = {"support": support.mean((0, 1)), "test": test.mean(0)}[mean_of]
-        support, test = support - of, test - of
-    if length:
-        support, test = F.normalize(support, dim=-1), F.normalize(test, dim=-1)
+        support, test = unit(support - of, last), unit(test - of, last)
     if nearest:
         return torch.cdist(test, support.flatten(0, 1)).argmin(1) // support.shape[1]
     means = support.mean(1)
@@ -368,10 +380,11 @@ WRONG = {
     "simple_shot": {
         "takes the farthest": (changed(shot_part, far=True), 0),
         "takes the nearest example": (changed(shot_part, nearest=True), 1),
-        "forgets the length": (changed(shot_part, length=False), 2),
-        "forgets the mean": (changed(shot_part, centre=False), 3),
-        "takes the mean of the test": (changed(shot_part, mean_of="test"), 4),
-        "divides the class's mean by its length": (changed(shot_part, again=True), 5),
+        "divides only after the mean is gone": (changed(shot_part, length=False), 2),
+        "takes the mean of the test": (changed(shot_part, mean_of="test"), 3),
+        "forgets the mean": (changed(shot_part, centre=False), 4),
+        "does not divide again": (changed(shot_part, last=False), 4),
+        "divides the class's mean by its length": (changed(shot_part, again=True), 4),
     },
     "contrastive": {
         "adds up the pairs": (changed(loss_part, total=True), 0),
@@ -474,7 +487,7 @@ def test_roll_up_is_the_librarys():
 
 
 def test_simple_shot_is_the_librarys():
-    x = F.normalize(torch.randn(6, 12, 8, generator=torch.Generator().manual_seed(0)) + 0.4, dim=-1)
+    x = torch.randn(6, 12, 8, generator=torch.Generator().manual_seed(0)) + 0.4
     draws = evaluate.support_draws(6, 12, 3, repeats=1)
     support = x[torch.arange(6)[:, None], draws[0]]
     test = torch.ones(6, 12, dtype=torch.bool).scatter(1, draws[0], False)

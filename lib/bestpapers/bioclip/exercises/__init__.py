@@ -69,7 +69,7 @@ CLOSING = r"""
 ## What you have seen
 
 - The method is small: a string, two encoders, a symmetric cross-entropy. What takes care is everything around it: which
-  captions meet in a batch, which species are unseen in which sense, and what a photograph more tells.
+  captions meet in a batch, which species are unseen in which sense, and what a picture more tells.
 - A checker holds you to properties, not to a listing. If yours is written in another way and all hold, it is right.
 
 **What does not come out as in the paper:** nothing here tests the paper. The null world is a control of ours: it shows that
