@@ -196,8 +196,8 @@ class Split:
           name alone, so u2 is scored by genus
     u3    unseen species of genera that are seen, several of each genus; none but for `with_siblings`
 
-    With the 128 species, which are two to a genus, u1 never holds two species of a genus, and u2 never two genera of a
-    family: who knows nothing but genus and family can be right in both.
+    The 128 species are two to a genus and their genera two to a family, but for one family of three. So u1 never holds two
+    species of a genus, and u2 hardly ever two genera of a family: who knows genus and family and no more can be right in both.
     """
 
     seed: int
