@@ -389,8 +389,8 @@ def _class_vectors(model: Classifier, paths: Sequence[tuple[str, ...]]) -> Tenso
     number = {path: i for i, path in enumerate(model.groups[Rank.SPECIES])}
     if not number.keys() >= set(paths):
         return None
-    weight: Tensor = model.heads[Rank.SPECIES.get_label()].weight
-    return weight.detach().cpu()[[number[path] for path in paths]]
+    rows: Tensor = model.heads[Rank.SPECIES.get_label()].state_dict()["weight"].cpu()
+    return rows[[number[path] for path in paths]]
 
 
 @torch.inference_mode()

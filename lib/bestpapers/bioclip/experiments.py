@@ -1,7 +1,7 @@
 """Experiments: settings, arms, one trained arm, series of them, and the recorded runs behind `3_reproduce`.
 
     python -m bestpapers.bioclip experiments --settings base null --arms taxon ce --seeds 0 1 2 3 4 --out results.json
-    python -m bestpapers.bioclip experiments --record                 all recorded runs, about 40 minutes of one core
+    python -m bestpapers.bioclip experiments --record                 all recorded runs, about an hour of one core
     python -m bestpapers.bioclip experiments --record base null       of these settings
     python -m bestpapers.bioclip experiments --record many --arms ce hce    of these arms of it
     python -m bestpapers.bioclip experiments --verify                 are their photographs still the same?

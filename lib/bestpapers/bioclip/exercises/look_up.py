@@ -43,7 +43,7 @@ def look_up(
     known: paths of the K species, asked: of C new ones, seven names each, "" where one
     is missing -> numbers [N] in asked
     """
-    memory, places = F.normalize(memory, dim=-1), []
+    memory, means = F.normalize(memory, dim=-1), []
     for path in asked:
         kin = list(range(len(known)))  # if nothing is shared
         for depth in range(6, 0, -1):
@@ -56,8 +56,8 @@ def look_up(
             if found:
                 kin = found
                 break
-        places.append(memory[kin].mean(0))
-    places = F.normalize(torch.stack(places), dim=-1)
+        means.append(memory[kin].mean(0))
+    places = F.normalize(torch.stack(means), dim=-1)
     return (F.normalize(images, dim=-1) @ places.T).argmax(1)
 
 
