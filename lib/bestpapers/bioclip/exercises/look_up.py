@@ -51,7 +51,10 @@ def look_up(
                 k
                 for k, other in enumerate(known)
                 if path[depth - 1] and path[depth - 1] == other[depth - 1]
-                and all(a == b or not a or not b for a, b in zip(path[:depth], other[:depth]))
+                and all(
+                    a == b or not a or not b
+                    for a, b in zip(path[:depth], other[:depth])
+                )
             ]  # fmt: skip
             if found:
                 kin = found
