@@ -63,14 +63,12 @@ class Several:
         return Outputs({}, {name: torch.stack([one[name] for one in said]).mean(0) for name in said[0]}, None)
 
     def predict(self, pictures: Pictures, prompts: Sequence[str]) -> list[Feedback]:
-        return [
-            Feedback(
-                {name: float(np.mean([one.scores[name] for one in each])) for name in each[0].scores},
-                {name: np.mean([one.maps[name] for one in each], 0) for name in each[0].maps},
-                np.mean([one.misaligned for one in each], 0),
-            )
-            for each in zip(*(model.predict(pictures, prompts) for model in self.models))
-        ]
+        found = []
+        for each in zip(*(model.predict(pictures, prompts) for model in self.models)):
+            score = {name: float(np.mean([one.scores[name] for one in each])) for name in each[0].scores}
+            maps = {name: np.mean([one.maps[name] for one in each], 0) for name in each[0].maps}
+            found.append(Feedback(score, maps, np.mean([one.misaligned for one in each], 0)))
+        return found
 
 
 # ------------------------------------------------------------------------------------------------------------ own pictures

@@ -332,13 +332,9 @@ class RAHF(Kept):
             scores = {name: logits.sigmoid().cpu().numpy() for name, logits in out.scores.items()}
             marks = self.compared(self.write(some, tokens), tokens).float() if write else out.misaligned.sigmoid()
             for i, prompt in enumerate(prompts[start : start + batch]):
-                found.append(
-                    Feedback(
-                        {name: float(values[i]) for name, values in scores.items()},
-                        {name: values[i] for name, values in maps.items()},
-                        marks[i, : len(words(prompt))].cpu().numpy(),
-                    )
-                )
+                own_scores = {name: float(values[i]) for name, values in scores.items()}
+                own_maps = {name: values[i] for name, values in maps.items()}
+                found.append(Feedback(own_scores, own_maps, marks[i, : len(words(prompt))].cpu().numpy()))
         return found
 
 
@@ -369,13 +365,16 @@ def loss(
     misaligned: Tensor, weights: Weights | None = None,
 ) -> dict[str, Tensor]:  # fmt: skip
     """The parts of the loss by name, and "all", their weighted sum: mean squared errors of maps (B, H, W) and scores (B,),
-    summed over their names, and cross-entropies of words. The paper adds such parts with weights too.
+    summed over their names, and cross-entropies of words. The paper adds such parts with weights too. What has no weight is
+    not computed.
 
     misaligned  (B, longest) in 0..1: the share of the panel, or its majority
     """
     weights = weights or Weights()
     target = model.vocabulary.target(tokens, misaligned > 0.5) if model.decoder is not None else None
-    out: Outputs = model(pictures, tokens, target)
+    counts = dict.fromkeys(MAPS, weights.maps) | dict.fromkeys(SCORES, weights.scores)
+    counts["words"] = weights.words + weights.written
+    out: Outputs = model(pictures, tokens, target, [name for name in OUTPUTS if counts[name]])
     zero = pictures.new_zeros(())
     parts = dict(
         maps=sum(((out.maps[name].sigmoid() - maps[name]).square().mean() for name in out.maps), zero),
