@@ -5,7 +5,10 @@ const FORMULA = "span.math, div.math mjx-container";
 const BOXES = `.bd-article pre, .wide-table, .pst-scrollable-table-container, .cell_output div:has(> table), ${FORMULA}`;
 
 function nameOf(box) {
-  if (box.querySelector("table")) return box.querySelector("caption")?.textContent.trim() || "Table";
+  if (box.querySelector("table")) {
+    const nth = [...document.querySelectorAll(".bd-article table")].indexOf(box.querySelector("table")) + 1;
+    return box.querySelector("caption")?.textContent.trim() || `Table ${nth}`; // each region needs a name of its own
+  }
   return box.closest(".cell_input, [class*='highlight-']") ? "Code" : "Printed output";
 }
 

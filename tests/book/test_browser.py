@@ -2,13 +2,14 @@
 
 import functools
 import http.server
+import re
 import threading
 
 import browser
 import check_site
 import pytest
 
-PAGES = [*check_site.toc_documents(), "index", "search", "genindex"]
+PAGES = [*check_site.toc_documents(), "index", "search", "genindex", "404"]
 
 CONTRAST = """() => {
   const parse = (c) => (c.match(/[\\d.]+/g) ?? []).map(Number);
@@ -212,6 +213,24 @@ def test_search_finds_a_page_without_a_server_behind_it(opened):
     assert "paper" in " ".join(a.get_attribute("href") for a in page.locator("#search-results li a").all())
 
 
+def test_a_result_shows_text_and_its_page_marks_the_words(chromium, origin):
+    page = chromium.new_page()
+    page.set_default_timeout(300_000)
+    page.goto(f"{origin}/search.html?q=Nyquist", wait_until="networkidle")
+    page.wait_for_selector("#search-results .search-summary .context, #search-results p.context")
+    summaries = " ".join(page.locator("#search-results .context").all_inner_texts())
+    assert "import " not in summaries
+    assert "plots.show" not in summaries
+    page.locator("#search-results li a").first.click()
+    page.wait_for_selector(".bd-article .highlighted")
+    assert page.evaluate("typeof Search") == "undefined"
+    page.wait_for_function(
+        "[...document.querySelectorAll('.bd-article .highlighted')].some((m) => m.checkVisibility()"
+        " && m.getBoundingClientRect().top >= 0 && m.getBoundingClientRect().top < innerHeight)"
+    )
+    page.close()
+
+
 @pytest.fixture
 def light(chromium, origin):
     """Open a page in the light scheme; formulas stand there when it comes back."""
@@ -255,7 +274,7 @@ def test_a_cut_table_would_be_noticed(light):
 def test_wide_boxes_scroll_by_keyboard_and_show_where_there_is_more(light):
     page = light("notebooks/splatting/3_reproduce")
     assert cut(page, 390) == []
-    box = page.get_by_role("region", name="Table, scrolls sideways").first
+    box = page.get_by_role("region", name=re.compile(r"Table \d+, scrolls sideways")).first
     assert box.get_attribute("data-more") == "right"
     box.focus()
     page.keyboard.press("ArrowRight")
