@@ -1,6 +1,6 @@
 """The icons that the pages show, as three small fonts.
 
-The theme comes with all of Font Awesome, as fonts, as styles and as a script. `subset` keeps the styles of the icons that a page
+The theme comes with all of Font Awesome, as fonts, styles and a script. `subset` keeps the styles of the icons that a page
 or a script of the site names, and writes fonts that have these glyphs and no others.
 """
 

@@ -1,6 +1,6 @@
 """Mend what the theme and the extensions write, page by page, when the site is written.
 
-Scripts that a page has no use for go: the search, MathJax where there are no formulas, and the icons as one script of 1.5 MB, for
+Scripts that a page has no use for go: the search, MathJax where there are no formulas, and the icons as a script of 1.5 MB, for
 which icons.py makes a small font. What is seen gets names for who listens, a page gets a description for who shares it, buttons
 get words, figures get numbers. Each function takes the text of a page and returns the mended text; twice is the same as once.
 `html.baseurl` of _config.yml says where the site lives: without it there is no canonical link and no picture of a shared link.

@@ -320,3 +320,42 @@ def test_a_figure_opens_large_and_gives_the_focus_back(light):
         "e => e.scrollWidth > e.clientWidth"
     )  # larger than a phone: one pans in it
     assert page.evaluate("document.documentElement.scrollWidth") <= 391
+
+
+def test_on_paper_answers_are_open_and_the_page_is_light(chromium, origin):
+    page = chromium.new_page(color_scheme="dark")
+    page.goto(f"{origin}/notebooks/splatting/1_idea.html", wait_until="load")
+    closed = page.locator(".bd-article details:not(.below-output):not([open])").count()
+    assert closed
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.locator(".bd-article details:not(.below-output):not([open])").count() == 0
+    found = page.evaluate(
+        "['article p', 'article pre', 'article h2'].map((s) => getComputedStyle(document.querySelector(s)))"
+        ".map((s) => [...s.color.match(/\\d+/g)].slice(0, 3).map(Number))"
+    )
+    assert all(max(colour) < 130 for colour in found), found
+    grounds = page.evaluate(
+        "[...document.querySelectorAll('.cell_input, .cell_input pre, .cell_output pre, div.highlight')]"
+        ".map((e) => getComputedStyle(e).backgroundColor)"
+    )
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}
+    assert not page.locator(".nbwidget button").first.is_visible()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".bd-article details:not(.below-output):not([open])").count() == closed
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.close()
+
+
+def test_on_a_phone_the_scorecard_is_cards_with_the_outcome_first(chromium, origin):
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{origin}/book/scorecard.html", wait_until="load")
+    row = page.locator("table.scorecard tbody tr").first
+    outcome, claim = row.locator(".verdict"), row.locator("td").nth(1)
+    assert outcome.bounding_box()["y"] < claim.bounding_box()["y"]
+    assert outcome.bounding_box()["x"] + outcome.bounding_box()["width"] < 390
+    assert page.locator("table.counts").bounding_box()["y"] < 844  # how many hold, before how it is read
+    wide = "[...document.querySelectorAll('.wide-table:has(table.scorecard)')].filter((e) => e.dataset.more).length"
+    assert page.evaluate(wide) == 0
+    page.close()

@@ -67,6 +67,16 @@ def test_scorecard_shows_every_stored_claim_with_its_outcome(site):
         assert all(row[field] in text for field in ("claim", "where", "paper", "ours", "note") if row[field])
 
 
+def test_counts_are_those_of_the_rows(site):
+    html, rows = page(site, "book/scorecard"), claims.collect(stored.notebooks())
+    for tr in html.select("table.counts tbody tr"):
+        wing, *counts, total = (td.get_text(strip=True) for td in tr.find_all("td"))
+        found = [row["outcome"] for row in rows if row["key"].split(".")[0] == wing]
+        assert [int(c) for c in counts] == [found.count(outcome) for outcome in claims.OUTCOMES]
+        assert int(total) == len(found) > 0
+        assert html.find(id=tr.a["href"].removeprefix("#"))
+
+
 @pytest.mark.parametrize("wing", [w for w in WINGS if (ROOT / f"notebooks/{w}").is_dir()])
 def test_the_papers_page_lists_every_claim_with_its_outcome(site, wing):
     rows = [row for row in claims.collect(stored.notebooks()) if row["key"].startswith(f"{wing}.")]
