@@ -49,7 +49,7 @@ def slug(document: str) -> str:
 
 
 def article(text: str, document: str, documents: set[str]) -> str:
-    """A page's article for the one page: its anchors are its own, its links lead to the others, its headings go one level down."""
+    """A page's article for the one page: anchors of its own, links to the other articles, headings one level down."""
     begin, end = text.index("<article"), text.rindex("</article>")
     inside = text[text.index(">", begin) + 1 : end]
     inside = re.sub(r'(?s)<script\b.*?</script>| data-state="[^"]*"| loading="lazy"', "", inside)
@@ -79,7 +79,7 @@ def heading(text: str) -> str:
 
 
 def one_page(root: Path, only: str = "") -> str:
-    """The whole book as one page of the site at `root`/_build/html; `only` those parts whose documents have it in their name."""
+    """The whole book as one page of the site at `root`/_build/html; or only the documents that have `only` in their path."""
     site = root / "_build" / "html"
     book = [(name, kept) for name, docs in parts(root) if (kept := [d for d in docs if only in d])]
     documents = {d for _, docs in book for d in docs}

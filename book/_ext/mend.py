@@ -9,16 +9,19 @@ get words, figures get numbers. Each function takes the text of a page and retur
 from __future__ import annotations
 
 import html
+import posixpath
 import re
 from pathlib import Path
 
 from icons import subset
+from PIL import Image
 
 SEARCH = ("searchtools.js", "language_data.js", "searchindex.js")
 PICTURE = "_static/readme.png"  # what a shared link shows
 COST = re.compile(
     r"\bto read\b.*·|for the core\b|^\d+ to \d+ minutes"
 )  # what a notebook costs says nothing of what it is about
+PAPER = (0xFC, 0xFC, 0xFA)  # the ground of the book's own figures: plots.BACKGROUND
 NUMBERED = re.compile(r"notebooks/(\w+)/(\d+)_\w+")
 
 
@@ -42,12 +45,13 @@ def wing_numbers(config) -> dict[str, int]:
 
 def site(folder: Path, title: str, base: str, root: str, wings: dict[str, int]) -> None:
     """Mend all pages of a built site."""
+    drawings = {p.name for p in folder.glob("_images/*.png") if is_drawing(p)}
     for path in sorted(folder.rglob("*.html")):
         name = path.relative_to(folder).with_suffix("").as_posix()
         if name.startswith("_"):
             continue
         old = path.read_text(encoding="utf-8")
-        new = page(old, name, title, base, root, wings)
+        new = dark(page(old, name, title, base, root, wings), drawings)
         if new != old:
             path.write_text(new, encoding="utf-8")
     subset(folder)
@@ -61,7 +65,8 @@ def page(
     """The page `name` (its address without suffix), mended."""
     if "<article" not in text:  # the page that only leads on to the first one
         return text
-    text = names(scripts(text, name))
+    text = buttons(names(scripts(text, name)))
+    text = chapter_links(text, name, wings or {})
     text = meta(text, name, title, base, root)
     if found := NUMBERED.fullmatch(name):
         text = figures(text, f"{(wings or {}).get(found[1], 0)}.{found[2]}")
@@ -88,6 +93,64 @@ def names(text: str) -> str:
     text = re.sub(r'(<button class="btn search-button-field[^>]*?)\s+aria-label="Search"', r"\1", text)
     side = '<div id="pst-primary-sidebar" class="bd-sidebar-primary bd-sidebar">'
     return text.replace(side, side[:-1] + ' role="region" aria-label="The book">')
+
+
+def buttons(text: str) -> str:
+    """Words on the buttons above the page, and the two that run a notebook without a menu."""
+
+    def launch(menu: re.Match) -> str:
+        links = re.findall(r'(?s)<a href="([^"]+)".*?title="Launch on (\w+)"', menu[0])
+        icon = '<i class="fas fa-rocket" aria-hidden="true"></i>'
+        return "".join(
+            f'<a href="{href}" target="_blank" class="btn btn-sm launch">{icon if not k else ""}'
+            f'<span><span class="run">Run on </span>{where}</span></a>'
+            for k, (href, where) in enumerate(links)
+        )
+
+    text = re.sub(r'(?s)<div class="dropdown dropdown-launch-buttons">.*?</ul>\s*</div>', launch, text)
+    words = {".ipynb": "Notebook", ".md": "Source", ".pdf": "Print, PDF"}
+    for suffix, word in words.items():
+        text = text.replace(
+            f'<span class="btn__text-container">{suffix}</span>', f'<span class="btn__text-container">{word}</span>'
+        )
+    return text
+
+
+def chapter_links(text: str, name: str, wings: dict[str, int]) -> str:
+    """A link that reads `3_reproduce` reads 1.3 (Reproduce), as the contents do."""
+
+    def read(link: re.Match) -> str:
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(name), link[2]))
+        found = NUMBERED.fullmatch(target)
+        words = re.sub(r"<[^>]+>", "", link[3])
+        if not found or words != target.rpartition("/")[2] or found[1] not in wings:
+            return link[0]
+        return f"{link[1]}{wings[found[1]]}.{found[2]} ({words.partition('_')[2].capitalize()})</a>"
+
+    return re.sub(
+        r'(<a class="reference internal" href="([^"#:]+)\.html(?:#[^"]*)?">)((?:<[^a>][^>]*>)*\d_\w+(?:</\w+>)*)</a>',
+        read,
+        text,
+    )
+
+
+def is_drawing(path: Path) -> bool:
+    """Whether a picture is curves and letters on the book's paper: few colours, and most of it paper."""
+    with Image.open(path) as image:
+        if image.mode != "P":
+            return False
+        palette, counts = image.getpalette(), image.histogram()
+    most = max(range(len(counts)), key=counts.__getitem__)
+    return tuple(palette[3 * most : 3 * most + 3]) == PAPER and 2 * counts[most] > sum(counts)
+
+
+def dark(text: str, drawings: set[str]) -> str:
+    """Drawings with a mark, by which a dark page turns their lightness round (book.css)."""
+    return re.sub(
+        r'<img (?!data-drawn)(?=[^>]*src="[^"]*/([\w.-]+)")',
+        lambda found: "<img data-drawn " if found[1] in drawings else found[0],
+        text,
+    )
 
 
 def meta(text: str, name: str, title: str, base: str, root: str) -> str:

@@ -18,7 +18,8 @@ def page(title, body):
 
 
 BODY = """<p>See <a href="../w/b.html#there">b</a>, <a href="#top">this</a>, <a href="https://example.org/x.html">that</a> and
-<a href="../w/_sources/b.md">a file</a>.</p><img src="../_images/x.svg" alt="x"><details class="hint"><summary>Hint</summary>It</details>
+<a href="../w/_sources/b.md">a file</a>.</p><img src="../_images/x.svg" alt="x">
+<details class="hint"><summary>Hint</summary>It</details>
 <details class="hide below-output"><summary>Code</summary>1</details>
 <div class="nbwidget" data-module="x.js" data-state="{}"><p>still</p></div>"""
 

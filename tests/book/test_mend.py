@@ -23,7 +23,7 @@ def load(name):
         sys.path.remove(str(EXT))
 
 
-mend, icons, textsearch = load("mend"), load("icons"), load("textsearch")
+mend, icons, textsearch, chapters = (load(name) for name in ("mend", "icons", "textsearch", "chapters"))
 
 WORDS = "A page about a wheel that falls apart when you step back, and about what holds it together."
 PAGE = f"""<html><head><meta charset="utf-8" />
@@ -129,7 +129,116 @@ def test_code_is_not_searched():
     assert "numpy" in tree.astext()  # the page keeps it
 
 
+LAUNCH = """<div class="dropdown dropdown-launch-buttons"><button><i class="fas fa-rocket"></i></button>
+<ul class="dropdown-menu">
+<li><a href="https://mybinder.org/v2/x" target="_blank"
+   class="btn" title="Launch on Binder"><span class="btn__text-container">Binder</span></a></li>
+<li><a href="https://colab.research.google.com/y" class="btn" title="Launch on Colab">Colab</a></li>
+  </ul>
+</div><span class="btn__text-container">.pdf</span>"""
+
+
+def test_buttons_that_run_a_notebook_have_words():
+    page = BeautifulSoup(mend.buttons(LAUNCH), "html.parser")
+    assert [(a["href"], a.get_text()) for a in page.find_all("a")] == [
+        ("https://mybinder.org/v2/x", "Run on Binder"),
+        ("https://colab.research.google.com/y", "Run on Colab"),
+    ]
+    assert page.get_text().endswith("Print, PDF")
+
+
+@pytest.mark.parametrize(
+    ("href", "words", "read"),
+    [
+        ("../../notebooks/splatting/3_reproduce.html", "<code><span>3_reproduce</span></code>", "1.3 (Reproduce)"),
+        ("../../notebooks/splatting/3_reproduce.html#cell", "3_reproduce", "1.3 (Reproduce)"),
+        ("../../notebooks/splatting/3_reproduce.html", "its tables", "its tables"),
+        ("paper.html", "3_reproduce", "3_reproduce"),
+    ],
+)
+def test_links_name_chapters_as_the_contents_do(href, words, read):
+    link = f'<a class="reference internal" href="{href}">{words}</a>'
+    new = mend.chapter_links(link, "book/splatting/paper", {"splatting": 1})
+    assert BeautifulSoup(new, "html.parser").get_text() == read
+    assert f'href="{href}"' in new
+
+
+def test_drawings_are_told_from_pictures(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    drawing = np.full((40, 40, 3), mend.PAPER, np.uint8)
+    drawing[5, :] = 0
+    Image.fromarray(drawing).quantize(4).save(tmp_path / "drawing.png")
+    drawing[:30] = 99
+    Image.fromarray(drawing).quantize(4).save(tmp_path / "picture.png")
+    Image.fromarray(np.full((9, 9, 3), mend.PAPER, np.uint8)).save(tmp_path / "photograph.png")
+    found = {p.name for p in tmp_path.glob("*.png") if mend.is_drawing(p)}
+    assert found == {"drawing.png"}
+    marked = mend.dark('<img alt="a" src="../x/drawing.png"><img src="y/picture.png">', found)
+    assert marked == '<img data-drawn alt="a" src="../x/drawing.png"><img src="y/picture.png">'
+    assert mend.dark(marked, found) == marked
+
+
+def test_the_ground_of_drawings_is_that_of_the_figures():
+    from bestpapers.course import plots
+
+    assert "#" + "".join(f"{c:02X}" for c in mend.PAPER) == plots.BACKGROUND
+
+
+def test_colours_of_curves_stay_readable_on_a_dark_page():
+    """Turned round by `invert(1) hue-rotate(180deg) brightness(0.94)` (the specification's matrix): 3:1 or more."""
+    import numpy as np
+
+    from bestpapers.course import plots
+
+    css = (stored.ROOT / "book/_static/book.css").read_text()
+    assert "invert(1) hue-rotate(180deg) brightness(0.94)" in css
+    turn = 2 * np.array([[0.213, 0.715, 0.072]] * 3) - np.eye(3)
+
+    def light(rgb):
+        linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+        return linear @ [0.2126, 0.7152, 0.0722] + 0.05
+
+    for colour in (*plots.PALETTE, plots.INK, *plots.WING.values()):
+        rgb = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+        assert light(0.94 * np.clip(turn @ (1 - rgb), 0, 1)) / light(np.full(3, 0x12 / 255)) >= 3, colour
+
+
+@pytest.mark.parametrize(
+    ("document", "title", "named"),
+    [
+        ("book/splatting/reading_group", "Reading group", "Mip-Splatting: reading group"),
+        ("book/splatting/teaching", "Teaching Mip-Splatting", "Teaching Mip-Splatting"),
+        ("book/feedback/paper", "Rich human feedback: the paper", "Rich human feedback: the paper"),
+        ("book/scorecard", "Scorecard", "Scorecard"),
+    ],
+)
+def test_pages_of_a_wing_name_its_paper(document, title, named):
+    assert chapters.with_paper(document, title) == named
+
+
+def test_chapters_are_numbered():
+    assert chapters.chapter("notebooks/feedback/2_build") == "4.2"
+    assert chapters.chapter("book/feedback/paper") == ""
+    assert set(chapters.PAPERS) == set(chapters.WINGS)
+
+
 # --- on the built site
+
+
+def test_titles_tell_all_pages_apart(site):
+    titles = {}
+    for document in check_site.toc_documents():
+        page = BeautifulSoup((site / f"{document}.html").read_text(encoding="utf-8"), "html.parser")
+        title = page.title.get_text().partition(" — ")[0].strip()
+        assert page.select_one("article h1").get_text().rstrip("#").strip() == title, document
+        titles.setdefault(title, []).append(document)
+        if number := chapters.chapter(document):
+            assert title.startswith(f"{number} "), document
+            shown = [span.get_text() for span in page.select(".eqno")]
+            assert [s.split(")")[0] for s in shown] == [f"({number}.{k}" for k in range(1, len(shown) + 1)]
+    assert [pages for pages in titles.values() if len(pages) > 1] == []
 
 
 def test_pages_load_what_they_need(site):
