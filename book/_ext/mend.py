@@ -66,7 +66,7 @@ def page(
     if "<article" not in text:  # the page that only leads on to the first one
         return text
     text = buttons(names(scripts(text, name)))
-    text = chapter_links(text, name, wings or {})
+    text = chapter_links(text, name, wings or {}).replace('href="ROOT/', f'href="{"../" * name.count("/")}')
     text = meta(text, name, title, base, root)
     if found := NUMBERED.fullmatch(name):
         text = figures(text, f"{(wings or {}).get(found[1], 0)}.{found[2]}")

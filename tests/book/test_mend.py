@@ -224,6 +224,16 @@ def test_chapters_are_numbered():
     assert set(chapters.PAPERS) == set(chapters.WINGS)
 
 
+def test_a_paper_is_found_and_cited_from_its_entry():
+    cite = load("cite")
+    entry = cite.entries(
+        "% x\n@article{a,\n  title = {T},\n  eprint = {1.2},\n  doi = {d},\n  code = {https://c},\n  wing = {w}\n}\n"
+    )
+    assert cite.field(entry[0], "wing") == "w"
+    assert cite.bibtex(entry[0]) == "@article{a,\n  title = {T},\n  eprint = {1.2},\n  doi = {d}\n}"
+    assert cite.places(entry[0])[-2:] == [("doi:d", "https://doi.org/d"), ("The authors' code", "https://c")]
+
+
 # --- on the built site
 
 

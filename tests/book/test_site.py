@@ -86,6 +86,27 @@ def test_the_papers_page_lists_every_claim_with_its_outcome(site, wing):
     assert [tr.select_one(".verdict").get_text() for tr in shown] == [row["outcome"] for row in rows]
 
 
+@pytest.mark.parametrize("wing", WINGS)
+def test_the_papers_page_says_where_the_paper_is(site, wing):
+    box = page(site, f"book/{wing}/paper").select_one(".paper-links")
+    hrefs = [a["href"] for a in box.find_all("a")]
+    assert any(h.startswith("https://arxiv.org/abs/") for h in hrefs)
+    assert any(h.startswith("https://doi.org/") for h in hrefs)
+    bibtex = box.select_one("details.bibtex pre").get_text()
+    assert bibtex.startswith("@inproceedings{")
+    assert "wing" not in bibtex
+
+
+def test_references_are_links_and_every_page_names_the_licence(site, documents):
+    shown = page(site, "book/references").select(".citation")
+    linked = [c for c in shown if c.select('a[href^="https://"]')]
+    assert len(linked) >= 0.8 * len(shown) > 0
+    for document in documents:
+        footer = page(site, document).select_one(".bd-footer-content")
+        assert "CC BY 4.0" in footer.get_text()
+        assert footer.select('a[href$="cite.html"]'), document
+
+
 def test_stored_claims_are_those_of_the_library():
     for row in claims.collect(stored.notebooks()):
         claim = claims.load(row["key"].split(".")[0])[row["key"]]
