@@ -164,10 +164,11 @@ def test_page_is_whole(opened, scheme, document):
     page = opened(document)
     page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
 
-    for widget in page.locator(".nbwidget").all():
+    for widget in page.locator(".nbwidget, .nbwidget-later").all():
         widget.scroll_into_view_if_needed()
     page.wait_for_function(
-        "[...document.querySelectorAll('.nbwidget')].every((w) => w.dataset.mounted === 'yes')", timeout=300_000
+        "[...document.querySelectorAll('.nbwidget, .nbwidget-later')].every((w) => w.dataset.mounted === 'yes')",
+        timeout=300_000,
     )
     assert page.evaluate("[...document.querySelectorAll('.nbwidget')].every((w) => w.childNodes.length > 0)")
 
@@ -287,7 +288,7 @@ def test_wide_boxes_scroll_by_keyboard_and_show_where_there_is_more(light):
 
 def test_the_first_live_figure_is_seen_without_scrolling(chromium, origin):
     for width, height in ((1440, 900), (390, 844)):
-        page = chromium.new_page(viewport={"width": width, "height": height})
+        page = chromium.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
         page.goto(f"{origin}/book/index.html", wait_until="networkidle")
         page.wait_for_selector(".live .nbwidget[data-mounted]")
         slider = page.locator(".live").first.get_by_role("slider")
@@ -358,4 +359,29 @@ def test_on_a_phone_the_scorecard_is_cards_with_the_outcome_first(chromium, orig
     assert page.locator("table.counts").bounding_box()["y"] < 844  # how many hold, before how it is read
     wide = "[...document.querySelectorAll('.wide-table:has(table.scorecard)')].filter((e) => e.dataset.more).length"
     assert page.evaluate(wide) == 0
+    page.close()
+
+
+def test_the_front_page_moves_once_until_somebody_takes_hold(chromium, origin):
+    page = chromium.new_page()
+    page.set_default_timeout(300_000)
+    page.goto(f"{origin}/book/index.html", wait_until="load")
+    slider = page.locator(".live.plays input[type=range]")
+    begin = slider.input_value()
+    page.wait_for_function("v => document.querySelector('.live.plays input[type=range]').value !== v", arg=begin)
+    slider.focus()
+    held = slider.input_value()
+    page.wait_for_timeout(2500)
+    assert slider.input_value() == held
+    page.close()
+
+
+def test_the_front_page_says_where_to_click_first(chromium, origin):
+    """One primary button, the first link below the figure; it leads to a first notebook."""
+    page = chromium.new_page()
+    page.goto(f"{origin}/book/index.html", wait_until="load")
+    button = page.locator(".bd-article .sd-btn-primary")
+    assert button.count() == 1
+    assert button.bounding_box()["y"] < 900 + 200
+    assert button.get_attribute("href").endswith("1_idea.html")
     page.close()
