@@ -63,7 +63,7 @@ def page(
     text: str, name: str, title: str, base: str = "", root: str = "index", wings: dict[str, int] | None = None
 ) -> str:
     """The page `name` (its address without suffix), mended."""
-    if "<article" not in text:  # the page that only leads on to the first one
+    if 'http-equiv="Refresh"' in text:  # the page that only leads on to the first one
         return text
     text = buttons(names(scripts(text, name)))
     text = chapter_links(text, name, wings or {}).replace('href="ROOT/', f'href="{"../" * name.count("/")}')

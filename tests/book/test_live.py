@@ -80,5 +80,5 @@ def test_every_open_wing_is_alive_on_the_landing_page(site):
     assert shown == {f"wing-{wing}" for wing in open_wings}
     for wing in open_wings:
         assert page.select(f'.wing-{wing} a[href$="notebooks/{wing}/1_idea.html"]'), wing
-    assert path.stat().st_size < 400_000  # the state of all figures but the first comes when a reader is near
+    assert path.stat().st_size < 1_000_000  # the state of all figures but the first comes when a reader is near
     assert page.select_one(".live").select_one(".nbwidget")

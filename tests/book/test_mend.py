@@ -58,6 +58,8 @@ def test_scripts_that_a_page_has_no_use_for_go():
     assert "tex-mml-chtml.js" in with_maths
     assert "window.MathJax" in with_maths
     assert all(script in mended("search") for script in mend.SEARCH)
+    moved = '<html><head><meta http-equiv="Refresh" content="0; url=a/b.html" /></head></html>'
+    assert mended(text=moved) == moved
 
 
 def test_names_say_what_is_seen():
@@ -257,6 +259,9 @@ def test_pages_load_what_they_need(site):
         assert "fontawesome.js" not in text, document
         assert "searchindex.js" not in text, document
         assert ("tex-mml-chtml.js" in text) == ('class="math ' in text), document
+    search = (site / "search.html").read_text(encoding="utf-8")
+    assert "fontawesome.js" not in search  # a page without an article, mended as well
+    assert all(script in search for script in (*mend.SEARCH, "results.js"))
     small = [p for p in site.glob("_static/vendor/fontawesome/webfonts/*") if p.stat().st_size > 10_000]
     assert small == []
     assert (site / "searchindex.js").stat().st_size < 230_000
