@@ -325,7 +325,7 @@ def test_a_figure_opens_large_and_gives_the_focus_back(light):
 
 def test_on_paper_answers_are_open_and_the_page_is_light(chromium, origin):
     page = chromium.new_page(color_scheme="dark")
-    page.goto(f"{origin}/notebooks/splatting/1_idea.html", wait_until="load")
+    page.goto(f"{origin}/notebooks/dynamics/1_idea.html", wait_until="load")
     closed = page.locator(".bd-article details:not(.below-output):not([open])").count()
     assert closed
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -385,3 +385,17 @@ def test_the_front_page_says_where_to_click_first(chromium, origin):
     assert button.bounding_box()["y"] < 900 + 200
     assert button.get_attribute("href").endswith("1_idea.html")
     page.close()
+
+
+def test_headings_of_live_figures_fit_their_page(light):
+    """A heading is at most one level below the one before it: who listens to a page goes by them."""
+    page = light("notebooks/bioclip/1_idea")
+    for widget in page.locator(".nbwidget").all():
+        widget.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('.nbwidget')].every((w) => w.dataset.mounted === 'yes')")
+    found = page.evaluate(
+        "[...document.querySelectorAll('.bd-article :is(h1, h2, h3, h4, h5, h6, [role=heading])')]"
+        ".map((h) => Number(h.ariaLevel ?? h.tagName[1]))"
+    )
+    assert len(found) > 5
+    assert [(a, b) for a, b in zip(found, found[1:]) if b > a + 1] == []
