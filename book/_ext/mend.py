@@ -89,7 +89,7 @@ def scripts(text: str, name: str) -> str:
 def names(text: str) -> str:
     """Names that say what is seen, header cells that are none, and all of the page inside a landmark."""
     text = text.replace(' aria-label="Toggle hidden content"', "")
-    text = re.sub(r"<th\b([^>]*)>\s*</th>", r"<td\1></td>", text)
+    text = re.sub(r"<th\b([^>]*)>\s*(?:<p>\s*</p>)?\s*</th>", r"<td\1></td>", text)
     text = re.sub(r'(<button class="btn search-button-field[^>]*?)\s+aria-label="Search"', r"\1", text)
     side = '<div id="pst-primary-sidebar" class="bd-sidebar-primary bd-sidebar">'
     return text.replace(side, side[:-1] + ' role="region" aria-label="The book">')
