@@ -241,7 +241,7 @@ def light(chromium, origin):
         page = context.new_page()
         page.goto(f"{origin}/{document}.html", wait_until="networkidle")
         page.wait_for_function(
-            "!document.querySelector('.math') || document.querySelector('mjx-container')", timeout=20_000
+            "!document.querySelector('.math') || document.querySelector('mjx-container')", timeout=300_000
         )
         return page
 
