@@ -1,9 +1,12 @@
 """Every page in headless Chromium, light and dark, wide and narrow. Nothing may fail, and nothing may leave the host."""
 
 import functools
+import hashlib
 import http.server
+import json
 import re
 import threading
+from pathlib import Path
 
 import browser
 import check_site
@@ -399,3 +402,41 @@ def test_headings_of_live_figures_fit_their_page(light):
     )
     assert len(found) > 5
     assert [(a, b) for a, b in zip(found, found[1:]) if b > a + 1] == []
+
+
+AXE = Path(__file__).parent / "vendor" / "axe-core"
+HEARD = [
+    ("book/index", 1440),
+    ("book/index", 390),
+    ("book/scorecard", 390),
+    ("book/splatting/paper", 1440),
+    ("notebooks/splatting/3_reproduce", 1440),
+    ("notebooks/bioclip/1_idea", 1440),
+    ("notebooks/dynamics/1_idea", 390),
+    ("search", 1440),
+]
+
+
+def test_axe_is_the_one_of_its_manifest():
+    for name, digest in json.loads((AXE / "manifest.json").read_text())["axe-core"]["files"].items():
+        assert hashlib.sha256((AXE / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize(("document", "width"), HEARD)
+def test_axe_finds_nothing(chromium, origin, document, width):
+    """axe-core, all its rules: names, landmarks, headings, tables, contrast, keyboard."""
+    page = chromium.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(300_000)
+    page.goto(f"{origin}/{document}.html", wait_until="load")
+    for widget in page.locator(".nbwidget, .nbwidget-later").all():
+        widget.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.nbwidget, .nbwidget-later')].every((w) => w.dataset.mounted === 'yes')"
+    )
+    page.evaluate((AXE / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations.flatMap((v) =>"
+        " v.nodes.map((n) => `${v.id}: ${n.target.join(' ')}: ${n.html.slice(0, 120)}`)))"
+    )
+    assert found == []
+    page.close()
