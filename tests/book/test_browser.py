@@ -6,6 +6,7 @@ import http.server
 import json
 import re
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import browser
@@ -401,7 +402,7 @@ def test_headings_of_live_figures_fit_their_page(light):
         ".map((h) => Number(h.ariaLevel ?? h.tagName[1]))"
     )
     assert len(found) > 5
-    assert [(a, b) for a, b in zip(found, found[1:]) if b > a + 1] == []
+    assert [(a, b) for a, b in pairwise(found) if b > a + 1] == []
 
 
 AXE = Path(__file__).parent / "vendor" / "axe-core"
