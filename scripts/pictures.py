@@ -2,7 +2,7 @@
 
 readme.png         what the book does: one scene, three methods, stepping back
 kernels-tiles.png  which tiles a Gaussian is drawn in, from the library's own tile lists
-WING-idea.png      the idea of a paper, for its page: no trained weights, narrow enough for a phone
+WING-idea.png      the idea of each of the four papers, for its page: no trained weights, narrow enough for a phone
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Ellipse, Rectangle
 from PIL import Image
@@ -24,6 +25,9 @@ from PIL import Image
 from bestpapers.bioclip import taxa, taxonomy
 from bestpapers.course import plots
 from bestpapers.dynamics import worlds as plants
+from bestpapers.feedback import panel
+from bestpapers.feedback import worlds as cutouts
+from bestpapers.feedback.record import MAPS, SCORES
 from bestpapers.kernels.rasterize import rules
 from bestpapers.kernels.rasterize.tiles.cpu import bin_tiles
 from bestpapers.lab.images import psnr
@@ -185,12 +189,52 @@ def dynamics_idea() -> Figure:
     return fig
 
 
+def feedback_idea() -> Figure:
+    """A picture with two faults, what three simulated people mark, and their marks merged: maps, words, scores."""
+    rng, size = np.random.default_rng(1), 128
+    caption = cutouts.parse("a red cat left of a blue cup by day")
+    example = cutouts.true_example(caption, cutouts.place(caption, rng), size)
+    for fault in ("other colour", "limb doubled"):
+        example = cutouts.corrupt(example, fault, rng)
+    people = panel.annotate(example.feedback(), panel.Panel(), rng)
+    merged = panel.merge(people, size, size)
+    fig = Figure(figsize=(4.8, 3.7), layout="constrained")
+    axes = fig.subplot_mosaic([["marks", *MAPS], ["words"] * 3, ["bars"] * 3], height_ratios=(2.6, 0.4, 2))
+    _still(axes["marks"], example.picture, "three people's clicks")
+    grey = example.picture.mean(-1, keepdims=True) / 510 + 0.5
+    for name, colour in zip(MAPS, (plots.PALETTE[1], plots.PALETTE[0])):
+        for person, shape in zip(people, plots.MARKERS):
+            axes["marks"].plot(*person.points[name].T, ls="", marker=shape, color=colour, mec="white", ms=5.5, mew=0.8)
+        heat = merged.maps[name][..., None]
+        _still(axes[name], grey * (1 - heat) + heat * np.array(to_rgb(colour)), name, color=colour)
+    there = np.argwhere(cutouts.silhouette(example.layout.things, size) | example.implausible)
+    (top, left), (bottom, right) = there.min(0) - 8, there.max(0) + 8
+    for name in ("marks", *MAPS):
+        axes[name].set(xlim=(left, right), ylim=(bottom, top))
+    axes["words"].axis("off")
+    words = caption.prompt.split()
+    starts = np.cumsum([0, *(len(word) + 1 for word in words)])
+    for word, wrong, x in zip(words, merged.misaligned, starts / starts[-1]):
+        colour = plots.PALETTE[0] if wrong else plots.INK
+        axes["words"].text(x, 0.5, word, fontsize=13.5, family="monospace", color=colour, va="center")
+        if wrong:
+            axes["words"].plot([x, x + 0.95 * len(word) / starts[-1]], [0.5, 0.5], "-", marker="", color=colour)
+    axes["words"].set(xlim=(0, 1), ylim=(0, 1))
+    axes["bars"].barh(SCORES, [merged.scores[name] for name in SCORES], color=plots.WING["feedback"], height=0.8)
+    for y, name in enumerate(SCORES):
+        axes["bars"].text(0.01, y, name, va="center")
+    axes["bars"].set(xlim=(0, 1), xlabel="score, high is good", yticks=[])
+    axes["bars"].invert_yaxis()
+    return fig
+
+
 PICTURES = {
     "readme.png": readme,
     "kernels-tiles.png": tiles,
     "splatting-idea.png": splatting_idea,
     "bioclip-idea.png": bioclip_idea,
     "dynamics-idea.png": dynamics_idea,
+    "feedback-idea.png": feedback_idea,
 }
 
 
