@@ -105,6 +105,7 @@ const STYLE = `
 .bp-ellipse .bp-mip { stroke: #009E73; stroke-width: 2.2; stroke-dasharray: 6 3; }
 .bp-ellipse .bp-dilation { stroke: #D55E00; stroke-width: 2.2; stroke-dasharray: 9 3 2 3; }
 `;
+const GAP = 2.6; // px from the end of an axis to its handle, so that no handle hides the one in the centre
 const STEPS = 40; // of sliders whose value grows by a factor
 
 const signed = (x, places) => {
@@ -179,7 +180,9 @@ function render({ model, el }) {
   ends.forEach((end, k) =>
     drag(end.node, (event) => {
       const [u, v] = place(event);
-      const { factor, roll } = pulled(end.axis, [u - model.get("position"), v - c.height / 2]);
+      const p = [u - model.get("position"), v - c.height / 2];
+      const inside = Math.max(1e-3, 1 - GAP / Math.hypot(...p));
+      const { factor, roll } = pulled(end.axis, p.map((x) => x * inside));
       const [least, most] = c.ranges.scales;
       const scales = model.get("scales").map((s, i) => (i === k ? between(least, s * factor, most) : s));
       put(model, { scales, roll: halfTurn(model.get("roll") + roll) });
@@ -273,7 +276,7 @@ function render({ model, el }) {
       const [u, v] = half.map((row) => 3 * row[k]);
       const side = u * end.axis[0] + v * end.axis[1] < 0 ? -1 : 1; // of the two ends the one that is nearer to the hand
       end.axis = [side * u, side * v];
-      set(end, end.axis);
+      set(end, end.axis.map((x) => x * (1 + GAP / Math.max(Math.hypot(u, v), 1e-6))));
     });
 
     const size = halfWidth(S, c);
