@@ -25,6 +25,8 @@ from bestpapers.feedback.widgets.damage import TABLE, phrases
 from bestpapers.feedback.widgets.packed import packed
 from bestpapers.feedback.worlds import WORDS, empty, true_example
 
+from .. import pages
+
 SMALL = Config(
     size=32, patch=4, width=16, heads=2, image_layers=1, fusion_layers=2, decoder_layers=1, maps=(8, 6, 4), scores=(8, 5),
     vocabulary=WORDS,
@@ -360,6 +362,7 @@ def test_sandbox_refuses_what_is_no_heatmap():
 def test_sandbox_fits_a_phone_and_takes_its_colours(opened):
     page = opened(Sandbox({"three people": label()}), width=360, color_scheme="dark")
     assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}
+    pages.assert_resets(page)
 
 
 # ----------------------------------------------------------------------------------------------------------- Threshold
@@ -464,6 +467,7 @@ def test_threshold_refuses_what_does_not_agree():
 def test_threshold_fits_a_phone_and_takes_its_colours(opened):
     page = opened(Threshold(*faulty()), width=360, color_scheme="dark")
     assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}
+    pages.assert_resets(page)
 
 
 # --------------------------------------------------------------------------------------------------------------- Steps
@@ -536,6 +540,7 @@ def test_steps_of_inpainting_leave_what_was_given():
 def test_steps_fit_a_phone_and_take_its_colours(opened):
     page = opened(Steps(generator(), "a cat"), width=360, color_scheme="dark")
     assert assert_fits(page, 360) == {"rgb(255, 255, 255)"}
+    pages.assert_resets(page)
 
 
 # -------------------------------------------------------------------------------------------------------------- Clicks

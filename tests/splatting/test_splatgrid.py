@@ -103,6 +103,11 @@ def test_values_out_of_range_are_refused(change):
         SplatGrid(**change)
 
 
+def test_all_comes_back(tmp_path):
+    with pages.opened(tmp_path, SplatGrid(x=0.5)) as page:
+        pages.assert_resets(page)
+
+
 def test_it_is_dragged_and_answers_keys_and_buttons(tmp_path):
     with pages.opened(tmp_path, SplatGrid()) as page:
         assert pages.press_each_slider(page) == []

@@ -1,7 +1,7 @@
 // Drag a blob over a heatmap that people made, and watch six measures of the match: see sandbox.py for the traits. The measures
 // (measures.js) are those of metrics.py. Nothing moves by itself.
 
-import { choice, follow, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { choice, follow, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 import { auc, cc, kld, mse, nss, sim } from "./measures.js";
 import { STAGE, circle, glow, pointing, stage } from "./stage.js";
 
@@ -25,6 +25,7 @@ export function blob(H, W, x, y, width, peak) {
 }
 
 function render({ model, el }) {
+  const traits = ["label", "x", "y", "width", "peak"];
   const id = unique("sandbox");
   const [H, W] = model.get("size");
   const bytes = model.get("labels");
@@ -40,7 +41,7 @@ function render({ model, el }) {
   const peak = slider(`${id}-peak`, "height", { min: 0, max: 1, step: 0.05 }, (x) => put(model, { peak: x }));
   const say = make("p", { class: "bp-caption", id: `${id}-say`, role: "status", "aria-live": "polite" });
   const root = shell("sandbox", "Measures of a heatmap", STYLE,
-    make("div", { class: "bp-control" }, label.label, label.select), width.row, peak.row,
+    make("div", { class: "bp-control" }, label.label, label.select, reset(model, traits)), width.row, peak.row,
     make("div", { class: "bp-panels" },
       make("figure", {}, make("figcaption", {}, "what people marked"), truth.node),
       make("figure", {}, make("figcaption", {}, "what is predicted: drag it"), guess.node),
@@ -76,7 +77,7 @@ function render({ model, el }) {
   }
 
   draw();
-  return follow(model, ["label", "x", "y", "width", "peak"], draw);
+  return follow(model, traits, draw);
 }
 
 export default { render };

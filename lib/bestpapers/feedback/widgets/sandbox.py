@@ -40,7 +40,8 @@ class Sandbox(Widget):
     width = traitlets.Float(6.0, min=0.5).tag(sync=True)
     peak = traitlets.Float(1.0, min=0.0, max=1.0).tag(sync=True)
     caption = traitlets.Unicode(
-        "Make the blob fainter: of the six only MSE changes. Each measure forgives something else, so one alone says little."
+        "Drag the blob in the second picture and set its width and height. Make it fainter: of the six only MSE changes. "
+        "Each measure forgives something else, so one alone says little."
     ).tag(sync=True)
 
     def __init__(self, labels: Mapping[str, ArrayLike], **kwargs: Any) -> None:

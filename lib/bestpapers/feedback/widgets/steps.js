@@ -1,7 +1,7 @@
 // How the generator draws: step after step, some tokens of a grid are settled and the rest is masked again. See steps.py for the
 // traits. The reader moves on; nothing moves by itself.
 
-import { button, follow, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { button, follow, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 import { STAGE, stage } from "./stage.js";
 
 const STYLE = `
@@ -32,7 +32,7 @@ function render({ model, el }) {
   const move = (by) => () => put(model, { step: Math.min(count, Math.max(1, model.get("step") + by)) });
   const [back, on] = [button("Back", move(-1)), button("Next", move(1))];
   const root = shell("steps", "How the generator draws, step by step", STYLE,
-    row, make("div", { class: "bp-control" }, back, on),
+    row, make("div", { class: "bp-control" }, back, on, reset(model, ["step"])),
     make("div", { class: "bp-panels" },
       make("figure", {}, make("figcaption", {}, "what it would paint now"), drawn.node),
       make("figure", {}, make("figcaption", {}, "tokens: settled before (blue), now (orange), masked (grey)"),

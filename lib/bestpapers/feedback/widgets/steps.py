@@ -43,9 +43,9 @@ class Steps(Widget):
     sure = traitlets.Bytes().tag(sync=True)  # [count, n] uint8: probability of what was drawn, 255 is 1
     step = traitlets.Int(1).tag(sync=True)
     caption = traitlets.Unicode(
-        "All masked tokens are drawn at once; the draws of which the network is surest stay, the others are masked again. Few "
-        "are settled at first, many at the end. A number on blue is the step that settled a token; on orange, how sure the "
-        "network was of it, in per cent."
+        "Go on with the buttons or the slider. All masked tokens are drawn at once; the draws of which the network is surest "
+        "stay, the others are masked again. Few are settled at first, many at the end. A number on blue is the step that "
+        "settled a token; on orange, how sure the network was of it, in per cent."
     ).tag(sync=True)
 
     def __init__(

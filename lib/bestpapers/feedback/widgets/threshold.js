@@ -1,7 +1,7 @@
 // From a heatmap to what is painted anew: a threshold, some pixels wider, and the tokens that this touches. See threshold.py for
 // the traits. Masks and counts are in measures.js. Nothing moves by itself.
 
-import { choice, follow, key, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { choice, follow, key, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 import { dilated, found, touched } from "./measures.js";
 import { STAGE, glow, stage } from "./stage.js";
 
@@ -20,6 +20,7 @@ export function masked(map, H, W, threshold, d) {
 }
 
 function render({ model, el }) {
+  const traits = ["scene", "threshold", "dilation"];
   const id = unique("threshold");
   const [[H, W], g] = [model.get("size"), model.get("grid")];
   const n = H * W;
@@ -46,7 +47,7 @@ function render({ model, el }) {
   const say = make("p", { class: "bp-caption", role: "status", "aria-live": "polite" });
   const swatch = (c) => make("rect", { width: 32, height: 16, fill: `rgb(${c})` });
   const root = shell("threshold", "From a heatmap to a mask", STYLE,
-    make("div", { class: "bp-control" }, scene.label, scene.select), level.row, wider.row,
+    make("div", { class: "bp-control" }, scene.label, scene.select, reset(model, traits)), level.row, wider.row,
     make("div", { class: "bp-panels" }, ...panels.map((p) => p.figure)),
     make("p", { class: "bp-caption" }, key(swatch(RIGHT), "faulty, and marked"), key(swatch(EXTRA), "marked, but sound"),
       key(swatch(MISSED), "faulty, but missed")),
@@ -89,7 +90,7 @@ function render({ model, el }) {
   }
 
   draw();
-  return follow(model, ["scene", "threshold", "dilation"], draw);
+  return follow(model, traits, draw);
 }
 
 export default { render };

@@ -48,7 +48,8 @@ class Threshold(Widget):
     threshold = traitlets.Float(0.3, min=0.0, max=1.0).tag(sync=True)
     dilation = traitlets.Int(1, min=0, max=12).tag(sync=True)
     caption = traitlets.Unicode(
-        "A mask that is too small leaves part of the fault in place; one that is too large repaints what was sound."
+        "Choose a picture and move the two sliders. A mask that is too small leaves part of the fault in place; one that is "
+        "too large repaints what was sound."
     ).tag(sync=True)
 
     def __init__(

@@ -1,7 +1,7 @@
 // A splat that is dragged over a grid of pixels. See splatgrid.py for the formulas, their source and the conventions: the
 // functions below are the same as there, and a test compares them. `c` is the trait `constants`.
 
-import { between, button, digits, follow, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { between, button, digits, drag, follow, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 import { erf } from "./erf.js";
 
 const heights = (g, { eps2d, compensate }, x, y, half, c) => {
@@ -50,6 +50,7 @@ const STYLE = `
 const STEPS = 40; // of the size: each multiplies it
 
 function render({ model, el }) {
+  const traits = ["std", "x", "y"];
   const id = unique("splatgrid");
   const c = model.get("constants");
   const [least, most] = c.sizes;
@@ -63,17 +64,11 @@ function render({ model, el }) {
     );
     const here = make("path", { class: "bp-here" });
     const svg = make("svg", { viewBox: `${-half} ${-half} ${c.side} ${c.side}`, role: "img" }, ...squares, here);
-    const dragged = (event) => {
+    drag(svg, (event) => {
       const box = svg.getBoundingClientRect();
       const place = (at, from, size) => ((at - from) / size - 0.5) * c.side;
       move(place(event.clientX, box.left, box.width), place(event.clientY, box.top, box.height));
-    };
-    svg.addEventListener("pointerdown", (event) => {
-      svg.setPointerCapture(event.pointerId);
-      event.preventDefault();
-      dragged(event);
     });
-    svg.addEventListener("pointermove", (event) => svg.hasPointerCapture(event.pointerId) && dragged(event));
     const label = method ? method.label : "a sensor";
     return { method, label, squares, here, svg, figure: make("figure", {}, make("figcaption", {}, make("b", {}, label)), svg) };
   });
@@ -101,6 +96,7 @@ function render({ model, el }) {
       { class: "bp-control" },
       button("to the middle of a pixel", () => move(0, 0)),
       button("to a corner", () => move(0.5, 0.5)),
+      reset(model, traits),
     ),
     output,
     make("p", { class: "bp-caption" }, model.get("caption")),
@@ -136,7 +132,7 @@ function render({ model, el }) {
 
   draw();
   el.replaceChildren(root);
-  return follow(model, ["std", "x", "y"], draw);
+  return follow(model, traits, draw);
 }
 
 export default { render };
