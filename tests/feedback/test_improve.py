@@ -349,20 +349,21 @@ def test_flow_reads_the_prompt_and_no_padding():
     with torch.no_grad():
         found = flow(z, step, words)
         torch.testing.assert_close(flow(z[1:], step[1:], words[1:, :1]), found[1:])
-        assert found.shape == z.shape
+        assert found.shape == (2, 16, TINY.codes)
         assert (flow(z, step, words.flip(0)) - found).abs().max() > 1e-3
         assert (flow(z, step.flip(0), words) - found).abs().max() > 1e-3
 
 
-def test_a_flow_learns_where_the_features_lie(generator):
-    features = torch.nn.functional.normalize(torch.randn(2, 16, 4, generator=rng(3)), dim=-1)
+def test_a_flow_learns_where_the_codes_lie(generator):
+    numbers = torch.randint(TINY.codes, (2, 16), generator=rng(3))
     flow = LatentFlow(TINY)
+    flow.codebook.copy_(generator.tokenizer.codebook)
     config = AveragingConfig(steps=160, batch=16, lr=5e-3, warmup=10, average=0.9)
-    run = FlowTraining(flow, features, flow.vocabulary(["a left", "b left"]), config)
+    run = FlowTraining(flow, numbers, flow.vocabulary(["a left", "b left"]), config)
     run.run(quiet=True)
     assert np.mean(run.losses[-20:]) < 0.75 * np.mean(run.losses[:5])
     made = flow_pictures(run.averaged, generator, ["a left", "b left"] * 4, calls=12, guidance=1.0)
-    true = generator.tokenizer.paint(features.view(2, 4, 4, 4)).clamp(0, 1).permute(0, 2, 3, 1).numpy()
+    true = generator.pictures(numbers) / 255
     off = [np.abs(made[i] / 255 - true[i % 2]).mean() for i in range(8)]
     other = [np.abs(made[i] / 255 - true[1 - i % 2]).mean() for i in range(8)]
     assert np.mean(off) < np.mean(other)  # it draws what was asked for
@@ -370,6 +371,7 @@ def test_a_flow_learns_where_the_features_lie(generator):
 
 def test_guidance_of_the_flow_makes_the_score_rise_and_weight_0_is_no_guidance(generator):
     flow, how = LatentFlow(TINY).eval(), dict(prompts=PROMPTS * 4, seed=1, calls=8)
+    flow.codebook.copy_(generator.tokenizer.codebook)
     plain = flow_pictures(flow, generator, **how)
     assert plain.shape == (12, 16, 16, 3)
     assert plain.dtype == np.uint8

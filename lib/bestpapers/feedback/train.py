@@ -215,11 +215,8 @@ def make(recipe: Recipe, folder: Path, quiet: bool = False) -> dict[str, str]:
         kept = Generator(recipe.generator)
         kept.tokenizer, kept.transformer = generator.tokenizer, finished(second, "transformer", until)
         kept.save(path, quality=quality)
-    with torch.no_grad():
-        parts = [
-            generator.tokenizer.features(as_batch(some)) for some in np.array_split(pictures, len(pictures) // 256 + 1)
-        ]
-    third = FlowTraining(flow, torch.cat(parts).flatten(1, 2), words, recipe.flow, checkpoint("flow"))
+    flow.codebook.copy_(generator.tokenizer.codebook)
+    third = FlowTraining(flow, codes, words, recipe.flow, checkpoint("flow"))
     finished(third, "flow").save(folder / weights.FLOW)
 
     truths = list(records("train", recipe.faults, size=recipe.model.size, seed=recipe.seed))

@@ -173,7 +173,8 @@ class Viewer(Widget):
         )
         return (
             f"{self._description} Side by side under one camera: {shown}. Dragging or the arrow keys turn the view, a slider, "
-            f"the wheel or + and - zoom it from 1/8 to 8, and a .ply or .splat file of one's own can be shown instead. "
+            f"the wheel (after a click) or + and - zoom it from 1/8 to 8, and a .ply or .splat file of one's own can be shown "
+            f"instead. "
             f"At zoom {self.zoom:.3g}, {self.yaw:.3g} degrees to the right and {self.pitch:.3g} up from the start."
         )
 
