@@ -207,11 +207,11 @@ def test_the_control_keeps_the_prompts():
 
 
 def test_guidance():
-    rows = {way: experiments.rows(way, 1, LED) for way in ("flow.0", "flow.4", "masked.0", "masked.4")}
+    rows = {way: experiments.rows(way, 1, LED) for way in ("flow.0", "flow.1e6", "masked.0", "masked.4")}
     for found in rows.values():
         assert set(found) == {0, 1}
         assert all({"plausibility", "alignment", "rahf", "diversity"} <= set(finite(row)) for row in found.values())
-    assert rows["flow.0"] != rows["flow.4"]
+    assert rows["flow.0"] != rows["flow.1e6"]  # of an untrained flow, which hardly hears
     found = experiments.chosen_weights(LED)
     assert found["flow"]["chosen"] == "flow.4"
     assert set(found["masked"]["dev"]) == {"0", "4"}

@@ -21,8 +21,9 @@ are drawn in parts of `PART`, so that a few prompts can be done again without th
                 rahf: what the shipped RAHF says of what is drawn; kept: share of prompts of which a picture was chosen. rich:
                 from all own pictures, but for what the map marks; left_out: share of places that are not learned from. moved:
                 `improve.moved` from the generator as it was; first, last: mean reward in the first and the last quarter of the
-                steps. oracle: for the prompts of filtered the best by the judge. preference-tether: with a penalty on going
-                far. Without training: sharp, drawn from the likelier codes only; best-of, of as many pictures the best by RAHF
+                steps. oracle: for the prompts of filtered the best by the judge. longer: with more and larger steps.
+                preference-tether: with a penalty on going far. Without training: sharp, always the likeliest code; best-of, of
+                as many pictures the best by RAHF
     guidance    <way>.<weight>: plausibility by RAHF leads drawing; diversity of two pictures of the prompt, the rest of the
                 first. `about` holds the weight that was best for the judge on dev prompts
     inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
@@ -173,6 +174,7 @@ class Scores(Learning):
 class Transfer(Learning):
     """Setting `transfer`."""
 
+    train: TrainConfig = TrainConfig(steps=3000, batch=8)
     learn: str = "flow"
     test: str = "best"
     pictures: int = 2000  # to learn from
@@ -324,16 +326,17 @@ class Filter(Drawn):
     """Setting `filter`. Preference learning draws as many pictures as there are to choose from."""
 
     steps: int = 8
-    own: int = 300  # prompts to learn from
+    own: int = 200  # prompts to learn from
     tries: int = 8  # pictures of each
     least: float = 0.6  # score of one that is chosen
     threshold: float = 0.15  # of a map, where a place is masked and not learned
     rank: int = 8  # of what is learned
-    train: TrainConfig = TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
-    preference: improve.PreferenceConfig = improve.PreferenceConfig(batch=4, lr=5e-4, warmup=4, average=0.9)
+    train: TrainConfig = TrainConfig(steps=40, batch=32, lr=2e-4, warmup=10, average=0.98)
+    longer: TrainConfig = TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
+    preference: improve.PreferenceConfig = improve.PreferenceConfig(batch=4, lr=5e-4, warmup=4, average=0.9, learned=2)
     local: float = 1.0  # weight of maps in preference-local
     tether: float = 0.1  # of the penalty in preference-tether
-    sharp: float = 0.5  # what the noise of drawing is multiplied by in sharp
+    sharp: float = 0.0  # what the noise of drawing is multiplied by in sharp
 
 
 @dataclass(frozen=True)
@@ -343,7 +346,7 @@ class Guidance(Drawn):
     prompts: int = 160
     dev: int = 80  # prompts that choose a weight
     ways: tuple[tuple[str, tuple[float, ...]], ...] = (
-        ("flow", (0.0, 1.0, 4.0, 16.0, 64.0)), ("masked", (0.0, 1.0, 4.0, 16.0, 64.0))
+        ("flow", (0.0, 0.25, 1.0, 4.0, 16.0)), ("masked", (0.0, 1.0, 4.0, 16.0, 64.0))
     )  # fmt: skip
     seed: int = 1
 
@@ -367,14 +370,16 @@ class Hacking(Drawn, Learning):
     prompts: int = 100
     steps: int = 8
     dev: int = 60  # prompts that say when to stop
-    train: TrainConfig = TrainConfig(steps=3600, batch=8)  # of the two RAHFs
+    train: TrainConfig = TrainConfig(steps=3000, batch=8)  # of the two RAHFs
     pictures: int = 3000  # to learn from
     own: int = 100  # prompts to tune on
     rank: int = 8
-    preference: improve.PreferenceConfig = improve.PreferenceConfig(steps=144, batch=4, lr=1e-3, warmup=4, average=0.9)
+    preference: improve.PreferenceConfig = improve.PreferenceConfig(
+        steps=96, batch=4, lr=1e-3, warmup=4, average=0.9, learned=2
+    )
     tether: float = 0.1
     ways: tuple[tuple[str, tuple[str, ...], tuple[float, ...]], ...] = (
-        ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("tuned", ("one", "two", "tether"), (12, 48, 144))
+        ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("tuned", ("one", "two", "tether"), (12, 36, 96))
     )  # fmt: skip
     seed: int = 1
 
@@ -435,7 +440,7 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, fl
         said["kept"] = len(which) / len(own.prompts)
         if oracle:
             which = improve.choose(own, true, 0.0)[which // own.tries]
-        if arm == "random":
+        if arm.startswith("random"):
             which = improve.at_random(own, which, seed)
         rater: Any = (improve.by_judge if oracle else rahf.predict) if arm.startswith("rich") else None
         if rater is not None:
@@ -447,7 +452,8 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, fl
         said["left_out"] = 0.0 if never is None else float(never.float().mean())
         improve.adapt(generator.transformer, setting.rank, seed)
         words = generator.transformer.vocabulary(some.prompts)
-        run = TransformerTraining(generator.transformer, some.numbers, words, replace(setting.train, seed=seed), never)
+        train = replace(setting.longer if arm.endswith("longer") else setting.train, seed=seed)
+        run = TransformerTraining(generator.transformer, some.numbers, words, train, never)
     run.run(desc=f"{arm} {seed}", quiet=True)
     if isinstance(run, improve.PreferenceTraining):
         part = max(1, len(run.rewards) // 4)
@@ -671,7 +677,7 @@ MODELS = (
     "multi-head", "augmented", "multi-head-compute", "scores-only", "image", "towers", "probe", "blob", "panel",
 )  # fmt: skip
 TUNED = (
-    "none", "filtered", "random", "oracle", "rich", "rich-shuffled", "rich-oracle",
+    "none", "filtered", "random", "oracle", "filtered-longer", "random-longer", "rich", "rich-shuffled", "rich-oracle",
     "preference", "preference-local", "preference-tether", "sharp", "best-of",
 )  # fmt: skip
 MASKS = ("rahf", "oracle", "elsewhere", "elsewhere-foreground", "whole")

