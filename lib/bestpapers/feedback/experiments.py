@@ -11,10 +11,10 @@ are drawn in parts of `PART`, so that a few prompts can be done again without th
 
     scores      RAHF and rivals on held-out faults of the world, labels of a panel of three. words.*: as the decoder writes;
                 head.*: by the head for single words. multi-head-compute: as many steps more as make the compute that of
-                augmented, by counting products. scores-only: multi-head, which learns from the four scores alone. probe:
+                augmented, by counting operations. scores-only: multi-head, which learns from the four scores alone. probe:
                 `evaluate.probe` on towers that learned from true pictures without labels; <score>.plcc.<n>: with n labels,
-                without n: with the most; rahf.*: RAHF, learned from these labels only. blob: `evaluate.constant`, with the
-                words that are marked most often. panel: other people of the same kind, against the panel
+                without n: with the most. few: multi-head, from as many labels. blob: `evaluate.constant`, with the words that
+                are marked most often. panel: other people of the same kind, against the panel
     generators  what the shipped generators draw; a seed is one of drawing. tokenizer: true pictures through it; true: as is
     transfer    RAHF on pictures of generator `test`, learned from pictures of generator `learn` (other) or of `test` (own)
     filter      fine-tuning of the shipped generator on own pictures; all arms draw the same prompts with the same seeds.
@@ -167,7 +167,6 @@ class Scores(Learning):
     labels: tuple[int, ...] = (50, 100, 300)  # that a probe may see
     pairs: int = 3000  # true pictures, from which its towers learn
     towers: TrainConfig = TrainConfig(steps=500, batch=64)
-    few: TrainConfig = TrainConfig(steps=800, batch=8)  # RAHF, from the labels of a probe
 
 
 @dataclass(frozen=True)
@@ -261,8 +260,8 @@ def knows_nothing(known: Sequence[Record], shown: Shown) -> dict[str, float]:
     return evaluate.cells(said, shown.labels)
 
 
-def few_labels(setting: Scores, seed: int) -> tuple[dict[str, float], Row]:
-    """The probe, and RAHF with as many labels."""
+def probed(setting: Scores, seed: int) -> dict[str, float]:
+    """Scores of the probe, for each number of labels."""
     known, shown = material(setting, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -281,9 +280,7 @@ def few_labels(setting: Scores, seed: int) -> tuple[dict[str, float], Row]:
         said = [Feedback(dict(zip(SCORES, map(float, row))), {}, np.zeros(0, np.float32)) for row in zip(*columns)]
         at_n = evaluate.cells(said, shown.labels)
         found |= at_n | {f"{key}.{n}": value for key, value in at_n.items()}
-    rival, about = learned("multi-head", most, setting, seed, setting.few)
-    found |= {f"rahf.{key}": value for key, value in tested(rival, shown).items()}
-    return found, dict(about, seconds=round(run.seconds + about["seconds"], 1))
+    return found
 
 
 def score_row(arm: str, seed: int, setting: Scores, checkpoint: Path | None = None) -> Row:
@@ -293,8 +290,9 @@ def score_row(arm: str, seed: int, setting: Scores, checkpoint: Path | None = No
     if arm == "panel":
         return dict(scores=evaluate.cells(shown.second, shown.labels))
     if arm == "probe":
-        found, about = few_labels(setting, seed)
-        return dict(scores=found, **about)
+        return dict(scores=probed(setting, seed))
+    if arm == "few":
+        known = known[: max(setting.labels)]
     model, about = learned(arm, known, setting, seed, checkpoint=checkpoint)
     return dict(scores=tested(model, shown), **about)
 
@@ -674,7 +672,7 @@ SETTINGS: dict[str, Setting] = dict(
     hacking=Hacking(),
 )  # fmt: skip
 MODELS = (
-    "multi-head", "augmented", "multi-head-compute", "scores-only", "image", "towers", "probe", "blob", "panel",
+    "multi-head", "augmented", "multi-head-compute", "scores-only", "image", "towers", "few", "probe", "blob", "panel",
 )  # fmt: skip
 TUNED = (
     "none", "filtered", "random", "oracle", "filtered-longer", "random-longer", "rich", "rich-shuffled", "rich-oracle",
