@@ -1,8 +1,8 @@
 """Scores of models of feedback, and of pictures. Pure functions.
 
 models     `predict` asks any of the wing's models; `cells` are the figures of the paper's four tables. What knows nothing of
-           a picture (`constant`), a linear model on features that saw no label (`probe`), and a second panel of people,
-           which nobody can be expected to pass, are scored in the same way
+           a picture (`constant`), a linear model on features that saw no label (`probe`), and a second panel of people
+           are scored in the same way
 pictures   `quality`: what the judge says of a set of pictures, how different those of one prompt are, and on which share of
            prompts they are better than others
 collapse   `own_fit`: do maps fit their own pictures better than other ones? Those of a model that says nothing do not, as

@@ -208,7 +208,7 @@ class MaskedTransformer(Placed):
     def loss(self, numbers: Tensor, words: Tensor, generator: torch.Generator, never: Tensor | None = None) -> Tensor:
         """Cross-entropy at masked places, and at no others: a network that is also paid for what it can see learns to copy.
 
-        MaskGIT and Muse smooth the labels by a tenth, we do not: a tenth of what the last step draws, which nothing draws
+        MaskGIT's code smooths the labels by a tenth, we do not: a tenth of what the last step draws, which nothing draws
         again, would be any code, and with codes of whole squares that is a wrong square in most pictures.
 
         never  bool (B, n): places that are always masked and carry no loss, such as those that a heatmap calls faulty

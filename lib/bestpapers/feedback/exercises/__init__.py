@@ -41,7 +41,7 @@ the first property that does not hold, with the input, what was expected and wha
 4. compare two arms on the same prompts, with an interval that is honest.
 
 **Before:** [1_idea](1_idea.ipynb), and [2_build](2_build.ipynb) for the formulas. You need Python functions and NumPy
-arrays; two exercises use torch.
+arrays; one exercise uses torch.
 
 **How to work:** replace the `raise NotImplementedError` line and run the cell. Hints are folded. {solutions}
 """
@@ -87,7 +87,8 @@ will judge the result before you run.
 
 **What does not come out as in the paper:** nothing here tests the paper. [3_reproduce](3_reproduce.ipynb) does.
 
-**Where paper and code differ:** in how F1 is averaged (exercise 5.10), and in the variants of the map measures (5.4).
+**Where public codes differ, and the paper is silent:** in how F1 is averaged (exercise 5.10),
+and in the variants of the map measures (5.4).
 [The paper's page](../../book/feedback/paper.md) has the whole table.
 
 **Next:** a project from the page for [teachers](../../book/feedback/teaching.md), or your own pictures with

@@ -18,8 +18,8 @@ HINT = r"""
 `rated.argmax(1)` is the first of the best. Which prompts pass follows from `rated.max(1)`; the control takes the same prompts.
 """
 NOTE = r"""
-A control of pictures from *any* prompts would have easy and hard prompts in other shares than the filter, and it would measure
-that. Here the prompts, the number of pictures and the training are the same, and only the choice differs.
+A control of pictures from *any* prompts would mix easy and hard prompts in another way than the filter does, and the comparison
+would measure the prompts. Here the prompts, the number of pictures and the training are the same, and only the choice differs.
 
 What the filter keeps has a high *predicted* score. The best of eight by a noisy score is partly the best noise, so its true
 score is lower than its predicted one, and the more so the more tries there are.
