@@ -15,21 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..lab import stats
-from ..lab.saliency import (  # noqa: F401, all measures are named here too
-    ALIKE,
-    MEASURES,
-    VARIANTS,
-    Values,
-    auc_judd,
-    cc,
-    centre_blob,
-    kld,
-    mse,
-    nss,
-    plcc,
-    sim,
-    srcc,
-)
+from ..lab.saliency import ALIKE, MEASURES, VARIANTS, Values, auc_judd, cc, centre_blob, kld, mse, nss, plcc, sim, srcc  # noqa: F401
 from .record import MAPS, SCORES, Feedback, words
 
 # -------------------------------------------------------------------------------------------------------------- words
