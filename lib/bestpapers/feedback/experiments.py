@@ -22,8 +22,8 @@ are drawn in parts of `PART`, so that a few prompts can be done again without th
                 from all own pictures, but for what the map marks; left_out: share of places that are not learned from. moved:
                 `improve.moved` from the generator as it was; first, last: mean reward in the first and the last quarter of the
                 steps. oracle: for the prompts of filtered the best by the judge. longer: with more and larger steps.
-                preference-tether: with a penalty on going far. Without training: sharp, always the likeliest code; best-of, of
-                as many pictures the best by RAHF
+                preference-local: with the map as well. Without training: sharp, always the likeliest code; best-of, of as many
+                pictures the best by RAHF
     guidance    <way>.<weight>: plausibility by RAHF leads drawing; diversity of two pictures of the prompt, the rest of the
                 first. `about` holds the weight that was best for the judge on dev prompts
     inpaint     <mask>.<pick>: pick is one (the first of four tries), rahf, or chance; rahf.keep: with the old picture in the
@@ -176,7 +176,7 @@ class Transfer(Learning):
     train: TrainConfig = TrainConfig(steps=3000, batch=8)
     learn: str = "flow"
     test: str = "best"
-    pictures: int = 2000  # to learn from
+    pictures: int = 1200  # to learn from
     held_out: int = 300
     steps: int = 8  # of drawing
     weights: str = ""  # their hash, as `record` finds it; so below
@@ -324,7 +324,7 @@ class Filter(Drawn):
     """Setting `filter`. Preference learning draws as many pictures as there are to choose from."""
 
     steps: int = 8
-    own: int = 200  # prompts to learn from
+    own: int = 150  # prompts to learn from
     tries: int = 8  # pictures of each
     least: float = 0.6  # score of one that is chosen
     threshold: float = 0.15  # of a map, where a place is masked and not learned
@@ -333,7 +333,6 @@ class Filter(Drawn):
     longer: TrainConfig = TrainConfig(steps=100, batch=32, lr=5e-4, warmup=10, average=0.98)
     preference: improve.PreferenceConfig = improve.PreferenceConfig(batch=4, lr=5e-4, warmup=4, average=0.9, learned=2)
     local: float = 1.0  # weight of maps in preference-local
-    tether: float = 0.1  # of the penalty in preference-tether
     sharp: float = 0.0  # what the noise of drawing is multiplied by in sharp
 
 
@@ -373,11 +372,11 @@ class Hacking(Drawn, Learning):
     own: int = 100  # prompts to tune on
     rank: int = 8
     preference: improve.PreferenceConfig = improve.PreferenceConfig(
-        steps=96, batch=4, lr=1e-3, warmup=4, average=0.9, learned=2
+        steps=72, batch=4, lr=1e-3, warmup=4, average=0.9, learned=2
     )
     tether: float = 0.1
     ways: tuple[tuple[str, tuple[str, ...], tuple[float, ...]], ...] = (
-        ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("tuned", ("one", "two", "tether"), (12, 36, 96))
+        ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("tuned", ("one", "two", "tether"), (12, 36, 72))
     )  # fmt: skip
     seed: int = 1
 
@@ -425,8 +424,8 @@ def tuned(arm: str, seed: int, setting: Filter) -> tuple[Generator, dict[str, fl
     if arm.startswith("preference"):
         group = setting.preference.group
         steps = max(1, setting.own * setting.tries // (setting.preference.batch * group))
-        more = {name: getattr(setting, name) for name in ("local", "tether") if arm == f"preference-{name}"}
-        config = replace(setting.preference, steps=steps, seed=seed, calls=setting.steps, **more)
+        local = setting.local if arm == "preference-local" else 0.0
+        config = replace(setting.preference, steps=steps, seed=seed, calls=setting.steps, local=local)
         improve.adapt(generator.transformer, setting.rank, seed)
         run: Any = improve.PreferenceTraining(generator, prompts_of("train", setting.own, seed), rahf.predict, config)
     else:
@@ -676,7 +675,7 @@ MODELS = (
 )  # fmt: skip
 TUNED = (
     "none", "filtered", "random", "oracle", "filtered-longer", "random-longer", "rich", "rich-shuffled", "rich-oracle",
-    "preference", "preference-local", "preference-tether", "sharp", "best-of",
+    "preference", "preference-local", "sharp", "best-of",
 )  # fmt: skip
 MASKS = ("rahf", "oracle", "elsewhere", "elsewhere-foreground", "whole")
 GRID: dict[str, tuple[str, ...]] = dict(
