@@ -42,9 +42,8 @@ TUNE = Filter(
 LED = Guidance(**(SMALL | dict(prompts=2)), dev=2, ways=(("flow", (0.0, 4.0)), ("masked", (0.0, 4.0))))
 
 PUSHED = Hacking(
-    MODEL, STEPS, PANEL, **(SMALL | dict(prompts=2)), dev=1, pictures=6, own=2, rank=2,
-    preference=improve.PreferenceConfig(steps=2, batch=2, group=2, warmup=0, lr=0.05, least=1e-9), tether=5.0,
-    ways=(("led", ("one", "two"), (400.0,)), ("tuned", ("one", "two", "tether"), (1, 2))),
+    MODEL, STEPS, PANEL, **(SMALL | dict(prompts=2)), dev=1, pictures=6, tether=1e4,
+    ways=(("led", ("one", "two"), (400.0,)), ("pixels", ("one", "two", "tether"), (1, 8))),
 )  # fmt: skip
 
 
@@ -55,7 +54,7 @@ def shipped(tmp_path_factory):
         patch.setattr(weights, "HERE", make_weights(tmp_path_factory.mktemp("weights")))
         patch.setenv("BESTPAPERS_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-    for cached in ("material", "transferred", "_known", "_own", "_old", "_painted", "_rivals", "_pleasing"):
+    for cached in ("material", "transferred", "_known", "_own", "_old", "_painted", "_rivals", "_pressed"):
         getattr(experiments, cached).cache_clear()
 
 
@@ -274,9 +273,9 @@ def test_every_way_of_pushing():
         for row in found.values():
             assert {"plausibility", "alignment", "rahf", "one", "other", "diversity"} <= set(finite(row))
     assert rows["none"][0]["scores"]["one"] != rows["none"][0]["scores"]["other"]
-    for arm in ("led-one.400", "tuned-one.2", "tuned-two.2"):
+    for arm in ("led-one.400", "pixels-one.8", "pixels-two.8"):
         assert rows[arm] != rows["none"]
-    assert rows["tuned-one.2"] != rows["tuned-tether.2"]
+    assert rows["pixels-one.8"] != rows["pixels-tether.8"]
     assert set(experiments.dev_means(PUSHED)) == set(PUSHED.arms)
 
 
@@ -344,7 +343,6 @@ def test_the_grid_is_of_its_settings():
     assert set(GRID["guidance"]) == ways
     hacking = SETTINGS["hacking"]
     assert GRID["hacking"] == hacking.arms
-    assert {who: tried for who, _, tried in hacking.ways}["tuned"][-1] == hacking.preference.steps
     assert all(len(set(arms)) == len(arms) for arms in GRID.values())
     assert {"flow.0", "masked.0"} <= ways
 

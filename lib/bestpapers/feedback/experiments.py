@@ -30,10 +30,11 @@ are drawn in parts of `PART`, so that a few prompts can be done again without th
                 race; before: the old picture. tokens: share of the picture that is painted. The masks, in whole tokens: rahf,
                 oracle (the judge's), elsewhere (RAHF's, moved), elsewhere-foreground (RAHF's, moved to other things), whole
                 (of pictures in which RAHF marks something)
-    hacking     <way>-<who>.<strength>: pushed ever harder. led: drawing is led, by a weight; tuned: preference learning, after
-                so many steps. who is pleased: one of two RAHFs that learned from the same pictures with other people's answers,
-                the other, two: the mean of both; tether: one, with a penalty on going far. none: nobody. Scores of both, rahf:
-                of the shipped one, which leads nobody here. `about` holds means over dev prompts, to stop early by
+    hacking     <way>-<who>.<strength>: pushed ever harder. led: drawing is led, by a weight; pixels: `improve.press` on what is
+                drawn, after so many steps. who is pleased: one of two RAHFs that learned from the same pictures with other
+                people's answers, the other, two: the mean of both; tether: one, with a penalty on going far. none: nobody.
+                Scores of both, rahf: of the shipped one, which leads nobody here. `about` holds means over dev prompts, to
+                stop early by
 """
 
 from __future__ import annotations
@@ -369,14 +370,10 @@ class Hacking(Drawn, Learning):
     dev: int = 60  # prompts that say when to stop
     train: TrainConfig = TrainConfig(steps=3000, batch=8)  # of the two RAHFs
     pictures: int = 3000  # to learn from
-    own: int = 100  # prompts to tune on
-    rank: int = 8
-    preference: improve.PreferenceConfig = improve.PreferenceConfig(
-        steps=72, batch=4, lr=1e-3, warmup=4, average=0.9, learned=2
-    )
-    tether: float = 0.1
+    size: float = 4 / 255  # of a step on pixels
+    tether: float = 300.0
     ways: tuple[tuple[str, tuple[str, ...], tuple[float, ...]], ...] = (
-        ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("tuned", ("one", "two", "tether"), (12, 36, 72))
+        ("led", ("one", "other", "two"), (1.0, 4.0, 16.0, 64.0)), ("pixels", ("one", "other", "two", "tether"), (4, 16, 48, 96))
     )  # fmt: skip
     seed: int = 1
 
@@ -499,12 +496,9 @@ def _parts(prompts: Sequence[str], seed: int) -> Iterator[tuple[slice, Sequence[
         yield slice(n, n + PART), prompts[n : n + PART], seed * 1000 + n
 
 
-def _led(
-    way: str, weight: float, prompts: Sequence[str], seed: int, steps: int, rahf: Any = None,
-    generator: Generator | None = None,
-) -> Pictures:  # fmt: skip
+def _led(way: str, weight: float, prompts: Sequence[str], seed: int, steps: int, rahf: Any = None) -> Pictures:
     """What is drawn for prompts, led by a RAHF (the shipped one) by a weight."""
-    generator, rahf = generator or weights.load_generator(), rahf or weights.load()
+    generator, rahf = weights.load_generator(), rahf or weights.load()
     shots = []
     for _, some, number in _parts(prompts, seed):
         if way == "flow":
@@ -611,20 +605,13 @@ def _rivals(setting: Hacking) -> dict[str, Any]:
     return dict(one=one, other=other, two=improve.Several(one, other), tether=one)
 
 
-@cache
-def _pleasing(who: str, setting: Hacking) -> dict[str, Generator]:
-    """The generator as it learns to please somebody: after each number of steps."""
-    generator, rival = weights.load_generator(), _rivals(setting)[who]
+@lru_cache(maxsize=4)
+def _pressed(who: str, prompts: tuple[str, ...], seed: int, setting: Hacking) -> dict[int, Pictures]:
+    """What is drawn for prompts, with pixels moved to please somebody: after each number of steps."""
+    drawn_so = _led("masked", 0.0, prompts, seed, setting.steps)
+    steps = next(tried for way, _, tried in setting.ways if way == "pixels")
     tether = setting.tether if who == "tether" else 0.0
-    config = replace(setting.preference, seed=setting.seed, calls=setting.steps, tether=tether)
-    improve.adapt(generator.transformer, setting.rank, setting.seed)
-    prompts, found = prompts_of("train", setting.own, setting.seed), dict[str, Generator]()
-    run = improve.PreferenceTraining(generator, prompts, rival.predict, config)
-    for steps in next(tried for way, _, tried in setting.ways if way == "tuned"):
-        run.run(int(steps), desc=who, quiet=True)
-        found[f"{steps:g}"] = weights.load_generator()
-        found[f"{steps:g}"].transformer = improve.settle(run.averaged)
-    return found
+    return improve.press(_rivals(setting)[who], drawn_so, prompts, [int(n) for n in steps], setting.size, tether)
 
 
 def pushed(arm: str, prompts: Sequence[str], seed: int, setting: Hacking) -> Pictures:
@@ -634,7 +621,7 @@ def pushed(arm: str, prompts: Sequence[str], seed: int, setting: Hacking) -> Pic
     way, who, strength = re.split(r"[-.]", arm, maxsplit=2)
     if way == "led":
         return _led("masked", float(strength), prompts, seed, setting.steps, _rivals(setting)[who])
-    return _led("masked", 0.0, prompts, seed, setting.steps, None, _pleasing(who, setting)[strength])
+    return _pressed(who, tuple(prompts), seed, setting)[int(strength)]
 
 
 def _said(pictures: Pictures, prompts: Sequence[str], setting: Hacking) -> dict[str, NDArray[np.float64]]:
@@ -649,16 +636,12 @@ def hacking_rows(arm: str, setting: Hacking) -> dict[int, Row]:
 
 
 def dev_means(setting: Hacking) -> dict[str, dict[str, float]]:
-    """Of each arm: means over dev prompts of the judge's plausibility and of both RAHFs' scores; of one that is tuned how
-    far it has gone."""
+    """Of each arm: means over dev prompts of the judge's plausibility and of both RAHFs' scores."""
     prompts, found = prompts_of("dev", setting.dev, setting.seed), dict[str, dict[str, float]]()
     for arm in setting.arms:
         pictures = pushed(arm, prompts, setting.seed + DEV, setting)
         columns = dict(judge=evaluate.judged(pictures, prompts)["plausibility"], **_said(pictures, prompts, setting))
         found[arm] = {name: round(float(x.mean()), 4) for name, x in columns.items()}
-        if arm.startswith("tuned"):
-            who, strength = arm.removeprefix("tuned-").split(".")
-            found[arm]["moved"] = round(_moved(_pleasing(who, setting)[strength], setting, setting.seed + DEV), 4)
     return found
 
 
@@ -724,7 +707,7 @@ def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
         if any(f"{name}/{arm}/{n}" not in results.rows for n in numbers(setting, seed))
     ]  # fmt: skip
     if isinstance(setting, Hacking):
-        workers = 1  # the RAHFs and the tuned generators are made once, in this process, for all of its arms
+        workers = 1  # the RAHFs are made once, in this process, for all of its arms
     for job, found in runs.side_by_side(rows, jobs, workers=workers, desc=name):
         for n, row in found.items():
             row["scores"] = {what: round(value, 7) for what, value in row["scores"].items()}

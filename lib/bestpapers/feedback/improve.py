@@ -30,7 +30,7 @@ from ..lab.runs import fingerprint
 from ..lab.tensors import Kept
 from .generator import Config, Generator, MaskedTransformer, Placed, Step, draw, token_mask
 from .judge import judge, read
-from .model import PAD, RAHF, Outputs, Vocabulary
+from .model import PAD, RAHF, Outputs, Vocabulary, as_batch, as_pictures
 from .record import Feedback
 from .worlds import silhouette
 
@@ -170,7 +170,6 @@ class PreferenceConfig(AveragingConfig):
     temperature: float = 1.0
     least: float = 0.02  # a group whose rewards spread less (standard deviation) says nothing, and is left out
     local: float = 0.0  # weight of what a map says of each token, beside what the score says of all of them
-    tether: float = 0.0  # weight of the distance from where training began (KL of the masked places): the penalty
 
 
 def advantages(reward: Tensor, least: float) -> Tensor:
@@ -212,7 +211,6 @@ class PreferenceTraining(AveragingTraining):
         self.generator, self.prompts, self.rate, self.name = generator, tuple(prompts), rate, name
         self.words = generator.transformer.vocabulary(prompts)
         self.rewards: list[float] = []  # mean of each step's pictures
-        self.start = settle(generator.transformer).requires_grad_(False) if config.tether else None
         self.resume()
 
     def digest(self) -> str:
@@ -253,12 +251,6 @@ class PreferenceTraining(AveragingTraining):
             logp = model.guided(before, words, config.guidance)
             mine = logp.gather(-1, numbers[..., None])[..., 0]
             total = total - (advantage * mine)[decided].sum() / numbers.numel()
-            if self.start is not None:
-                with torch.no_grad():
-                    old = self.start.guided(before, words, config.guidance)
-                total = total + config.tether * divergence(logp, old)[
-                    before == self.generator.config.codes
-                ].mean() / len(steps)
         return total
 
 
@@ -381,6 +373,26 @@ def draw_guided(
     random = torch.Generator().manual_seed(seed)
     led: Any = Led()
     return generator.pictures(draw(led, words, random, steps=steps, guidance=guidance, **how))
+
+
+def press(
+    rahf: RAHF | Several, pictures: Pictures, prompts: Sequence[str], steps: Sequence[int], size: float = 4 / 255,
+    tether: float = 0.0, name: str = "plausibility",
+) -> dict[int, Pictures]:  # fmt: skip
+    """Nothing but please: move all pixels by `size`, again and again, along the sign of the score's gradient (Goodfellow et al.
+    2015, Kurakin et al. 2017). Pictures after each number of `steps`, by number.
+
+    tether  weight of the mean squared distance from the pictures as they were, which is taken off the logit: the penalty"""
+    tokens, start = rahf.vocabulary(prompts), as_batch(pictures)
+    x, found = start, dict[int, Pictures]()
+    for number in range(1, max(steps) + 1):
+        x = x.detach().requires_grad_()
+        good = rahf(x, tokens, ask=(name,)).scores[name] - tether * (x - start).square().mean((1, 2, 3))
+        (slope,) = torch.autograd.grad(good.sum(), x)
+        x = (x + size * slope.sign()).clamp(0, 1).detach()
+        if number in steps:
+            found[number] = as_pictures(x)
+    return found
 
 
 # --------------------------------------------------------------------------------------------------------------- inpainting
