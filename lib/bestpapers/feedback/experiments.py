@@ -606,18 +606,25 @@ def _rivals(setting: Hacking) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=4)
+def _unpushed(prompts: tuple[str, ...], seed: int, setting: Hacking) -> Pictures:
+    """What is drawn for prompts, pushed by nobody."""
+    return _led("masked", 0.0, prompts, seed, setting.steps)
+
+
+@lru_cache(maxsize=4)
 def _pressed(who: str, prompts: tuple[str, ...], seed: int, setting: Hacking) -> dict[int, Pictures]:
     """What is drawn for prompts, with pixels moved to please somebody: after each number of steps."""
-    drawn_so = _led("masked", 0.0, prompts, seed, setting.steps)
     steps = next(tried for way, _, tried in setting.ways if way == "pixels")
     tether = setting.tether if who == "tether" else 0.0
-    return improve.press(_rivals(setting)[who], drawn_so, prompts, [int(n) for n in steps], setting.size, tether)
+    return improve.press(
+        _rivals(setting)[who], _unpushed(prompts, seed, setting), prompts, [int(n) for n in steps], setting.size, tether
+    )
 
 
 def pushed(arm: str, prompts: Sequence[str], seed: int, setting: Hacking) -> Pictures:
     """What an arm of `hacking` draws; all arms from the same random numbers."""
     if arm == "none":
-        return _led("masked", 0.0, prompts, seed, setting.steps)
+        return _unpushed(tuple(prompts), seed, setting)
     way, who, strength = re.split(r"[-.]", arm, maxsplit=2)
     if way == "led":
         return _led("masked", float(strength), prompts, seed, setting.steps, _rivals(setting)[who])

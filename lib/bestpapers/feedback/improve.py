@@ -179,20 +179,16 @@ def advantages(reward: Tensor, least: float) -> Tensor:
     return torch.where(spread >= least, (reward - reward.mean(1, keepdim=True)) / spread.clamp_min(least), 0.0)
 
 
-def divergence(now: Tensor, then: Tensor) -> Tensor:
-    """KL(now || then) of log-probabilities (..., codes), in nats: (...)."""
-    return (now.exp() * (now - then)).sum(-1)
-
-
 @torch.no_grad()
 def moved(
     now: MaskedTransformer, then: MaskedTransformer, numbers: Tensor, words: Tensor, guidance: float = 2.0
 ) -> float:
-    """How far training has taken a transformer: mean `divergence` at masked places of pictures (N, n), half of each masked."""
+    """How far training has taken a transformer: mean KL(now || then), in nats, of the codes at masked places of pictures
+    (N, n), half of each masked."""
     hidden = torch.rand(numbers.shape, generator=torch.Generator().manual_seed(0)).argsort(1) < numbers.shape[1] // 2
     before = numbers.masked_fill(hidden, now.config.codes)
-    apart = divergence(now.guided(before, words, guidance), then.guided(before, words, guidance))
-    return float(apart[hidden].mean())
+    new, old = now.guided(before, words, guidance), then.guided(before, words, guidance)
+    return float((new.exp() * (new - old)).sum(-1)[hidden].mean())
 
 
 class PreferenceTraining(AveragingTraining):
