@@ -116,6 +116,8 @@ def on_stage(page, x, y, nth=0):
 
 def assert_fits(page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for stage in page.locator(".bp-stage").all():  # as high as its picture: nothing stands below it and pushes the rest down
+        assert stage.bounding_box()["height"] == pytest.approx(stage.locator("canvas").bounding_box()["height"], abs=1)
     colours = page.locator(".nbwidget").locator("label, button, output, p, td, th, figcaption")
     return set(colours.evaluate_all("all => all.map(e => getComputedStyle(e).color)"))
 
@@ -269,6 +271,9 @@ def test_damage_works_by_keys(opened):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_damage_fits_a_phone_and_takes_its_colours(opened, scheme):
     page = opened(Damage(rahf(), examples(1)), width=360, color_scheme=scheme)
+    paint, *maps = (stage.bounding_box() for stage in page.locator(".bp-stage").all())
+    assert len({box["y"] for box in maps}) == 1, "the heatmaps stand side by side"
+    assert paint["width"] > 1.9 * maps[0]["width"]
     assert assert_fits(page, 360) == {"rgb(255, 255, 255)" if scheme == "dark" else "rgb(0, 0, 0)"}
 
 

@@ -1,7 +1,7 @@
 // A picture to damage, and what the model of feedback says of it at once: see damage.py for the traits. The model computes here
 // (rahf.js). It looks at the picture after each stroke, and nothing moves by itself.
 
-import { button, choice, digits, follow, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { button, choice, follow, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
 import { Rahf, sigmoid, wordsOf } from "./rahf.js";
 import { STAGE, circle, glow, pointing, stage } from "./stage.js";
 
@@ -9,6 +9,12 @@ const STYLE = `
 ${STAGE}
 .bp-damage .bp-panels { gap: 0.75em 1em; }
 .bp-damage figure { flex: 1 1 11em; max-width: 22em; min-width: 8em; }
+.bp-damage { container-type: inline-size; }
+@container (max-width: 30em) { /* a phone: what one paints on, and below it, side by side, what the model sees */
+  .bp-damage .bp-panels { display: grid; grid-template-columns: 1fr 1fr; }
+  .bp-damage figure { min-width: 0; }
+  .bp-damage figure:first-child { grid-column: 1 / -1; }
+}
 .bp-damage .bp-value { display: block; font-size: 0.9em; }
 .bp-damage button[aria-pressed=true] { border: 2px solid currentColor; font-weight: 600; }
 .bp-damage .bp-dab { display: inline-block; width: 0.9em; height: 0.9em; margin-right: 0.35em; vertical-align: -0.1em; }
@@ -158,7 +164,7 @@ function render({ model, el }) {
       const was = sigmoid(first.scores[name]);
       bar.style.width = `${100 * chance[name]}%`;
       tick.style.left = `${100 * was}%`;
-      value.textContent = `${digits(Number(chance[name].toFixed(2)))}${out === first ? "" : `, was ${digits(Number(was.toFixed(2)))}`}`;
+      value.textContent = chance[name].toFixed(2) + (out === first ? "" : `, was ${was.toFixed(2)}`);
     }
     const off = words.filter((_, k) => out.words[k] > 0);
     say.textContent = `${scores.map(({ name, value }) => `${name} ${value.textContent}`).join("; ")}. `

@@ -7,7 +7,7 @@ import { STAGE, stage } from "./stage.js";
 const STYLE = `
 ${STAGE}
 .bp-steps figure { flex: 1 1 12em; max-width: 22em; min-width: 8em; }
-.bp-steps .bp-stage svg { position: static; display: block; height: auto; aspect-ratio: 1; }
+.bp-steps .bp-tokens { display: block; width: 100%; }
 .bp-steps button:disabled { opacity: 0.5; cursor: default; }
 .bp-steps text { fill: #fff; font-size: 0.42px; text-anchor: middle; dominant-baseline: central; }
 `;
@@ -26,7 +26,7 @@ function render({ model, el }) {
   const drawn = stage(H, W);
   const squares = Array.from({ length: n }, (_, i) => make("rect", { x: i % g, y: Math.floor(i / g), width: 0.94, height: 0.94 }));
   const numbers = Array.from({ length: n }, (_, i) => make("text", { x: (i % g) + 0.47, y: Math.floor(i / g) + 0.47 }));
-  const grid = make("svg", { viewBox: `0 0 ${g} ${g}`, role: "img" }, ...squares, ...numbers);
+  const grid = make("svg", { class: "bp-tokens", viewBox: `0 0 ${g} ${g}`, role: "img" }, ...squares, ...numbers);
   const output = make("output", { for: `${id}-step`, "aria-live": "polite" });
   const { range, row } = slider(`${id}-step`, "step", { min: 1, max: count, step: 1 }, (step) => put(model, { step }), output);
   const move = (by) => () => put(model, { step: Math.min(count, Math.max(1, model.get("step") + by)) });
@@ -36,7 +36,7 @@ function render({ model, el }) {
     make("div", { class: "bp-panels" },
       make("figure", {}, make("figcaption", {}, "what it would paint now"), drawn.node),
       make("figure", {}, make("figcaption", {}, "tokens: settled before (blue), now (orange), masked (grey)"),
-        make("div", { class: "bp-stage" }, grid))),
+        grid)),
     make("p", { class: "bp-caption" }, model.get("caption")));
   el.replaceChildren(root);
 
