@@ -14,7 +14,7 @@ from fontTools import subset as fonts
 RULE = re.compile(r'(?:\.fa-[\w-]+:before,?)+\{content:"\\[0-9a-f]+"\}')
 FACE = re.compile(r'src:url\(([^)]*?)(fa-[\w-]+)\.woff2\) format\("woff2"\),url\([^)]*\.ttf\) format\("truetype"\)')
 ICON = re.compile(r"\bfa-[a-z0-9-]+")
-POINT = re.compile(r'"\\([ef][0-9a-f]{3})')
+POINT = re.compile(r'"(?:\\([ef][0-9a-f]{3})|([\ue000-\uf8ff])")')
 
 
 def subset(site: Path) -> None:
@@ -25,7 +25,7 @@ def subset(site: Path) -> None:
     css, points = trim(css, used(site))
     for other in site.glob("_static/**/*.css"):
         if other != sheet:
-            points |= {int(p, 16) for p in POINT.findall(other.read_text(encoding="utf-8"))}
+            points |= shown(other.read_text(encoding="utf-8"))
     for where, name in FACE.findall(css):
         small((sheet.parent / where / name).resolve(), points)
     for script in site.glob("_static/scripts/fontawesome.js*"):
@@ -42,7 +42,12 @@ def used(site: Path) -> set[str]:
 def trim(css: str, names: set[str]) -> tuple[str, set[int]]:
     """The styles without those of other icons, and the characters that they still show."""
     css = RULE.sub(lambda rule: rule[0] if names & set(ICON.findall(rule[0])) else "", css)
-    return css, {int(point, 16) for point in POINT.findall(css)}
+    return css, shown(css)
+
+
+def shown(css: str) -> set[int]:
+    """The characters of icons in a style sheet, where they stand as numbers or as themselves."""
+    return {int(number, 16) if number else ord(letter) for number, letter in POINT.findall(css)}
 
 
 def small(path: Path, points: set[int]) -> None:

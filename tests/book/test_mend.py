@@ -117,10 +117,10 @@ def test_doing_it_twice_changes_nothing():
 
 
 def test_icons_are_those_that_are_shown():
-    css = '.fa-bars:before,.fa-navicon:before{content:"\\f0c9"}.fa-tree:before{content:"\\f1bb"}:root{--x:"\\f058"}'
+    css = '.fa-bars:before,.fa-navicon:before{content:"\\f0c9"}.fa-tree:before{content:"\\f1bb"}p{--x:"\\f058";--y:"\uf06a"}'
     left, points = icons.trim(css, {"fa-bars"})
     assert left == css.replace('.fa-tree:before{content:"\\f1bb"}', "")
-    assert points == {0xF0C9, 0xF058}
+    assert points == {0xF0C9, 0xF058, 0xF06A}
 
 
 def test_code_is_not_searched():
