@@ -226,6 +226,13 @@ def test_conic_that_has_lost_its_shape():
     assert alpha[0, 9, 49] > 0.49  # the first one's ends are far from its mean
 
 
+def test_gaussians_on_many_tiles_and_on_few():
+    """Slots of 80 tiles are summed in another way than those of two."""
+    scene = random_scene(20 if LARGE else 4, size=(160, 128), seed=5)
+    scene["scales"][0] *= 100
+    compare(scene, render_mode="RGB")
+
+
 def test_every_cell_is_written(monkeypatch):
     scenes = [random_scene(9, cameras=2, sh_degree=2, size=(19, 33)), EDGE_CASES["culled"](), EDGE_CASES["empty"]()]
     clean = [render(scene)[:2] for scene in scenes]
