@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
+from bestpapers.kernels import rasterize
 from bestpapers.kernels.rasterize import rasterization, reference, rules
 from bestpapers.kernels.rasterize.composite import cpu as composite
 from bestpapers.kernels.rasterize.harmonics import cpu as harmonics
 from bestpapers.kernels.rasterize.project import cpu as project
 from bestpapers.kernels.rasterize.tiles import cpu as tiles
 
-from .scenes import DIFFERENTIABLE, EDGE_CASES, random_scene
+from .scenes import ALONE, DIFFERENTIABLE, EDGE_CASES, assert_projects_alike, random_scene
 
 F64 = torch.float64
 FAST = "numba"
@@ -262,6 +263,13 @@ def test_harmonics_equal_gsplat(degree):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
+def test_the_rules_are_those_of_gsplat():
+    """Whoever changes one changes what every picture shows, in all backends at once, where no comparison sees it."""
+    drawn = dict(TILE=16, ALPHA_MIN=1 / 255, ALPHA_MAX=0.99, TRANSMITTANCE_MIN=1e-4)
+    projected = dict(NEAR_PLANE=0.01, FAR_PLANE=1e10, VIEW_MARGIN=0.3, DET_MIN=1e-10, RHO_MIN=0.005, EXTENT_SIGMA=3.33)
+    assert {k: v for k, v in vars(rules).items() if k.isupper()} == drawn | projected | dict(LENGTH_MIN=1e-12)
+
+
 # ---- the reference's gradients --------------------------------------------------------------------------------------------
 
 
@@ -414,6 +422,12 @@ def test_numba_equals_reference_at_the_edges(case, options):
         mine, theirs = _distance(got_grads[name], b)[1], _distance(plain_grads[name], b)[1]
         assert mine <= max(1e-4, 2 * theirs), (name, mine, theirs)
         assert got_grads[name].isfinite().all()
+
+
+@pytest.mark.parametrize("eps2d", [0.0, 0.3])
+@pytest.mark.parametrize("name", ALONE)
+def test_projection_alone(name, eps2d):
+    assert_projects_alike(rasterize._compiled(FAST), rasterize._Reference, name, eps2d, "cpu")
 
 
 def test_gradients_keep_their_digits():

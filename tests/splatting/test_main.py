@@ -210,6 +210,22 @@ def test_what_cannot_be_done_is_said(capture, scene, tmp_path, capsys):
         assert "no CUDA device here" in capsys.readouterr().err
 
 
+def test_a_gpu_without_triton_is_not_taken_in_silence(monkeypatch, capsys):
+    """There the reference would run, in time that grows with pixels times Gaussians."""
+    from bestpapers.kernels import dispatch
+    from bestpapers.splatting.__main__ import _device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(dispatch, "_installed", lambda module: module != "triton")
+    assert _device("auto").type == "cpu"
+    assert "on the CPU, since triton is not installed" in capsys.readouterr().out
+    assert _device("cuda").type == "cuda"
+    assert "this will be slow: triton is not installed" in capsys.readouterr().out
+    monkeypatch.setattr(dispatch, "_installed", lambda module: True)
+    assert _device("auto").type == "cuda"
+    assert capsys.readouterr().out == ""
+
+
 def test_the_weights_of_the_book_are_verified(capsys):
     assert run("weights", "--verify") == 0
     assert capsys.readouterr().out.count("as on the card") == 3

@@ -337,9 +337,19 @@ def _sizes(views: Views) -> str:
 
 
 def _device(word: str) -> torch.device:
+    """Where `--device` says; for "auto" where the compiled loops run, which may not be the GPU."""
     import torch
 
-    return torch.device(cli.device(word, DEVICES))
+    from ..kernels import dispatch
+
+    name = cli.device(word, DEVICES)
+    if name == "cuda" and (reason := dispatch.unavailable("triton", name)):
+        if word == "auto":
+            say(f"on the CPU, since {reason}; without it a GPU looks at every Gaussian for every pixel")
+            name = "cpu"
+        else:
+            say(f"this will be slow: {reason}, so the GPU looks at every Gaussian for every pixel; try --device cpu")
+    return torch.device(name)
 
 
 def _peak_gb(device: torch.device) -> float | None:
