@@ -85,6 +85,15 @@ def test_prune():
     assert len(c.model) == 4
 
 
+@pytest.mark.parametrize(("huge", "left"), [(range(5), 1), (range(6), 6)])
+def test_pruning_stops_before_nothing_is_left(huge, left):
+    c = control(least=0.1)
+    with torch.no_grad():
+        c.model.log_scales[list(huge)] = math.log(0.2)
+    assert c.densify(3100, torch.Generator())["pruned"] == 6 - left
+    assert (len(c.model), c.spared) == (left, int(left == 6))
+
+
 def test_the_limit_takes_the_strongest():
     c = control(max_gaussians=8)
     c.seen[:] = 1

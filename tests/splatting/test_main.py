@@ -108,7 +108,7 @@ def test_other_settings_do_not_go_on_from_it_but_restart_does(capture, tmp_path,
         run(*words)
     monkeypatch.undo()
     assert run(*words, "--method", "ewa") == 2
-    assert "trained with method = mip, this run has ewa" in capsys.readouterr().err
+    assert "trained with method = 'mip', this run has ewa" in capsys.readouterr().err
     assert run(*words, "--method", "ewa", "--restart") == 0
 
 

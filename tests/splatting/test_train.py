@@ -10,6 +10,7 @@ from bestpapers.splatting import train
 from bestpapers.splatting.data import Camera, Views, make_dataset
 from bestpapers.splatting.density import DensityConfig
 from bestpapers.splatting.evaluate import evaluate
+from bestpapers.splatting.filters import smoothing_scale
 from bestpapers.splatting.model import GaussianConfig, Gaussians
 from bestpapers.splatting.train import TrainConfig, Trainer, loss_fn, scene_extent
 
@@ -86,7 +87,7 @@ def test_other_settings_are_refused(data, tmp_path):
         trainer(data, replace(CONFIG, seed=1), path)
     with pytest.raises(ValueError, match="trained on other images"):
         trainer(replace(data, train={24: data.train[24]}), checkpoint=path)
-    with pytest.raises(ValueError, match="trained with method = mip, this run has ewa"):
+    with pytest.raises(ValueError, match="trained with method = 'mip', this run has ewa"):
         trainer(data, CONFIG, path, method="ewa")
     trainer(data, replace(CONFIG, checkpoint_every=7), path)  # how often it is saved does not matter
 
@@ -113,6 +114,45 @@ def test_learning_rate_of_the_means(data):
     steps = [b / a for a, b in pairwise(rates)]
     assert max(steps) == pytest.approx(min(steps))  # log-linear
     assert run.optimizer.param_groups[0]["name"] == "means"
+
+
+def test_learning_rates_and_adam_are_the_papers(data):
+    """Of the authors' code: harmonics above the constant one learn at a twentieth of its rate, and eps is 1e-15."""
+    run = trainer(data, sh_degree=1)
+    rates = {group["name"]: group["lr"] for group in run.optimizer.param_groups}
+    assert rates == pytest.approx(
+        dict(means=1.6e-4, log_scales=5e-3, quats=1e-3, opacity_logits=0.05, sh_dc=2.5e-3, sh_rest=2.5e-3 / 20)
+    )
+    assert {group["eps"] for group in run.optimizer.param_groups} == {1e-15}
+
+
+def test_the_3d_filter_is_there_from_the_start_and_follows(data):
+    """It is that of the Gaussians as they are: before the first step, after each densifying, and every so often."""
+    density = DensityConfig(start=1, every=2, stop=5, gradient=0.0)
+    run = trainer(data, TrainConfig(iterations=40, density=density, filter_every=10))
+    count = len(run.model)
+    for iteration in range(0, 11):
+        if iteration:
+            run.step()
+        if iteration in (0, 2, 4):  # nothing else moves in a step that densifies: new tensors have no gradient yet
+            torch.testing.assert_close(run.model.phi, smoothing_scale(run.model.means, run.cameras))
+            assert len(run.model) > count or not iteration
+            count = len(run.model)
+        if iteration == 9:
+            phi = run.model.phi.clone()
+    assert not torch.equal(run.model.phi, phi)
+
+
+def test_a_reset_opacity_stays_for_its_iteration(data):
+    run = trainer(data, replace(CONFIG, density=DensityConfig(start=50, stop=50, reset_every=3)))
+    before = None
+    for _ in range(3):
+        before = run.model.log_scales.detach().clone()
+        run.step()
+    assert run.model.scales_opacities()[1].max() <= 0.01 * (1 + 1e-5)
+    assert not torch.equal(run.model.log_scales, before)  # the others are not held back
+    run.step()
+    assert run.model.scales_opacities()[1].max() > 0.01 * (1 + 1e-5)
 
 
 def test_extent(data):

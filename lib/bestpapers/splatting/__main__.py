@@ -73,6 +73,7 @@ def train(args: argparse.Namespace) -> None:
     import torch
 
     from .evaluate import evaluate
+    from .formats.clouds import FAR_SPLAT
     from .model import GaussianConfig
     from .model import Gaussians as Model
     from .train import TrainConfig, Trainer, scene_extent
@@ -96,6 +97,8 @@ def train(args: argparse.Namespace) -> None:
 
     points, colors = _start(photos, views, args.init, args.random_points, args.seed)
     model = Model.from_points(points, colors, GaussianConfig(args.method, settings["sh_degree"], background)).to(device)
+    if any(model.config.origin) and args.out.suffix.lower() == ".splat":
+        raise Refused(f"--out {args.out}: {FAR_SPLAT}")
     plan = TrainConfig(
         iterations=settings["iterations"],
         seed=args.seed,
@@ -117,6 +120,11 @@ def train(args: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         say(f"stopped at iteration {run.iteration}; the same command goes on from there ({checkpoint})")
         sys.exit(130)
+    if run.density and run.density.spared:
+        say(
+            f"pruning would have left next to no Gaussian, and was left out ({run.density.spared} times): beside the spread of "
+            "the cameras all of them are large; photographs from places farther apart give depth"
+        )
     scores = evaluate(model, {width: test})[width] if test is not None else None
     camera = shown.cameras[0]
     report = dict(
@@ -297,9 +305,10 @@ def _start_camera(scene: Path, data: Path | None, model: Gaussians) -> Camera:
             return Camera(np.array(found["viewmat"]), np.array(found["K"]), found["width"], found["height"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
             say(f"{note} names no camera; the view is guessed")
-    means = model.means.detach().cpu().double().numpy()
+    means = model.means.detach().cpu().double().numpy() + model.config.origin
     middle = np.median(means, axis=0)
-    reach = max(float(np.quantile(np.linalg.norm(means - middle, axis=1), 0.7)), 1e-3)
+    sizes = model.scales_opacities()[0].detach().cpu().double().numpy().max(1)
+    reach = max(np.quantile(np.linalg.norm(means - middle, axis=1), 0.7), 3 * np.quantile(sizes, 0.7), 1e-6)
     return look_at(middle + np.array([0.0, 0.3, 2.5]) * reach, middle)
 
 

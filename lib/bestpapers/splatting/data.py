@@ -40,6 +40,7 @@ from bestpapers.splatting.cameras import (
     _count,
     _fov,
     _pixels,
+    as_points,
     camera_ring,
     look_at,
     stack,
@@ -162,7 +163,8 @@ def surface_points(
 
 
 def points_on_rays(views: Views, n: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Points to start from when nothing is known of the surfaces: points [n, 3], colours [n, 3] in [0, 1], float32.
+    """Points to start from when nothing is known of the surfaces: points [n, 3] as `as_points` gives them, colours [n, 3]
+    in [0, 1], float32.
 
     Each lies on the ray of a random pixel, whose colour it takes, at 0.6 to 1.4 times the camera's distance from the place
     that all cameras look at (the point nearest to their optical axes; where these are parallel, three times the cameras'
@@ -187,7 +189,7 @@ def points_on_rays(views: Views, n: int, generator: np.random.Generator) -> tupl
         points[mine] = origins + directions * (depth[mine] * np.linalg.norm(focus - eyes[i]))[:, None]
         column, row = np.minimum(uv, (camera.width - 1, camera.height - 1)).astype(int).T
         colors[mine] = views.image(i).cpu().numpy()[row, column]
-    return torch.from_numpy(points).float(), torch.from_numpy(colors).float()
+    return as_points(points), torch.from_numpy(colors).float()
 
 
 # ------------------------------------------------------------------------------------------------------------ data sets

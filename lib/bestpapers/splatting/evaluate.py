@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ..kernels.rasterize import rasterization
 from ..lab.images import psnr, ssim, to_8bit
-from .data import Camera, Views, stack
+from .data import Camera, Views
 from .model import Gaussians
 
 
@@ -38,7 +38,7 @@ def narrow_axes(model: Gaussians, cameras: Sequence[Camera]) -> NDArray[np.float
     sees it, all in one row. As they are stored: before any filter, in 3D or 2D, has widened them."""
     found = []
     for camera in cameras:
-        viewmats, Ks, width, height = stack([camera], model.means.device, model.means.dtype)
+        viewmats, Ks, width, height = model.stack([camera])
         stored = model.means, model.quats, model.log_scales.exp(), model.opacity_logits.sigmoid(), model.sh_dc[:, 0]
         meta = rasterization(*stored, viewmats, Ks, width, height, eps2d=0.0).meta
         xx, xy, yy = meta["conics"][0][meta["radii"][0, :, 0] > 0].double().unbind(-1)

@@ -99,7 +99,7 @@ class Capture:
     images   [V] image files
     names    [V] their names in the capture, all different
     lenses   [V] what `views` has to straighten, None where the photograph is straight
-    points   [N, 3] float32 in scene units, or None if the capture has none
+    points   [N, 3] in scene units, float32, or float64 where they lie too far off for it (UTM); None if there are none
     colors   [N, 3] float32 in [0, 1], or None
     """
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from ...lab.files import FormatError, read_file, show, write_file
 from .. import filters
+from ..cameras import as_points, far_origin
 from ..model import C0, GaussianConfig, Gaussians
 from .checks import check_finite
 from .ply import Table, parse_table
@@ -32,6 +34,8 @@ SCALES, QUATS = tuple(f"scale_{i}" for i in range(3)), tuple(f"rot_{i}" for i in
 PROPERTIES = (*MEANS, "nx", "ny", "nz", *DC, *(f"f_rest_{i}" for i in range(REST)), "opacity", *SCALES, *QUATS)
 MAX_LOGIT = 100.0  # the sigmoid of +-100 is 1 or as good as 0
 MAX_LOG_SCALE = 40.0  # scene units: float32 can square a size of e^40 and of e^-40, but little beyond
+
+FAR_SPLAT = "a .splat file cannot hold a scene so far from the origin of coordinates: its numbers have seven digits; use .ply"
 
 SPLAT = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])  # 32 bytes
 
@@ -47,6 +51,8 @@ def ply_bytes(model: Gaussians, layout: Layout | None = None) -> bytes:
             "mip": the same and filter_3D, 63 properties; what the authors' program stores and its renderer needs
             "fused": the 3D filter folded into scales and opacities, 62 properties; what viewers need
             Default: "mip" for methods with a 3D filter, else "3dgs".
+
+    Places are float32, as all viewers read them, or doubles where a scene lies too far off for that (UTM).
     """
     layout = layout or ("mip" if model.method.smooth_3d else "3dgs")
     if layout not in ("3dgs", "mip", "fused"):
@@ -72,6 +78,14 @@ def ply_bytes(model: Gaussians, layout: Layout | None = None) -> bytes:
         i, k = np.argwhere(~np.isfinite(table))[0]
         raise ValueError(f"ply_bytes: Gaussian {i} has {names[k]} = {table[i, k]}; such a model cannot be drawn")
     method, background = model.method, ",".join(map(str, model.config.background))
+    far = any(model.config.origin)
+    kinds = {name: "double" if far and name in MEANS else "float" for name in names}
+    rows: NDArray[Any] = table.astype("<f4")
+    if far:
+        rows = np.rec.fromarrays(table.T, dtype=[(name, "<f8" if kinds[name] == "double" else "<f4") for name in names])
+        places = model.means.double().cpu().numpy() + model.config.origin
+        for name, place in zip(MEANS, places.T):
+            rows[name] = place
     header = (
         "ply",
         "format binary_little_endian 1.0",
@@ -79,11 +93,11 @@ def ply_bytes(model: Gaussians, layout: Layout | None = None) -> bytes:
         f"comment bestpapers method={model.config.method} eps2d={method.eps2d} background={background} "
         f"sh_degree={model.config.sh_degree}",
         f"element vertex {n}",
-        *(f"property float {name}" for name in names),
+        *(f"property {kind} {name}" for name, kind in kinds.items()),
         "end_header",
         "",
     )
-    return "\n".join(header).encode("ascii") + table.astype("<f4").tobytes()
+    return "\n".join(header).encode("ascii") + rows.tobytes()
 
 
 def write_ply(path: str | Path, model: Gaussians, layout: Layout | None = None) -> None:
@@ -98,7 +112,11 @@ def splat_bytes(model: Gaussians) -> bytes:
     Per Gaussian 32 bytes: position and scales as float32; red, green, blue and opacity as bytes of 255; the quaternion
     w x y z as bytes of 128 q + 128. The order is by volume times opacity, so that a viewer can show the file as it arrives.
     Viewers of this format add nothing to a projected Gaussian: thin structures of a 3DGS model look thinner there.
+
+    Raises ValueError for a scene with an origin: the format's float32 cannot hold its places.
     """
+    if any(model.config.origin):
+        raise ValueError(FAR_SPLAT)
     scales, opacities = model.scales_opacities()
     weight = scales.double().prod(-1) * opacities.double()
     order = torch.argsort(weight, descending=True, stable=True)
@@ -153,10 +171,10 @@ def read_splat(path: str | Path, method: str = "3dgs") -> Gaussians:
 def read_points(path: Path) -> tuple[Tensor, Tensor]:
     """Points [N, 3] and colours [N, 3] in [0, 1] of a .ply, grey where it has none."""
     table = parse_table(read_file(path), path)
-    points = table.columns(MEANS)
+    points = table.columns(MEANS, np.float64)
     rgb = ("red", "green", "blue")
     if not any(name in table.types for name in rgb):
-        return torch.from_numpy(points), torch.full((len(points), 3), 0.5)
+        return as_points(points), torch.full((len(points), 3), 0.5)
     colors = table.columns(rgb)
     if table.types["red"] not in ("f4", "f8"):
         colors /= 255
@@ -164,7 +182,7 @@ def read_points(path: Path) -> tuple[Tensor, Tensor]:
         i = int(((colors < 0) | (colors > 1)).any(1).argmax())
         expected = "0 to 255 as whole numbers or 0 to 1 as float"
         raise FormatError(path, f"vertex {i}, red green blue", expected, show(table.columns(rgb)[i].tolist()))
-    return torch.from_numpy(points), torch.from_numpy(colors)
+    return as_points(points), torch.from_numpy(colors)
 
 
 def parse_gaussians(data: bytes, path: Path, method: str | None = None) -> Gaussians:
@@ -190,8 +208,11 @@ def parse_gaussians(data: bytes, path: Path, method: str | None = None) -> Gauss
         sizes = table.columns(("filter_3D",))
         _refuse(sizes < 0, sizes, path, ("filter_3D",), "a size, at least 0")
         phi = torch.from_numpy(sizes[:, 0])
+    means = table.columns(MEANS, np.float64)
+    if any(origin := far_origin(means)):
+        config, means = replace(config, origin=origin), means - origin
     parameters = dict(
-        means=table.columns(MEANS), log_scales=log_scales, quats=quats, opacity_logits=table.columns(("opacity",))[:, 0],
+        means=means.astype(np.float32), log_scales=log_scales, quats=quats, opacity_logits=table.columns(("opacity",))[:, 0],
         sh_dc=table.columns(DC)[:, None], sh_rest=rest[:, :kept],
     )  # fmt: skip
     return Gaussians({name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in parameters.items()}, config, phi)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...lab.files import FormatError, inside, read_file, show, write_file
-from ..cameras import Camera
+from ..cameras import Camera, as_points
 from .capture import FOCAL, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
 from .checks import Array, check_finite, floats, integer, number
 
@@ -143,7 +143,7 @@ def _once(key: Any, seen: Any, path: Path, field: str) -> Any:
 
 def _cloud(points: NDArray[Any], colors: NDArray[Any], path: Path) -> Cloud:
     check_finite(points, path, "point", "xyz")
-    return torch.from_numpy(points).float(), torch.from_numpy(colors).float() / 255
+    return as_points(points), torch.from_numpy(colors).float() / 255
 
 
 def _some(items: Any, path: Path, what: str) -> Any:

@@ -36,9 +36,9 @@ class Table:
     rows: NDArray[Any]  # [N] with named fields from a binary file, [N, properties] float64 from text
     comments: tuple[str, ...]
 
-    def columns(self, names: Sequence[str]) -> NDArray[np.float32]:
+    def columns(self, names: Sequence[str], dtype: Any = np.float32) -> NDArray[Any]:
         """Properties by name, [N, len(names)]; all finite."""
-        out = np.empty((len(self.rows), len(names)), np.float32)
+        out = np.empty((len(self.rows), len(names)), dtype)
         for k, name in enumerate(names):
             if name not in self.types:
                 raise FormatError(self.path, f"property {name}", "a property of the vertices", _some(self.types))
