@@ -80,6 +80,31 @@ def test_photographs_of_several_sizes_as_bytes(data):
     torch.testing.assert_close(views.image(1), bytes_[1] / 255)
 
 
+def test_masked_pixels_carry_no_loss(data):
+    """Whatever stands there, training and scores are the same to the last bit; all masked, nothing is learned."""
+    mask = torch.zeros(24, 24, dtype=torch.bool)
+    mask[:, 10:] = True
+    models, scores = [], []
+    for value in (0.0, 1.0):
+        images = torch.where(mask[..., None], data.train[24].images, value)
+        views = Views(data.train[24].cameras, images, (mask,) * 7 + (None,))
+        model = Gaussians.from_points(data.points, data.colors, GaussianConfig("mip"))
+        run = Trainer(model, {24: views}, replace(CONFIG, iterations=5))
+        run.queues[0][:] = [1, 3, 0, 2, 6]  # not the last view, which has no mask
+        run.run(quiet=True)
+        models.append(model)
+        masked = Views(views.cameras[:7], images[:7], (mask,) * 7)
+        scores.append(evaluate(model, {24: masked})[24])
+        plain = evaluate(model, {24: Views(masked.cameras, masked.images)})[24]
+        assert scores[-1]["psnr"] > plain["psnr"] + 0.5
+    for (name, a), (_, b) in zip(*(m.named_parameters() for m in models), strict=True):
+        assert torch.equal(a, b), name
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    run = Trainer(models[0], {24: Views(views.cameras, images, (torch.zeros_like(mask),) * 8)}, CONFIG)
+    run.step()
+    assert all(p.grad is None or not p.grad.any() for p in models[0].parameters())
+
+
 def test_other_settings_are_refused(data, tmp_path):
     path = tmp_path / "run.safetensors"
     trainer(data, checkpoint=path).run(until=3, quiet=True)

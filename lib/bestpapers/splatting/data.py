@@ -202,10 +202,12 @@ class Views:
     cameras  [V]
     images   [V, height, width, 3], or a tuple of V images [height, width, 3] where the sizes differ; float32, or uint8 as
              photographs are, which takes a quarter of the memory. `image(i)` gives either as float32 in [0, 1]
+    masks    [V], each [height, width] bool, False where a pixel does not count, or None where all do; None: there are none
     """
 
     cameras: tuple[Camera, ...]
     images: Any
+    masks: tuple[Tensor | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -215,11 +217,16 @@ class Views:
         image = self.images[i]
         return image if image.is_floating_point() else image.float() / 255
 
+    def mask(self, i: int) -> Tensor | None:
+        """Which pixels of image i count, [height, width], or None for all."""
+        return None if self.masks is None else self.masks[i]
+
     def to(self, device: torch.device | str) -> Views:
         """The same views with their images on another device."""
+        masks = self.masks and tuple(None if mask is None else mask.to(device) for mask in self.masks)
         if isinstance(self.images, Tensor):
-            return Views(self.cameras, self.images.to(device))
-        return Views(self.cameras, tuple(image.to(device) for image in self.images))
+            return Views(self.cameras, self.images.to(device), masks)
+        return Views(self.cameras, tuple(image.to(device) for image in self.images), masks)
 
     def stack(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, int, int]:
         """viewmats [V, 4, 4], Ks [V, 3, 3], width, height."""

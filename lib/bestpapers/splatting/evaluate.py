@@ -19,14 +19,20 @@ from .model import Gaussians
 
 @torch.no_grad()
 def evaluate(model: Gaussians, views: Mapping[int, Views]) -> dict[int, dict[str, float]]:
-    """Mean PSNR (dB) and SSIM over the test images of each width: {width: {"psnr": ..., "ssim": ...}}."""
+    """Mean PSNR (dB) and SSIM over the test images of each width: {width: {"psnr": ..., "ssim": ...}}. Masked pixels do not
+    count, and an image without others not at all."""
     table = {}
     for width, test in views.items():
         scores = []
         for i, camera in enumerate(test.cameras):  # one by one: photographs may differ in size, and many are large
             image = to_8bit(model.render([camera]).colors[0])
             truth = to_8bit(test.image(i).to(image))
-            scores.append(torch.stack([psnr(image, truth), ssim(image, truth)]))
+            mask = test.mask(i)
+            if mask is None:
+                scores.append(torch.stack([psnr(image, truth), ssim(image, truth)]))
+            elif mask.any():
+                similar = ssim(torch.where(mask[..., None], image, truth), truth, reduce=False)  # [3, H, W]
+                scores.append(torch.stack([psnr(image[mask][None], truth[mask][None]), similar[:, mask].mean()]))
         mean_psnr, mean_ssim = torch.stack(scores).mean(0).tolist()
         table[width] = dict(psnr=mean_psnr, ssim=mean_ssim)
     return table

@@ -116,7 +116,9 @@ class Trainer(Training):
         views, cameras = self.scales[scale]
         viewmat, K, width, height = cameras[view]
         out = model.rasterize(viewmat, K, width, height, backend=config.backend, render_mode="RGB")
-        image, truth = out.colors[0], views.image(view)
+        image, truth, mask = out.colors[0], views.image(view), views.mask(view)
+        if mask is not None:  # nothing is learned where it is False
+            image = torch.where(mask[..., None], image, truth)
         loss = loss_fn(image, truth, config.ssim_weight)
         if self.density:
             out.meta["means2d"].retain_grad()
@@ -166,6 +168,8 @@ class Trainer(Training):
                 image = views.images[i].cpu().contiguous()
                 digest.update(camera.viewmat.tobytes() + camera.K.tobytes() + repr(tuple(image.shape)).encode())
                 digest.update(image.numpy().tobytes())
+                mask = views.mask(i)
+                digest.update(b"" if mask is None else mask.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def tensors(self) -> dict[str, Tensor]:
