@@ -8,6 +8,7 @@ import torch
 
 from bestpapers.kernels.rasterize.reference import rotation_matrices
 from bestpapers.splatting import filters
+from bestpapers.splatting.coordinates import placed
 from bestpapers.splatting.data import Camera
 
 from .golden import CAMERA, COEF, F64, MEANS, OPACITIES, PHI, SCALES
@@ -78,7 +79,7 @@ def test_the_near_limit_goes_with_the_unit_of_a_small_scene():
     cameras = [camera(100.0, z=z) for z in (0.0, 1.0)]
     points = torch.rand(50, 3, dtype=F64, generator=torch.Generator().manual_seed(0)) + torch.tensor([-0.5, -0.5, 2.0])
     assert filters.near_limit(points, cameras) == filters.NEAR
-    small = [c.placed((0, 0, 0), 1 / 0.03) for c in cameras]
+    small = [placed(c, (0, 0, 0), 1 / 0.03) for c in cameras]
     torch.testing.assert_close(
         filters.smoothing_scale(0.03 * points, small), 0.03 * filters.smoothing_scale(points, cameras)
     )

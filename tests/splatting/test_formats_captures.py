@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from plyfile import PlyData, PlyElement
 
+from bestpapers.splatting.coordinates import placed
 from bestpapers.splatting.data import Camera, box_mean, camera_ring, cast, make_capture, make_scene, render_truth
 from bestpapers.splatting.formats import (
     FormatError,
@@ -1067,7 +1068,7 @@ def test_places_far_off_keep_their_digits(tmp_path, shots):
     views, points, colors = shots
     offset = np.array([500_000.0, 5_000_000.0, 100.0])
     far = points.double() + torch.from_numpy(offset)
-    write_colmap(tmp_path, [c.placed(-offset) for c in views.cameras], NAMES, far, colors, views.images)
+    write_colmap(tmp_path, [placed(c, -offset) for c in views.cameras], NAMES, far, colors, views.images)
     capture = read_colmap(tmp_path)
     torch.testing.assert_close(capture.points - torch.from_numpy(offset), points.double(), rtol=0, atol=1e-8)
 

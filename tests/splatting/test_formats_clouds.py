@@ -12,6 +12,7 @@ import torch
 from plyfile import PlyData, PlyElement, PlyListProperty
 
 from bestpapers.splatting.cameras import camera_ring
+from bestpapers.splatting.coordinates import placed
 from bestpapers.splatting.filters import METHODS
 from bestpapers.splatting.formats import (
     FormatError,
@@ -354,7 +355,7 @@ def test_places_far_off_are_written_as_they_were(tmp_path):
     camera = camera_ring(1, size=32)[0]
     for model in (far, again):
         torch.testing.assert_close(
-            model.render([camera.placed(-offset)]).colors, far.placed(offset).render([camera]).colors, rtol=0, atol=1e-4
+            model.render([placed(camera, -offset)]).colors, far.placed(offset).render([camera]).colors, rtol=0, atol=1e-4
         )
     with pytest.raises(ValueError, match="cannot hold a scene so far from the origin"):
         splat_bytes(far)

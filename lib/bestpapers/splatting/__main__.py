@@ -257,7 +257,7 @@ def _captures(folder: Path, test_every: int, images: Path | None) -> tuple[Captu
 def _check_distance(data: Path, model: Gaussians, cameras: Sequence[Camera]) -> None:
     """Refuse a capture in so small a unit that next to nothing of it would be drawn."""
     from ..kernels.rasterize.rules import NEAR_PLANE
-    from .cameras import counted_from
+    from .coordinates import counted_from
     from .filters import NEAR_SHARE, near_limit
 
     distance = near_limit(model.means, counted_from(cameras, model.config.origin)) / NEAR_SHARE

@@ -18,7 +18,6 @@ from torch import Tensor
 Array = NDArray[np.float64]
 
 FOV_DEG = 50.0
-FAR = 100.0  # times its own size from the origin of coordinates: from there on float32 has too few digits for a scene
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +88,6 @@ class Camera:
         """The same image size with `factor` times the focal length: above 1 zooms in, below 1 zooms out."""
         factor = _positive("Camera.zoomed: factor", factor)
         return Camera(self.viewmat, self.K @ np.diag((factor, factor, 1.0)), self.width, self.height)
-
-    def placed(self, origin: ArrayLike, unit: float = 1.0) -> Camera:
-        """The same camera in coordinates that count from `origin` [3] in steps of `unit`: x' = (x - origin) / unit."""
-        viewmat = self.viewmat.copy()
-        viewmat[:3, 3] = -viewmat[:3, :3] @ ((self.position - np.asarray(origin)) / unit)
-        return Camera(viewmat, self.K, self.width, self.height)
 
     def project(self, points: ArrayLike) -> tuple[Array, Array]:
         """World points [N, 3] -> image positions [N, 2] in pixels, and depths z [N] along the optical axis."""
@@ -171,30 +164,6 @@ def camera_ring(
     d = rng.uniform(near, far, n)
     toward = np.stack([np.sin(tilt) * np.cos(around), np.sin(tilt) * np.sin(around), np.cos(tilt)], axis=1)
     return tuple(look_at(target + d[i] * toward[i], target, fov_deg=fov_deg, size=size) for i in range(n))
-
-
-def counted_from(cameras: Sequence[Camera], origin: Sequence[float]) -> tuple[Camera, ...]:
-    """Cameras in coordinates that count from `origin` [3]; the same ones, to the last bit, where it is (0, 0, 0)."""
-    return tuple(camera.placed(origin) for camera in cameras) if any(origin) else tuple(cameras)
-
-
-def far_origin(points: ArrayLike) -> tuple[float, float, float]:
-    """What the coordinates of points [N, 3] had better be counted from: (0, 0, 0), unless they lie FAR away from there, as
-    in UTM; then their median."""
-    points = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-    if not len(points):
-        return 0.0, 0.0, 0.0
-    middle = np.median(points, axis=0)
-    size = np.median(np.linalg.norm(points - middle, axis=1))
-    if not 0 < FAR * size < np.linalg.norm(middle):
-        return 0.0, 0.0, 0.0
-    x, y, z = middle.tolist()
-    return x, y, z
-
-
-def as_points(points: Array) -> Tensor:
-    """Points [N, 3] as float32, or as float64 where float32 would lose them (`far_origin`)."""
-    return torch.from_numpy(points) if any(far_origin(points)) else torch.from_numpy(points).float()
 
 
 def stack(

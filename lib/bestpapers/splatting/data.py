@@ -40,11 +40,11 @@ from bestpapers.splatting.cameras import (
     _count,
     _fov,
     _pixels,
-    as_points,
     camera_ring,
     look_at,
     stack,
 )
+from bestpapers.splatting.coordinates import as_points
 from bestpapers.splatting.worlds import DETAILS, SCENES, Scene, hit_rays, make_scene, render_rays
 
 __all__ = [

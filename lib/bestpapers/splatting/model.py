@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from ..kernels.rasterize import Rendering, rasterization
 from ..lab.files import atomic_write
 from . import filters
-from .cameras import Camera, counted_from, far_origin, stack
+from .cameras import Camera, stack
+from .coordinates import counted_from, far_origin
 
 C0 = 0.5 / math.sqrt(math.pi)  # the constant spherical harmonic: colour = 0.5 + C0 * coefficient
 START_OPACITY = 0.1
@@ -28,7 +29,7 @@ class GaussianConfig:
 
     method: a key of `filters.METHODS`; sh_degree: 0 to 3, view-dependent colour; background: RGB behind everything, [0, 1];
     origin: what the means count from, in the coordinates of cameras, points and files. It is not 0 only where a scene lies so
-    far off that float32 would lose it (`cameras.far_origin`).
+    far off that float32 would lose it (`coordinates.far_origin`).
     """
 
     method: str = "mip"
@@ -132,8 +133,8 @@ class Gaussians(nn.Module):
 
     @torch.no_grad()
     def placed(self, origin: Sequence[float], unit: float = 1.0) -> Gaussians:
-        """The same scene in coordinates that count from `origin` [3] in steps of `unit`, as `Camera.placed`, with an origin of
-        0. Itself, if it is that already."""
+        """The same scene in coordinates that count from `origin` [3] in steps of `unit`, as `coordinates.placed`, with an
+        origin of 0. Itself, if it is that already."""
         if not any(origin) and not any(self.config.origin) and unit == 1:
             return self
         parameters = {name: p.detach() for name, p in self.named_parameters()}

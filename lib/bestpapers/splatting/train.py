@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..lab.images import psnr, ssim
 from ..lab.training import Training
-from .cameras import Camera, counted_from
+from .cameras import Camera
+from .coordinates import counted_from
 from .data import Views
 from .density import DensityConfig, DensityControl
 from .model import Gaussians

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...lab.cli import counted
 from ...lab.files import FormatError, read_file, show, write_file
 from .. import filters
-from ..cameras import as_points, far_origin
+from ..coordinates import as_points, far_origin
 from ..model import C0, GaussianConfig, Gaussians
 from .checks import LIMIT, note
 from .packed import PACKED, unpacked

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...lab.files import FormatError, read_file, show, write_file
-from ..cameras import Camera, as_points
+from ..cameras import Camera
+from ..coordinates import as_points
 from .capture import FOCAL, Capture, Found, Images, Intrinsics, check_sizes, fit_camera, image_size, name_of, png
 from .checks import Array, check_finite, floats, integer, note, number
 

@@ -24,7 +24,8 @@ from ...course import plots
 from ...course.display import required_text
 from ...course.widgets import Widget
 from .. import filters
-from ..cameras import Camera, counted_from
+from ..cameras import Camera
+from ..coordinates import counted_from, placed
 from ..formats import clouds, ply_bytes
 from ..model import Gaussians
 
@@ -105,7 +106,7 @@ class Viewer(Widget):
         around = _ahead(camera, first) if target is None else _vector("target", target) - origin
         distance = float(np.linalg.norm(camera.position - around))
         if 1e-9 < distance < SMALL:
-            camera, around, unit = camera.placed((0, 0, 0), distance), around / distance, distance
+            camera, around, unit = placed(camera, (0, 0, 0), distance), around / distance, distance
         self._camera = camera
         files: list[bytes] = []
         shown: list[dict[str, Any]] = []
