@@ -66,7 +66,8 @@ def test_the_margin_is_of_its_own_side(x, y, seen):
     # 200 x 100 px, fx = 50, fy = 80, z = 1: u = 50 x + 100 up to 230, v = 80 y + 50 up to 115
     wide = Camera(np.eye(4), [[50, 0, 100], [0, 80, 50], [0, 0, 1]], 200, 100)
     points = torch.tensor([[x, y, 1.0], [0, 0, 8.0]], dtype=F64)
-    assert filters.sampling_rate(points, [wide])[0].item() == pytest.approx(50.0 if seen else 50 / 8)
+    for rule in ("code", "paper"):
+        assert filters.sampling_rate(points, [wide], rule)[0].item() == pytest.approx(50.0 if seen else 50 / 8)
 
 
 def test_nearer_than_the_near_plane_is_not_seen():

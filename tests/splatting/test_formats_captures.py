@@ -665,7 +665,7 @@ def relist(path, **change) -> None:
 )
 def test_nerfstudios_lists_decide_the_split(transforms, lists, train, test):
     names = [frame["file_path"] for frame in json.loads(transforms.read_text())["frames"]]
-    relist(transforms, **{f"{part}_filenames": [names[i] for i in of] for part, of in lists.items()})
+    relist(transforms, **{f"{part}_filenames": ["./" + names[i] for i in of] for part, of in lists.items()})
     (transforms.parent / names[0]).rename(transforms.parent / "images/kept.png")  # one is missing, and stays named
     with pytest.warns(UserWarning, match=f"learn from .{len(train.replace('0', ''))}. and which to test with .{len(test)}."):
         found = read_capture(transforms.parent)

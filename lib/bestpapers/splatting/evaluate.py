@@ -31,7 +31,7 @@ def evaluate(model: Gaussians, views: Mapping[int, Views]) -> dict[int, dict[str
             if mask is None:
                 scores.append(torch.stack([psnr(image, truth), ssim(image, truth)]))
             elif mask.any():
-                similar = ssim(torch.where(mask[..., None], image, truth), truth, reduce=False)  # [3, H, W]
+                similar = ssim(image * mask[..., None], truth * mask[..., None], reduce=False)  # [3, H, W]
                 scores.append(torch.stack([psnr(image[mask][None], truth[mask][None]), similar[:, mask].mean()]))
         mean_psnr, mean_ssim = torch.stack(scores).mean(0).tolist()
         table[width] = dict(psnr=mean_psnr, ssim=mean_ssim)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 from collections import ChainMap
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,19 +96,24 @@ def _parts(meta: dict[str, Any], named: Sequence[str], path: Path) -> tuple[str,
     lists = {part: meta[f"{part}_filenames"] for part in ("train", "val", "test") if f"{part}_filenames" in meta}
     if not lists:
         return None
-    every = {frame.get("file_path") for frame in meta["frames"]}
+    every = {_plain(frame.get("file_path")) for frame in meta["frames"]}
     parts: dict[str, str] = {}
     for part, names in lists.items():
         field = f"{part}_filenames"
         if not isinstance(names, list):
             raise FormatError(path, field, "a list of names", show(names))
         for i, name in enumerate(names):
-            if not isinstance(name, str) or name not in every:
+            if not isinstance(name, str) or _plain(name) not in every:
                 raise FormatError(path, f"{field}[{i}]", "the file_path of a frame", show(name))
-            if parts.setdefault(name, part) != part:
+            if parts.setdefault(_plain(name), part) != part:
                 raise FormatError(path, f"{field}[{i}]", "a photograph of no other list", show(name))
     rest = "" if "train" in lists else "train"
-    return tuple(parts.get(name, rest) for name in named)
+    return tuple(parts.get(_plain(name), rest) for name in named)
+
+
+def _plain(name: Any) -> str:
+    """A path without what it can be written with or without."""
+    return posixpath.normpath(str(name).replace("\\", "/"))
 
 
 def _viewmat(value: Any, path: Path, field: str) -> Array:
