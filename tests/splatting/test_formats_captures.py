@@ -667,7 +667,9 @@ def test_nerfstudios_lists_decide_the_split(transforms, lists, train, test):
     names = [frame["file_path"] for frame in json.loads(transforms.read_text())["frames"]]
     relist(transforms, **{f"{part}_filenames": ["./" + names[i] for i in of] for part, of in lists.items()})
     (transforms.parent / names[0]).rename(transforms.parent / "images/kept.png")  # one is missing, and stays named
-    with pytest.warns(UserWarning, match=f"learn from .{len(train.replace('0', ''))}. and which to test with .{len(test)}."):
+    with pytest.warns(
+        UserWarning, match=f"learn from .{len(train.replace('0', ''))}. and which to test with .{len(test)}."
+    ):
         found = read_capture(transforms.parent)
     assert ["".join(name[-5] for name in part.names) for part in found] == [train.replace("0", ""), test]
 
@@ -706,7 +708,9 @@ def test_masks_are_read_with_their_photographs(transforms, shots):
     save_png(transforms.parent / "masks/0.png", np.zeros((HEIGHT, WIDTH)))
     assert_says(refused(read_transforms(transforms).subset([0]).views), "0.png", "mask", "not black", "none in any")
     (transforms.parent / "masks/1.png").unlink()
-    assert_says(refused(read_transforms, transforms), "transforms.json", "frames[1].mask_path", "a file in", "not there")
+    assert_says(
+        refused(read_transforms, transforms), "transforms.json", "frames[1].mask_path", "a file in", "not there"
+    )
 
 
 # ----------------------------------------------------------------------------------------------------------------- axes
@@ -898,11 +902,15 @@ def test_colmap_without_parts(colmap):
     assert len(read_colmap(colmap, "photos")) == 6
     assert len(read_colmap(colmap, colmap / "photos")) == 6
     (colmap / "photos" / NAMES[0]).unlink()
-    with pytest.warns(UserWarning, match="1 of 6 photographs are missing and left out; the first: .*left-arm/photo-3.png"):
+    with pytest.warns(
+        UserWarning, match="1 of 6 photographs are missing and left out; the first: .*left-arm/photo-3.png"
+    ):
         assert len(read_colmap(colmap, "photos")) == 5
     for name in NAMES[1:5]:
         (colmap / "photos" / name).unlink()
-    assert_says(refused(read_colmap, colmap, "photos"), "images.txt", "photographs", "the 6 that it names", "1; the first")
+    assert_says(
+        refused(read_colmap, colmap, "photos"), "images.txt", "photographs", "the 6 that it names", "1; the first"
+    )
     (colmap / "sparse/0/images.txt").unlink()
     assert_says(refused(read_colmap, colmap), colmap.name, "format", "cameras and images", "none of them")
 
@@ -992,7 +1000,9 @@ def test_colmap_names_do_not_leave_the_folder(tmp_path, shots, name):
     save_png(folder / "secret.png", np.zeros((HEIGHT, WIDTH, 3)))
     views, points, colors = shots
     write_colmap(folder, views.cameras[:1], [name], points, colors)
-    assert_says(refused(read_colmap, folder), "images.bin", f"image {name!r}", "a path inside", name.replace("\\", "\\\\"))
+    assert_says(
+        refused(read_colmap, folder), "images.bin", f"image {name!r}", "a path inside", name.replace("\\", "\\\\")
+    )
 
 
 def test_photographs_behind_links(tmp_path, colmap):
@@ -1043,7 +1053,9 @@ def test_names_as_people_have_them(transforms, on_disk, named):
     meta = json.loads(transforms.read_text())
     for i, frame in enumerate(meta["frames"]):
         file = transforms.parent / frame["file_path"]
-        Image.open(file).convert("RGB").save(file.with_name(on_disk.format(i)), "JPEG" if "j" in on_disk.lower() else "PNG")
+        Image.open(file).convert("RGB").save(
+            file.with_name(on_disk.format(i)), "JPEG" if "j" in on_disk.lower() else "PNG"
+        )
         file.unlink()
         frame["file_path"] = named.format(i)
     transforms.write_text(json.dumps(meta))
@@ -1060,7 +1072,9 @@ def test_photographs_that_are_missing_are_counted(transforms):
     for i in (0, 2, 3):
         (transforms.parent / f"images/0000{i}.png").unlink()
     error = refused(read_transforms, transforms)
-    assert_says(error, "transforms.json", "photographs", "the 6 that it names, or two at least", "1; the first that is missing")
+    assert_says(
+        error, "transforms.json", "photographs", "the 6 that it names, or two at least", "1; the first that is missing"
+    )
 
 
 def test_places_far_off_keep_their_digits(tmp_path, shots):

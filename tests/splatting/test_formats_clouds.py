@@ -292,7 +292,9 @@ LEFT_OUT = {  # what is done to a good file: how many go, the first of them
 def test_gaussians_that_cannot_be_drawn_are_left_out(tmp_path, what):
     change, lost, first = LEFT_OUT[what]
     (tmp_path / "a.ply").write_bytes(change(ply_bytes(random_model())))
-    with pytest.warns(UserWarning, match=f"{lost} of 7 Gaussians cannot be drawn and are left out; the first: {first}$"):
+    with pytest.warns(
+        UserWarning, match=f"{lost} of 7 Gaussians cannot be drawn and are left out; the first: {first}$"
+    ):
         model = read_ply(tmp_path / "a.ply")
     kept = [i for i in range(7) if i != int(first.split()[1][:-1]) and not (what == "two" and i == 5)]
     assert torch.equal(model.means, random_model().means[kept])
@@ -331,7 +333,8 @@ def test_a_file_of_2d_gaussians_is_read_flat(tmp_path):
     ("comment", "method"),
     [
         ("SplatRenderMode: mip", "mip"), ("splatrendermode:mip", "mip"), ("SPLATRENDERMODE: MIP", "mip"),
-        ("antialiased 1", "mip"), ("antialiased 0", "3dgs"), ("SplatRenderMode: default", "3dgs"), ("not antialiased 1", "3dgs"),
+        ("antialiased 1", "mip"), ("antialiased 0", "3dgs"), ("SplatRenderMode: default", "3dgs"),
+        ("not antialiased 1", "3dgs"),
     ],
 )  # fmt: skip
 def test_comments_of_other_programs(tmp_path, comment, method):
@@ -355,7 +358,10 @@ def test_places_far_off_are_written_as_they_were(tmp_path):
     camera = camera_ring(1, size=32)[0]
     for model in (far, again):
         torch.testing.assert_close(
-            model.render([placed(camera, -offset)]).colors, far.placed(offset).render([camera]).colors, rtol=0, atol=1e-4
+            model.render([placed(camera, -offset)]).colors,
+            far.placed(offset).render([camera]).colors,
+            rtol=0,
+            atol=1e-4,
         )
     with pytest.raises(ValueError, match="cannot hold a scene so far from the origin"):
         splat_bytes(far)
@@ -372,7 +378,9 @@ def packed_ply(model: Gaussians, colours: bool = True) -> bytes:
         color=(0.5 + C0 * model.sh_dc[:, 0]).detach().numpy(),
     )  # fmt: skip
     starts = range(0, n, 256)
-    low, high = ({k: np.stack([f(v[i : i + 256], 0) for i in starts]) for k, v in values.items()} for f in (np.min, np.max))
+    low, high = (
+        {k: np.stack([f(v[i : i + 256], 0) for i in starts]) for k, v in values.items()} for f in (np.min, np.max)
+    )
     if not colours:
         low["color"], high["color"] = np.zeros((len(starts), 3)), np.ones((len(starts), 3))
     which = np.arange(n) // 256
@@ -393,12 +401,22 @@ def packed_ply(model: Gaussians, colours: bool = True) -> bytes:
     vertex["packed_position"], vertex["packed_scale"] = (pack(share[k].T, (11, 10, 11)) for k in ("position", "scale"))
     vertex["packed_rotation"] = pack((largest / 3, *small.T), (2, 10, 10, 10))
     vertex["packed_color"] = pack((*share["color"].T, opacity), (8, 8, 8, 8))
-    limits = [low["position"], high["position"], low["scale"], high["scale"], *([low["color"], high["color"]] * colours)]
-    names = [f"{end}_{k}{axis}" for k, axes in (("", "xyz"), ("scale_", "xyz"), ("", "rgb")) for end in ("min", "max") for axis in axes]
-    chunks = np.array([tuple(row) for row in np.concatenate(limits, 1)], [(name, "<f4") for name in names[: 6 * len(limits) // 2]])
+    limits = [
+        low["position"],
+        high["position"],
+        low["scale"],
+        high["scale"],
+        *([low["color"], high["color"]] * colours),
+    ]
+    kinds = ("", "xyz"), ("scale_", "xyz"), ("", "rgb")
+    names = [f"{end}_{kind}{axis}" for kind, axes in kinds for end in ("min", "max") for axis in axes]
+    bounds = np.concatenate(limits, 1)
+    chunks = np.array([tuple(row) for row in bounds], [(name, "<f4") for name in names[: bounds.shape[1]]])
     rest = np.clip((model.sh_rest.detach().transpose(1, 2).flatten(1).numpy() / 8 + 0.5) * 256, 0, 255).astype("u1")
     sh = np.array([tuple(row) for row in rest], [(f"f_rest_{i}", "u1") for i in range(rest.shape[1])])
-    elements = [PlyElement.describe(x, k) for x, k in ((chunks, "chunk"), (vertex, "vertex"), (sh, "sh")) if x.dtype.names]
+    elements = [
+        PlyElement.describe(x, k) for x, k in ((chunks, "chunk"), (vertex, "vertex"), (sh, "sh")) if x.dtype.names
+    ]
     file = io.BytesIO()
     PlyData(elements).write(file)
     return file.getvalue()

@@ -310,14 +310,16 @@ def test_a_page_holds_no_more_than_it_can_show(scene, tmp_path, monkeypatch, cap
     assert sorted(thin.means[:, 0].tolist()) == sorted(model.means[weight >= least, 0].tolist())
 
 
-@pytest.mark.parametrize(("n", "spread", "size", "place"), [(1, 0, 1.0, 0), (200, 1e-3, 2e-4, 0), (1, 0, 1e-4, 5), (50, 1, 0.1, 4e6)])
+@pytest.mark.parametrize(
+    ("n", "spread", "size", "place"), [(1, 0, 1, 0), (200, 1e-3, 2e-4, 0), (1, 0, 1e-4, 5), (50, 1, 0.1, 4e6)]
+)
 def test_small_and_far_scenes_are_in_view(tmp_path, n, spread, size, place):
     """One Gaussian; a scene of a millimetre; one far off."""
     points = place + spread * torch.randn(n, 3, generator=torch.Generator().manual_seed(0)).double()
     parameters = {name: torch.zeros(shape) for name, shape in Gaussians.shapes(n, 0).items()}
     origin = tuple(points.median(0).values.tolist()) if place > 1e6 else (0.0, 0.0, 0.0)
     parameters |= dict(
-        means=(points - torch.tensor(origin)).float(), log_scales=torch.full((n, 3), size).log(), quats=torch.ones(n, 4),
+        means=(points - torch.tensor(origin)).float(), log_scales=torch.full((n, 3), float(size)).log(), quats=torch.ones(n, 4),
         opacity_logits=torch.full((n,), 4.0), sh_dc=torch.ones(n, 1, 3),
     )  # fmt: skip
     formats.write_ply(tmp_path / "a.ply", Gaussians(parameters, GaussianConfig("3dgs", origin=origin)))

@@ -285,7 +285,9 @@ def _thinned(path: Path, model: Gaussians) -> Gaussians:
 
     if len(model) <= viewer.MOST:
         return model
-    say(f"{path}: of {len(model):,} Gaussians the page holds {viewer.MOST:,}, those of the largest volume times opacity")
+    say(
+        f"{path}: of {len(model):,} Gaussians the page holds {viewer.MOST:,}, those of the largest volume times opacity"
+    )
     with torch.no_grad():
         scales, opacities = model.scales_opacities()
         weight = scales.double().prod(-1) * opacities.double()

@@ -118,7 +118,9 @@ class Trainer(Training):
         viewmat, K, width, height = cameras[view]
         out = model.rasterize(viewmat, K, width, height, backend=config.backend, render_mode="RGB")
         image, truth, mask = out.colors[0], views.image(view), views.mask(view)
-        if mask is not None:  # both black where it is False: nothing is learned there, nor from it by the window of SSIM
+        if (
+            mask is not None
+        ):  # both black where it is False: nothing is learned there, nor from it by the window of SSIM
             image, truth = image * mask[..., None], truth * mask[..., None]
         loss = loss_fn(image, truth, config.ssim_weight)
         if self.density:

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from ...lab.files import FormatError
 from .capture import Capture, Lens
-from .clouds import ply_bytes, read_ply, read_scene, read_splat, splat_bytes, write_ply, write_splat
 from .checks import note
+from .clouds import ply_bytes, read_ply, read_scene, read_splat, splat_bytes, write_ply, write_splat
 from .colmap import find_model, read_colmap, write_colmap
 from .transforms import read_transforms, write_blender, write_transforms
 
@@ -54,10 +54,10 @@ BLENDER = ("transforms_train.json", "transforms_test.json", "transforms_val.json
 def read_capture(folder: str | Path, *, test_every: int = 8, images: str | Path = "images") -> tuple[Capture, Capture]:
     """Find out which format a folder holds and read it: (training views, test views).
 
-    Looked for in this order: transforms_train.json (Blender), transforms.json, a COLMAP model; or give a .json itself. Blender's
-    format says itself what is for testing, and nerfstudio's may: `test_filenames`, or else `val_filenames`; what is for neither
-    is left out. Of any other list every `test_every`-th image by name is kept for testing, the first one included, as the paper
-    does with 8; test_every=0 keeps none, and of two images both are for training. Both captures get the points.
+    Looked for in this order: transforms_train.json (Blender), transforms.json, a COLMAP model; or give a .json itself.
+    Blender's format says itself what is for testing, and nerfstudio's may: `test_filenames`, or else `val_filenames`; what is
+    for neither is left out. Of any other list every `test_every`-th image by name is kept for testing, the first one included,
+    as the paper does with 8; test_every=0 keeps none, and of two images both are for training. Both captures get the points.
 
     images: the folder with COLMAP's photographs; the smaller copies that some data sets bring (images_2, images_4) will do.
     """
@@ -105,7 +105,9 @@ def _as_listed(capture: Capture, path: Path) -> tuple[Capture, Capture]:
     train, test = ([i for i, part in enumerate(capture.parts) if part == name] for name in ("train", chosen))
     if not train:
         raise FormatError(path, "train_filenames", "at least one photograph to learn from", "none")
-    words = f"{path}: it says itself which photographs to learn from ({len(train)}) and which to test with ({len(test)})"
+    words = (
+        f"{path}: it says itself which photographs to learn from ({len(train)}) and which to test with ({len(test)})"
+    )
     if len(capture) > len(train) + len(test):
         words += f"; {len(capture) - len(train) - len(test)} are for neither"
     note(words)

@@ -27,6 +27,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # of imag
 AXES = {"OpenCV": "x right, y down, z forward", "OpenGL": "x right, y up, z backward"}
 
 Images = Sequence[Tensor] | Tensor  # [H, W, C] each
+Maps = tuple[NDArray[Any], NDArray[Any]]  # where in a photograph each pixel of the straight image lies: x, y
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,26 +150,24 @@ class Capture:
         shape = (len(self), *(sizes[0] if sizes else (0, 0, 3)))
         out: Any = np.empty(shape, np.uint8) if same else [np.empty(size, np.uint8) for size in sizes]
         masks: list[Tensor | None] = []
+        maps: Maps | None = None
         last: Lens | None = None
         for i in progress(range(len(self)), "photographs", unit="image"):
-            full, lens = self.cameras[i], self.lenses[i]
-            if lens is not None and lens is not last:  # photographs of one lens mostly follow each other
-                maps, last = _straightening(lens, full), lens
-
-            def as_seen(pixels: NDArray[Any], i: int = i, lens: Lens | None = lens) -> NDArray[Any]:
-                pixels = pixels if lens is None else _remap(pixels, maps)
-                return pixels if downscale == 1 else _shrink(pixels, cameras[i])
-
-            pixels = as_seen(_over(_decode(self.images[i], (full.width, full.height)), background))
+            full, lens, mask = self.cameras[i], self.lenses[i], None if self.masks is None else self.masks[i]
+            if lens is not last:  # photographs of one lens mostly follow each other
+                maps, last = None if lens is None else _straightening(lens, full), lens
+            small = cameras[i] if downscale > 1 else None
+            pixels = _over(_decode(self.images[i], (full.width, full.height)), background)
+            pixels = _as_seen(pixels, maps, small)
             out[i][:] = pixels if pixels.dtype == np.uint8 else np.rint(pixels)
-            mask = None if self.masks is None else self.masks[i]
+            masks.append(None)
             if mask is not None:
                 used = np.where(_decode(mask, (full.width, full.height), "L") > 0, np.uint8(255), np.uint8(0))
-                masks.append(torch.from_numpy(as_seen(used) > 254.5))
-            else:
-                masks.append(None)
+                masks[i] = torch.from_numpy(_as_seen(used, maps, small) > 254.5)
         if masks and not any(mask is None or mask.any() for mask in masks):
-            raise FormatError(next(filter(None, self.masks or ())), "mask", "pixels that are not black", "none in any mask")
+            raise FormatError(
+                next(filter(None, self.masks or ())), "mask", "pixels that are not black", "none in any mask"
+            )
         images = torch.from_numpy(out) if same else tuple(torch.from_numpy(image) for image in out)
         return Views(cameras, images, tuple(masks) if any(mask is not None for mask in masks) else None)
 
@@ -186,7 +185,9 @@ def located(folder: Path, name: Any, path: Path, field: str, beside: bool = Fals
     if not isinstance(name, str) or not name:
         raise FormatError(path, field, "a file name", show(name))
     outside = False
-    forms = [form for way in (name, name.replace("\\", "/")) for form in (way, *(normalize(f, way) for f in ("NFC", "NFD")))]
+    forms = [
+        form for way in (name, name.replace("\\", "/")) for form in (way, *(normalize(f, way) for f in ("NFC", "NFD")))
+    ]
     try:
         root, given = folder.resolve(), Path(os.path.abspath(folder))
         for form in dict.fromkeys(forms):
@@ -253,7 +254,7 @@ def _over(pixels: NDArray[np.uint8], background: Sequence[float]) -> NDArray[Any
     return pixels[..., :3] * alpha + (1 - alpha) * (255 * np.array(background, np.float32))
 
 
-def _straightening(lens: Lens, camera: Camera) -> tuple[NDArray[Any], NDArray[Any]]:
+def _straightening(lens: Lens, camera: Camera) -> Maps:
     """For each pixel of the straight image where it lies in the photograph."""
     import cv2
 
@@ -263,7 +264,14 @@ def _straightening(lens: Lens, camera: Camera) -> tuple[NDArray[Any], NDArray[An
     return cv2.initUndistortRectifyMap(lens.K - half, coefficients, np.eye(3), camera.K - half, size, cv2.CV_32FC1)
 
 
-def _remap(pixels: NDArray[Any], maps: tuple[NDArray[Any], NDArray[Any]]) -> NDArray[Any]:
+def _as_seen(pixels: NDArray[Any], maps: Maps | None, small: Camera | None) -> NDArray[Any]:
+    """Straightened, and then shrunk to the size of a camera."""
+    if maps is not None:
+        pixels = _remap(pixels, maps)
+    return pixels if small is None else _shrink(pixels, small)
+
+
+def _remap(pixels: NDArray[Any], maps: Maps) -> NDArray[Any]:
     import cv2
 
     return cv2.remap(pixels, *maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -371,7 +379,9 @@ class Found:
             if len(self.views) < 2:
                 found = f"{len(self.views)}; the first that is missing: {first}"
                 raise FormatError(self.path, "photographs", f"the {number} that it names, or two at least", found)
-            note(f"{self.path}: {len(self.missing)} of {number} photographs are missing and left out; the first: {first}")
+            note(
+                f"{self.path}: {len(self.missing)} of {number} photographs are missing and left out; the first: {first}"
+            )
         cameras, files, names, lenses, masks = zip(*self.views)
         places, colors = points if points is not None else (None, None)
         if places is not None and len(places):

@@ -42,7 +42,9 @@ KINDS = {  # what their names say
     ".las": "a point cloud (.las)", ".laz": "a point cloud (.laz)", ".xyz": "a point cloud (.xyz)",
 }  # fmt: skip
 CONVERT = "save it as .ply, for instance with SuperSplat in a browser, or with splat-transform"
-ANTIALIASED = re.compile(r"(SplatRenderMode:?\s*mip|antialiased:?\s*(1|true))", re.IGNORECASE)  # Brush, gsplat; Postshot
+ANTIALIASED = re.compile(
+    r"(SplatRenderMode:?\s*mip|antialiased:?\s*(1|true))", re.IGNORECASE
+)  # Brush, gsplat; Postshot
 REST = 45  # coefficients beyond the constant colour, at degree 3
 MEANS, DC = ("x", "y", "z"), tuple(f"f_dc_{i}" for i in range(3))
 SCALES, QUATS = tuple(f"scale_{i}" for i in range(3)), tuple(f"rot_{i}" for i in range(4))
@@ -51,7 +53,9 @@ PHI = ("filter_3D",)
 MAX_LOGIT = 100.0  # the sigmoid of +-100 is 1 or as good as 0
 MAX_LOG_SCALE = 40.0  # scene units: float32 can square a size of e^40 and of e^-40, but little beyond
 
-FAR_SPLAT = "a .splat file cannot hold a scene so far from the origin of coordinates: its numbers have seven digits; use .ply"
+FAR_SPLAT = (
+    "a .splat file cannot hold a scene so far from the origin of coordinates: its numbers have seven digits; use .ply"
+)
 
 SPLAT = np.dtype([("mean", "<f4", 3), ("scale", "<f4", 3), ("rgba", "u1", 4), ("quat", "u1", 4)])  # 32 bytes
 
@@ -236,7 +240,9 @@ def parse_gaussians(data: bytes, path: Path, method: str | None = None) -> Gauss
         raise FormatError(path, "f_rest", "0, 9, 24 or 45 properties, counted from f_rest_0", str(len(rest_names)))
     flat = "scale_2" not in table.types and {"scale_0", "scale_1"} <= table.types.keys()  # 2DGS
     names = (*MEANS, *DC, *wanted, "opacity", *SCALES[: 2 if flat else 3], *QUATS, *PHI[: "filter_3D" in table.types])
-    columns = {name: table.columns((name,), np.float64 if name in MEANS else np.float32, finite=False) for name in names}
+    columns = {
+        name: table.columns((name,), np.float64 if name in MEANS else np.float32, finite=False) for name in names
+    }
     if flat:
         columns["scale_2"] = np.full_like(columns["scale_0"], -np.inf)
 
@@ -357,6 +363,10 @@ def _drawable(path: Path, item: str, *faults: _Fault) -> NDArray[np.bool_]:
         field = f"{item} {i}, {fault.names[k]}"
         value = "length 0" if fault.names[0] == "quaternion" else f"{fault.values[i, k]:g}"
         if 2 * lost > len(kept):
-            raise FormatError(path, field, fault.expected, value, f"{counted(lost, 'Gaussian')} of {len(kept):,} are bad")
-        note(f"{path}: {lost:,} of {len(kept):,} Gaussians cannot be drawn and are left out; the first: {field} is {value}")
+            raise FormatError(
+                path, field, fault.expected, value, f"{counted(lost, 'Gaussian')} of {len(kept):,} are bad"
+            )
+        note(
+            f"{path}: {lost:,} of {len(kept):,} Gaussians cannot be drawn and are left out; the first: {field} is {value}"
+        )
     return kept

@@ -66,7 +66,9 @@ def unpacked(data: bytes, table: Table) -> Table:
         stored = rest.columns(names, np.float64).T
         share = np.where(stored == 0, 0, np.where(stored == 255, 1, (stored + 0.5) / 256))  # the ends are ends
         columns |= dict(zip(names, 8 * share - 4))
-    return Table(path, dict.fromkeys(columns, "f8"), np.stack(list(columns.values()), 1), table.comments, table.elements)
+    return Table(
+        path, dict.fromkeys(columns, "f8"), np.stack(list(columns.values()), 1), table.comments, table.elements
+    )
 
 
 def _quaternions(part: Callable[..., Array], largest: NDArray[Any]) -> Array:

@@ -47,8 +47,8 @@ def read_transforms(path: str | Path) -> Capture:
     are for instant-ngp's own renderer and change nothing either. Depth maps are not read; of a mask (`mask_path`) what is
     black is not learned from.
 
-    Frames whose photograph is missing are left out with a warning that counts them. Image files without an extension get the one
-    that is there. Where width and height are not given, those of the image file count. Frames of a fisheye or panorama are
+    Frames whose photograph is missing are left out with a warning that counts them. Image files without an extension get the
+    one that is there. Where width and height are not given, those of the image file count. Frames of a fisheye or panorama are
     refused, since they have no pinhole camera.
     """
     path = Path(path)

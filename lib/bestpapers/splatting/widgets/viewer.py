@@ -110,7 +110,9 @@ class Viewer(Widget):
         self._camera = camera
         files: list[bytes] = []
         shown: list[dict[str, Any]] = []
-        stored: dict[int, tuple[Gaussians, int]] = {}  # id of what was given -> its model as it is stored, its index in files
+        stored: dict[
+            int, tuple[Gaussians, int]
+        ] = {}  # id of what was given -> its model as it is stored, its index in files
         for label, key, given in panels:
             label = required_text(label, "label of a panel", "say what it shows")
             method = filters.method(key)
