@@ -238,47 +238,42 @@ def parse_gaussians(data: bytes, path: Path, method: str | None = None) -> Gauss
     wanted = tuple(f"f_rest_{i}" for i in range(len(rest_names)))
     if degree is None or set(rest_names) != set(wanted):
         raise FormatError(path, "f_rest", "0, 9, 24 or 45 properties, counted from f_rest_0", str(len(rest_names)))
+
+    def columns(names: Sequence[str], dtype: Any = np.float32) -> NDArray[Any]:
+        return table.columns(names, dtype, finite=False)
+
     flat = "scale_2" not in table.types and {"scale_0", "scale_1"} <= table.types.keys()  # 2DGS
-    names = (*MEANS, *DC, *wanted, "opacity", *SCALES[: 2 if flat else 3], *QUATS, *PHI[: "filter_3D" in table.types])
-    columns = {
-        name: table.columns((name,), np.float64 if name in MEANS else np.float32, finite=False) for name in names
-    }
+    means, colors, quats = columns(MEANS, np.float64), columns((*DC, *wanted)), columns(QUATS)
+    opacity, sizes = columns(("opacity",)), columns(SCALES[: 2 if flat else 3])
+    phi = columns(PHI) if "filter_3D" in table.types else None
     if flat:
-        columns["scale_2"] = np.full_like(columns["scale_0"], -np.inf)
-
-    def pick(names: Sequence[str]) -> NDArray[Any]:
-        return np.concatenate([columns[name] for name in names], 1)
-
-    opacity = np.where(np.abs(columns["opacity"]) > MAX_LOGIT, np.sign(columns["opacity"]), 0) * MAX_LOGIT
-    opacity = np.where(opacity == 0, columns["opacity"], opacity)
-    sizes, quats, phi = pick(SCALES), pick(QUATS), columns.get("filter_3D", np.zeros_like(opacity))
-    kept = _drawable(
-        path, "vertex",
-        _Fault((*MEANS, *DC, *wanted), pick((*MEANS, *DC, *wanted))),
-        _Fault(("opacity",), opacity),
+        sizes = np.insert(sizes, 2, -np.inf, axis=1)
+    opacity = np.where(np.abs(opacity) > MAX_LOGIT, np.sign(opacity) * np.float32(MAX_LOGIT), opacity)  # infinite ones, too
+    faults = [
+        _Fault(MEANS, means), _Fault((*DC, *wanted), colors), _Fault(("opacity",), opacity), _Fault(QUATS, quats),
+        _no_rotation(quats),
         _Fault(SCALES, sizes, ~(sizes <= MAX_LOG_SCALE) | (sizes == -np.inf).all(1, keepdims=True),
                f"a logarithm of at most {MAX_LOG_SCALE:g}"),
-        _Fault(QUATS, quats), _no_rotation(quats),
-        _Fault(PHI, phi), _Fault(PHI, phi, phi < 0, "a size, at least 0"),
-    )  # fmt: skip
-    config = _config(table, degree, method)
-    means = pick(MEANS)[kept]
+    ]  # fmt: skip
+    if phi is not None:
+        faults.append(_Fault(PHI, phi, ~((phi >= 0) & (phi <= LIMIT)), "a size, at least 0"))
+    kept = _drawable(path, "vertex", *faults)
+    config, means = _config(table, degree, method), means[kept]
     if any(origin := far_origin(means)):
         config, means = replace(config, origin=origin), means - origin
     # channel by channel in the file, [N, 3, K]; here the colour is last, [N, K, 3]
-    rest = (pick(wanted)[kept] if wanted else np.zeros((len(means), 0), np.float32)).reshape(len(means), 3, -1)
-    rest = rest.transpose(0, 2, 1)
+    rest = colors[kept, 3:].reshape(len(means), 3, len(wanted) // 3).transpose(0, 2, 1)
     held = (config.sh_degree + 1) ** 2 - 1
     if rest[:, held:].any():  # the comment is not about these numbers any more
         config, held = replace(config, sh_degree=degree), rest.shape[1]
     parameters = dict(
         means=means.astype(np.float32), log_scales=np.maximum(sizes[kept], -MAX_LOG_SCALE), quats=quats[kept],
-        opacity_logits=opacity[kept, 0], sh_dc=pick(DC)[kept][:, None], sh_rest=rest[:, :held],
+        opacity_logits=opacity[kept, 0], sh_dc=colors[kept, None, :3], sh_rest=rest[:, :held],
     )  # fmt: skip
     tensors = {name: torch.from_numpy(np.ascontiguousarray(x)) for name, x in parameters.items()}
     if flat:
         note(f"{path}: a file of 2D Gaussians, without a third size; they are drawn as flat 3D Gaussians")
-    return Gaussians(tensors, config, torch.from_numpy(phi[kept, 0]) if "filter_3D" in table.types else None)
+    return Gaussians(tensors, config, None if phi is None else torch.from_numpy(phi[kept, 0]))
 
 
 def _config(table: Table, degree: int, method: str | None) -> GaussianConfig:
@@ -351,8 +346,8 @@ def _no_rotation(quats: NDArray[Any]) -> _Fault:
     return _Fault(("quaternion",), length, length < 1e-12, "a rotation")
 
 
-def _drawable(path: Path, item: str, *faults: _Fault) -> NDArray[np.bool_]:
-    """Which of N Gaussians have no fault. The others are counted in a warning; FormatError where they are the most."""
+def _drawable(path: Path, item: str, *faults: _Fault) -> Any:
+    """Which of N Gaussians have no fault, as an index. The others are counted in a warning; FormatError where they are most."""
     bad = np.stack([fault.where().any(1) for fault in faults])  # [faults, N]
     kept: NDArray[np.bool_] = np.logical_not(bad.any(axis=0))
     lost = len(kept) - int(kept.sum())
@@ -369,4 +364,4 @@ def _drawable(path: Path, item: str, *faults: _Fault) -> NDArray[np.bool_]:
         note(
             f"{path}: {lost:,} of {len(kept):,} Gaussians cannot be drawn and are left out; the first: {field} is {value}"
         )
-    return kept
+    return kept if lost else slice(None)  # which copies nothing
