@@ -338,6 +338,10 @@ def test_what_cannot_be_done_is_said(capture, scene, tmp_path, capsys):
         (("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "a.ply"), "nowhere"),
         (("train", "--data", capture, "--out", tmp_path / "a.obj"), "must end with .ply or .splat"),
         (("train", "--data", capture, "--out", tmp_path / "a.ply", "--background", "blue"), "--background"),
+        (
+            ("render", scene, "--data", capture, "--out", tmp_path / "r", "--background", "0,0,255"),
+            "say black, white",
+        ),
         (("evaluate", scene, "--data", capture, "--test-every", 0), "no held-out photographs"),
         (("render", tmp_path / "none.ply", "--data", capture, "--out", tmp_path / "r"), "none.ply"),
         (("capture", "--out", capture), "not empty"),

@@ -306,8 +306,8 @@ def _background(words: str, folder: Path) -> tuple[float, float, float]:
     if words in named:
         return named[words]
     try:
-        red, green, blue = (float(word) for word in words.split(","))
-    except ValueError:
+        red, green, blue = (cli.share(word) for word in words.split(","))
+    except (ValueError, argparse.ArgumentTypeError):
         raise Refused(
             f"--background: say black, white, or three numbers from 0 to 1 like 0.5,0.5,0.5, not {words!r}"
         ) from None

@@ -92,9 +92,8 @@ def read_capture(folder: str | Path, *, test_every: int = 8, images: str | Path 
     test = order[::test_every] if test_every else []
     train = sorted(set(order) - set(test))
     if not train:
-        raise FormatError(
-            folder, "images", "at least two, one of them for testing", str(len(order)), "or use test_every=0"
-        )
+        advice = "or hold none out (test_every=0 in Python, --test-every 0)"
+        raise FormatError(folder, "images", "at least two, one of them for testing", str(len(order)), advice)
     return capture.subset(train), capture.subset(sorted(test))
 
 

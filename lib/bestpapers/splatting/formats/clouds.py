@@ -248,7 +248,9 @@ def parse_gaussians(data: bytes, path: Path, method: str | None = None) -> Gauss
     phi = columns(PHI) if "filter_3D" in table.types else None
     if flat:
         sizes = np.insert(sizes, 2, -np.inf, axis=1)
-    opacity = np.where(np.abs(opacity) > MAX_LOGIT, np.sign(opacity) * np.float32(MAX_LOGIT), opacity)  # infinite ones, too
+    opacity = np.where(
+        np.abs(opacity) > MAX_LOGIT, np.sign(opacity) * np.float32(MAX_LOGIT), opacity
+    )  # infinite ones, too
     faults = [
         _Fault(MEANS, means), _Fault((*DC, *wanted), colors), _Fault(("opacity",), opacity), _Fault(QUATS, quats),
         _no_rotation(quats),
