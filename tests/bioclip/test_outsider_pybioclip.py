@@ -26,7 +26,7 @@ MODEL, DATASET = "hf-hub:imageomics/bioclip", "imageomics/TreeOfLife-10M"
 VISION = dict(image_size=224, layers=2, width=64, head_width=32, patch_size=32)
 TEXT = dict(context_length=77, vocab_size=49408, width=64, heads=2, layers=2)
 CONFIG = dict(model_cfg=dict(embed_dim=64, vision_cfg=VISION, text_cfg=TEXT), preprocess_cfg={})
-CLOSE = dict(abs=1e-5)
+CLOSE = dict(abs=5e-7)
 
 
 @pytest.fixture(scope="module")
