@@ -57,7 +57,7 @@ def predict(args: argparse.Namespace) -> int:
         raise Refused("--labels is for species; --cls and --bins bring labels of their own")
     photos, skips = _photos(args.photos), Skips()
     files = [_file(args.cls), args.bins, args.subset, *_pair(args.labels)]
-    _check_targets(dict([("--output", args.output), ("--log", args.log)]), photos, args.model, files)
+    _check_targets({"--output": args.output, "--log": args.log}, photos, args.model, files)
     settings: dict[str, Any] = dict(model_str=args.model, device=cli.device(args.device), resize=args.resize)
     common: dict[str, Any] = dict(batch_size=args.batch_size, skips=skips)
     with _told_in_lines():
@@ -68,9 +68,9 @@ def predict(args: argparse.Namespace) -> int:
             table = classify.CustomLabelsClassifier(_labels(args.cls), **settings).predict(photos, k=args.k, **common)
         else:
             tree = classify.TreeOfLifeClassifier(**settings, labels=_taxa(args.labels))
-            _say_whose(tree.taxa, args)
             if args.subset is not None:
                 tree.apply_filter(tree.create_taxa_filter_from_csv(args.subset))
+            _say_whose(tree.taxa, args)
             rank = Rank(RANKS.index(args.rank or "species"))
             table = tree.predict(photos, rank, k=args.k or 5, **common)
     _write_table(table, args.format, args.output)
