@@ -214,7 +214,8 @@ def _taxa(path: Path | None) -> Any:
         raise Refused(f"{path}: no column {missing[0]}; it takes {columns}")
     species = list[Taxon]()
     for here, row in rows:
-        taxon = clean(Taxon(*(row.get(column, "") for column in names.values())))
+        values: list[Any] = [row.get(column, "") for column in names.values()]
+        taxon = clean(Taxon(*values))
         here.need(any(taxon.path), "a name at some rank", " ".join(row.values()))
         species.append(taxon)
     return species

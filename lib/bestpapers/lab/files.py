@@ -14,7 +14,7 @@ import sys
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,8 +158,8 @@ def opened_image(
     path: Path,
     data: bytes | None = None,
     most: int = MAX_PIXELS,
-    formats: Sequence[str] = FORMATS,
-    modes: Sequence[str] = MODES,
+    formats: tuple[str, ...] = FORMATS,
+    modes: tuple[str, ...] = MODES,
 ) -> Iterator[Any]:
     """An image (Pillow's) of at most `most` pixels, its header checked and nothing decoded. Whatever Pillow raises inside
     becomes a FormatError; what it only warns of, such as a damaged note of the camera, does no harm to the pixels.

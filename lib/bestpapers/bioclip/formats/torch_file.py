@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...lab.files import FormatError, show
+from ...lab.files import BoundedFile, FormatError, show
 
 MAX_PICKLE = 16 << 20  # bytes; a model of a thousand tensors needs about 0.2 MB
 DTYPES = {
@@ -101,7 +101,7 @@ class TorchFile:
     @contextmanager
     def _archive(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with BoundedFile(self.path) as file, zipfile.ZipFile(file) as archive:
                 yield archive
         except FormatError:
             raise
@@ -120,8 +120,8 @@ class TorchFile:
                 raise FormatError(self.path, show(name), "bytes as they are", "compressed bytes")
         root = pickles[0].removesuffix("data.pkl")
         if entries[pickles[0]].file_size > MAX_PICKLE:
-            found = f"{entries[pickles[0]].file_size} bytes"
-            raise FormatError(self.path, "data.pkl", f"at most {MAX_PICKLE} bytes", found)
+            size_of = f"{entries[pickles[0]].file_size} bytes"
+            raise FormatError(self.path, "data.pkl", f"at most {MAX_PICKLE} bytes", size_of)
         if root + "byteorder" in entries and archive.read(root + "byteorder") != b"little":
             raise FormatError(self.path, "byteorder", "little", "another order of bytes")
         found = self._follow(archive.read(pickles[0]), root)
