@@ -621,11 +621,10 @@ def test_words_that_the_small_model_has_not_learnt():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CustomLabelsClassifier(["Lion", "Panthera tigris", "fly agaric"])
-    told = r"has not learnt these words, .*: zeppelin, quux; nothing but such words is in 'Zeppelin'"
-    with pytest.warns(UserWarning, match=told):
-        CustomLabelsClassifier(["lion", "Zeppelin", "lion, quux"])
-    with pytest.raises(ValueError, match=r"learnt none of these words \(zeppelin, quux\)"):
-        CustomLabelsClassifier(["zeppelin", "quux"])
+    with pytest.warns(UserWarning, match="has not learnt these words of the labels, .*: zeppelin, quux$"):
+        CustomLabelsClassifier(["lion", "Zeppelin, tiger", "lion (quux)"])
+    with pytest.raises(ValueError, match="has learnt no word of 'Zeppelin', '42', only the names of this book; leave"):
+        CustomLabelsClassifier(["lion", "Zeppelin", "42"])
 
 
 def test_a_species_that_is_there_several_times_is_one_label(name):

@@ -323,7 +323,7 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
             "--cls labls.txt: there is no file of this name",
         ),
         (("predict", photos[0], "--model", model, "--cls", tmp_path / "none"), "there is no file of this name"),
-        (("predict", photos[0], "--cls", "zeppelin,quux"), "learnt none of these words (zeppelin, quux)"),
+        (("predict", photos[0], "--cls", "zeppelin,quux"), "learnt no word of 'zeppelin', 'quux'"),
         (
             ("predict", photos[0], "--model", model, "--bins", tmp_path / "two.csv"),
             "two.csv: line 4: expected one bin for 'oak', found 'tree' here, and 'plant' in line 2",

@@ -187,7 +187,7 @@ def test_heic(tmp_path, pictures):
     read, was = (
         np.asarray(classify.BaseClassifier.ensure_rgb_image(p), int) for p in (tmp_path / "a.heic", pictures[0])
     )
-    assert abs(read - was).mean() < 3
+    assert abs(read - was).mean() < 8  # its colours are halved in size
 
 
 def test_vectors_are_of_single_precision(trees):

@@ -187,7 +187,7 @@ class BaseClassifier(nn.Module):
         return features
 
     def _check_labels(self, labels: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
-        """Warn of texts that are cut, and of words that the model has not learnt; ValueError if there are no others."""
+        """Warn of texts that are cut, and of words that the model has not learnt; ValueError for a label without others."""
         encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
         if encode is None or context is None:
             return
@@ -201,17 +201,13 @@ class BaseClassifier(nn.Module):
             return
         words = [re.findall(r"[^\W\d_]+", label.lower()) for label in labels]
         known = {word: bool(learnt[encode(word)].all()) for own in words for word in own}
-        unknown, empty = (
-            [word for word in known if not known[word]],
-            [label for label, own in zip(labels, words) if not any(known[word] for word in own)],
-        )
-        some = ", ".join(unknown[:10]) + (f", and {len(unknown) - 10} more" if unknown[10:] else "")
-        if len(empty) == len(labels):
-            advice = "take --model hf-hub:imageomics/bioclip for others"
-            raise ValueError(f"labels: the model has learnt none of these words ({some}), only this book's; {advice}")
-        if unknown:
-            nothing = f"; nothing but such words is in {', '.join(map(repr, empty[:5]))}" if empty else ""
-            _warn(f"the model has not learnt these words, and goes by the others: {some}{nothing}")
+        if empty := [label for label, own in zip(labels, words) if not any(known[word] for word in own)]:
+            some = ", ".join(map(repr, empty[:5])) + (f" and {len(empty) - 5} more" if empty[5:] else "")
+            advice = "leave them out, or take --model hf-hub:imageomics/bioclip, which knows all words"
+            raise ValueError(f"labels: the model has learnt no word of {some}, only the names of this book; {advice}")
+        if unknown := [word for word in known if not known[word]]:
+            some = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if unknown[10:] else "")
+            _warn(f"the model has not learnt these words of the labels, and goes by the others: {some}")
 
     def _encode_labels(self, texts: Sequence[Sequence[str]]) -> Tensor:
         at_once = max(1, TEXTS // len(texts[0]))
