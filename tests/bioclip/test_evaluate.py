@@ -349,5 +349,26 @@ def test_scores_are_those_of_the_parts():
     assert scores["zero.com.u2"] == pytest.approx(u2.double().mean().item())
     found = evaluate.open_ranks(images, texts["sci"], scale, species, test.unseen())
     assert scores["open.unseen.family"] == pytest.approx(found[Rank.FAMILY].double().mean().item())
+    of = test.unseen()
+    flat, truth = images[of].flatten(0, 1), torch.tensor(of).repeat_interleave(7)
+    gaps = evaluate.calibration(evaluate.probabilities(flat, texts["sci"], scale), truth, species)
+    assert {r: scores[f"ece.unseen.{r.get_label()}"] for r in gaps} == pytest.approx(gaps)
+    other = evaluate.calibration(evaluate.probabilities(flat, texts["sci"], 1.0), truth, species)
+    assert gaps[Rank.SPECIES] != pytest.approx(other[Rank.SPECIES], abs=1e-3)  # it is a matter of the temperature
     assert test.unseen() == sorted(split.u1 + split.u2)
     assert scores.items() > evaluate.image_scores(images, test).items()
+
+
+def test_few_shots_are_as_many_as_they_say():
+    split = make_split(taxa())
+    test = evaluate.TestSet(taxa(), split, torch.empty(0))
+    features = torch.randn(128, 1, 16, generator=generator()) + 1.5 * torch.randn(128, 9, 16, generator=generator(1))
+    scores = evaluate.image_scores(features, test)
+    of = test.unseen()
+    for transform in ("CL2N", "L2N"):
+        one, five = (
+            evaluate.few_shot(features[of], evaluate.support_draws(len(of), 9, k), transform).double().mean().item()
+            for k in (1, 5)
+        )
+        assert (scores[f"few.1.{transform}"], scores[f"few.5.{transform}"]) == pytest.approx((one, five))
+        assert five > one + 0.1  # five tell more

@@ -3,12 +3,13 @@
 pybioclip is in no extra of the project, so where it is not installed nothing here runs. It was run with 2.1.6, beside the
 versions of requirements.lock:
 
-    uv venv scratch && uv pip install --python scratch/bin/python -c requirements.lock pybioclip -e .[test]
+    uv venv scratch && uv pip install --python scratch/bin/python -c requirements.lock pybioclip -e .[test,heic]
     scratch/bin/python -m pytest tests/bioclip/test_outsider_pybioclip.py
 
-Pictures go through its own preprocessing (224 x 224, pressed), its own cache of labels, its own sums.
+Pictures go through its own preprocessing (224 x 224, pressed), its own cache of labels, its own sums. It brings pandas.
 """
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -26,7 +27,7 @@ MODEL, DATASET = "hf-hub:imageomics/bioclip", "imageomics/TreeOfLife-10M"
 VISION = dict(image_size=224, layers=2, width=64, head_width=32, patch_size=32)
 TEXT = dict(context_length=77, vocab_size=49408, width=64, heads=2, layers=2)
 CONFIG = dict(model_cfg=dict(embed_dim=64, vision_cfg=VISION, text_cfg=TEXT), preprocess_cfg={})
-CLOSE = dict(abs=1e-5)
+CLOSE = dict(abs=5e-7)
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +144,50 @@ def test_bins(cache, pictures):
 def test_the_columns_of_labels(trees):
     ours, theirs = trees
     table = theirs.get_label_data()
-    assert ours.get_label_data() == table.to_dict("records")
+    assert ours.get_label_data().equals(table)
+    assert ours.txt_names == theirs.txt_names
     assert set(RANKS) < set(table.columns)
+
+
+def test_called_as_a_module_with_gradients(trees, pictures):
+    """What maps of saliency ask for: how each pixel moves the best answer."""
+    grads = []
+    for of in trees:
+        x = of.preprocess(of.ensure_rgb_image(pictures[0]))[None].requires_grad_()
+        of(x)[0].max().backward()
+        grads.append(x.grad)
+    torch.testing.assert_close(*grads, rtol=1e-3, atol=1e-6)
+    assert grads[0].abs().max() > 1e-4
+
+
+def test_progress_is_told(trees, pictures):
+    calls = []
+    for of, kind in zip(trees, (Rank, predict.Rank)):
+        told = []
+        of.predict(pictures, kind.GENUS, batch_size=4, callback=lambda *given, told=told: told.append(given))
+        calls.append(told)
+    assert calls[0] == calls[1] == [(4, 10), (8, 10), (10, 10)]
+
+
+def test_models_of_others_bring_their_own_preprocessing(cache, pictures):
+    other = cache / "models--someone--else"
+    (other / "refs").mkdir(parents=True)
+    (other / "refs/main").write_text("0" * 40)
+    formats.save_local(tiny_clip(config=CONFIG), other / "snapshots" / ("0" * 40), CONFIG)
+    labels = ["oak", "lion", "fly agaric"]
+    ours = classify.CustomLabelsClassifier(labels, "hf-hub:someone/else")
+    theirs = predict.CustomLabelsClassifier(labels, model_str="hf-hub:someone/else")
+    assert_same(ours.predict(pictures), theirs.predict(pictures))
+
+
+def test_heic(tmp_path, pictures):
+    """The same pixels as of a PNG, but for what the format loses; read_photos and shards use the same reader."""
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    Image.open(pictures[0]).convert("RGB").save(tmp_path / "a.heic", quality=100)
+    read, was = (
+        np.asarray(classify.BaseClassifier.ensure_rgb_image(p), int) for p in (tmp_path / "a.heic", pictures[0])
+    )
+    assert abs(read - was).mean() < 8  # its colours are halved in size
 
 
 def test_vectors_are_of_single_precision(trees):

@@ -28,9 +28,9 @@ OWNERS_EIGHT = ["jupyterlab", "jupyter-book", "torch", "matplotlib", "ipywidgets
 
 
 def declared() -> dict[str, Requirement]:
-    """All requirements of pyproject.toml, extras included, by canonical name."""
-    extras = PROJECT["project"]["optional-dependencies"].values()
-    lines = [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
+    """All requirements of pyproject.toml by canonical name, with those of the extras that the lock is made for."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    lines = [*PROJECT["project"]["dependencies"], *extras["book"], *extras["test"]]
     return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
 
 

@@ -1,10 +1,13 @@
 """Command lines: what they refuse and how they say it."""
 
 import argparse
+import io
+import sys
 
 import pytest
 import torch
 
+import bestpapers
 from bestpapers.lab import cli
 from bestpapers.lab.files import FormatError, Skips
 
@@ -68,6 +71,24 @@ def test_a_command_gets_its_options_and_gives_the_status(capsys):
     assert (seen[0].times, seen[0].command, seen[0].words) == (3, "do", ["do", "--times", "3"])
     assert cli.main(made(lambda options: options.times), ["do"]) == 1
     assert capsys.readouterr() == ("", "")
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(made(print), ["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"bestpapers {bestpapers.__version__}\n"
+
+
+def test_out_comes_utf8_whatever_the_console_writes(monkeypatch):
+    """Windows writes to files and pipes in cp1252, and names of files may hold what is no letter at all."""
+    out = io.TextIOWrapper(io.BytesIO(), encoding="cp1252", newline="\n")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert cli.main(made(lambda options: cli.write("\u6a39 \u017d.jpg\n", None)), ["do"]) == 0
+    assert cli.main(made(lambda options: cli.write("caf\udce9.jpg\n", None)), ["do"]) == 0
+    assert cli.main(made(lambda options: print("\udce9")), ["do"]) == 0
+    out.flush()
+    assert out.buffer.getvalue().decode() == "\u6a39 \u017d.jpg\ncaf\\udce9.jpg\n\\udce9\n"
 
 
 @pytest.mark.parametrize("error", [cli.Refused("there is none"), ValueError("there is none"), OSError("there is none")])
@@ -138,15 +159,24 @@ def test_devices(monkeypatch):
         cli.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert cli.device("auto") == cli.device("cuda") == "cuda"
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    assert cli.device("cuda:1") == "cuda:1"
+    assert chosen == [1]  # the one that kernels run on which ask for no number
+    with pytest.raises(cli.Refused, match="--device cuda:2: torch finds 2 GPUs here, and counts from cuda:0"):
+        cli.device("cuda:2")
 
 
 def test_the_argument_of_the_device(capsys):
     parser = argparse.ArgumentParser()
     cli.add_device(parser, ("cuda", "cpu"))
     assert parser.parse_args([]).device == "auto"
-    assert parser.parse_args(["--device", "cuda"]).device == "cuda"
-    with pytest.raises(SystemExit):
-        parser.parse_args(["--device", "mps"])
+    assert [parser.parse_args(["--device", word]).device for word in ("cuda", "cuda:1")] == ["cuda", "cuda:1"]
+    for word in ("mps", "cuda:", "cuda:x", "mps:0"):
+        with pytest.raises(SystemExit):
+            parser.parse_args(["--device", word])
+        assert "auto or cpu or cuda, or one GPU by its number" in capsys.readouterr().err
 
 
 def test_what_was_left_out_is_told(capsys):

@@ -83,6 +83,7 @@ def test_columns_are_separated_as_line_1_says(tmp_path):
         text = f'a{mark}"B;c"\r\n"1,5"{mark}x\r\n{mark}"y\t"""\r\n'
         assert [row for _, row in rows_of(tmp_path, "a.csv", text)] == wanted
     assert [row for _, row in rows_of(tmp_path, "a.csv", "a\n1;2\n")] == [{"a": "1;2"}]
+    assert [row for _, row in rows_of(tmp_path, "a.tsv", "a\tb\n1\t2\n")] == [{"a": "1", "b": "2"}]
     with pytest.raises(FormatError, match=r"line 2: expected a number, found '0,5'; write decimals with a point"):
         number_of("0,5", Place(tmp_path, "line 2"))
 

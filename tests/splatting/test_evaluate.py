@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from bestpapers.lab.images import psnr, to_8bit
+from bestpapers.lab.images import psnr, ssim, to_8bit
 from bestpapers.splatting import evaluate
 from bestpapers.splatting.data import Camera, make_dataset
 from bestpapers.splatting.model import GaussianConfig, Gaussians
@@ -21,8 +21,10 @@ def test_scores_are_means_over_views():
     assert list(table) == [16, 8]
     with torch.no_grad():
         images = model.render(data.test[8].cameras).colors
-    want = torch.stack([psnr(to_8bit(a), to_8bit(b)) for a, b in zip(images, data.test[8].images, strict=True)]).mean()
-    assert table[8]["psnr"] == pytest.approx(want.item(), abs=1e-4)
+    pairs = [(to_8bit(a), to_8bit(b)) for a, b in zip(images, data.test[8].images, strict=True)]
+    for name, score in (("psnr", psnr), ("ssim", ssim)):
+        want = torch.stack([score(a, b) for a, b in pairs]).mean().item()
+        assert table[8][name] == pytest.approx(want, abs=1e-4)
 
 
 def test_narrow_axes_are_those_of_the_splats_as_stored():

@@ -26,7 +26,7 @@ from bestpapers.splatting import formats, weights
 from bestpapers.splatting.data import Camera, camera_ring, look_at, stack
 from bestpapers.splatting.filters import METHODS
 from bestpapers.splatting.model import C0, GaussianConfig, Gaussians
-from bestpapers.splatting.widgets.viewer import LIMIT, Viewer
+from bestpapers.splatting.widgets.viewer import LIMIT, MOST, Viewer
 
 VENDOR = Path(__file__).parents[1] / "vendor"
 HEAD = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
@@ -933,6 +933,11 @@ def test_wrong_arguments_are_refused(change, message):
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method must be one of"):
         Viewer([("a", "nerf", cloud())], camera=off_axis(), caption="c", description="d")
+
+
+def test_the_page_shows_as_many_as_python_says():
+    source = (Viewer.module.parent / "viewer/clouds.js").read_text()
+    assert f"const LIMIT = {MOST:_};" in source
 
 
 def test_the_limit_can_be_lifted():

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, TextIO
 
+from .. import __version__
 from .files import Skips, plain, write_file
 
 DEVICES = ("cuda", "mps", "cpu")  # the first that is here, for "auto"
@@ -57,6 +59,7 @@ def program(
     """
     style = argparse.RawDescriptionHelpFormatter
     top = argparse.ArgumentParser(prog=name, description=about, epilog=epilog, formatter_class=style)
+    top.add_argument("--version", action="version", version=f"bestpapers {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(
@@ -87,6 +90,9 @@ def main(parser: argparse.ArgumentParser, words: Iterable[str] | None = None) ->
     What cannot be done is said in a line on stderr, and the status is 2: the library's refusals are ValueErrors and OSErrors
     with the reason in words. `options.words` is what was typed.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # in UTF-8 wherever it goes: pipes of Windows lack most letters
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
     words = list(sys.argv[1:] if words is None else words)
     options = parser.parse_args(words)
     options.words = words
@@ -255,19 +261,35 @@ share = number(1, 0)
 
 
 def add_device(parser: argparse.ArgumentParser, kinds: Sequence[str] = DEVICES) -> None:
-    """Add --device: auto, or one of `kinds`."""
+    """Add --device: auto, or one of `kinds`, of CUDA's also one by its number."""
+    known = ("auto", *sorted(kinds))
+
+    def one(word: str) -> str:
+        if word in known or ("cuda" in kinds and re.fullmatch(r"cuda:\d{1,4}", word, re.ASCII)):
+            return word
+        raise argparse.ArgumentTypeError(f"{' or '.join(known)}, or one GPU by its number, cuda:0; not {word!r}")
+
     parser.add_argument(
-        "--device", default="auto", choices=("auto", *sorted(kinds)), help="where it runs (default: a GPU if any)"
-    )
+        "--device", default="auto", type=one, metavar=f"{{{','.join(known)}}}",
+        help="where it runs (default: a GPU if any); cuda:1 is the second GPU",
+    )  # fmt: skip
 
 
 def device(word: str, kinds: Sequence[str] = DEVICES) -> str:
-    """What `--device` means for torch: the word itself, or for "auto" the first of `kinds` that is here."""
+    """What `--device` means for torch: the word itself, or for "auto" the first of `kinds` that is here.
+
+    A GPU given by its number becomes the one that "cuda" means from now on, for kernels that ask for no number.
+    """
     import torch
 
     here = dict(cuda=torch.cuda.is_available(), mps=torch.backends.mps.is_available(), cpu=True)
     if word == "auto":
         return next(kind for kind in kinds if here[kind])
-    if not here[word]:
-        raise Refused(f"--device {word}: torch finds no {NAMES[word]} device here; use --device cpu")
+    kind, _, number = word.partition(":")
+    if not here[kind]:
+        raise Refused(f"--device {word}: torch finds no {NAMES[kind]} device here; use --device cpu")
+    if number:
+        if int(number) >= (there := torch.cuda.device_count()):
+            raise Refused(f"--device {word}: torch finds {counted(there, 'GPU')} here, and counts from cuda:0")
+        torch.cuda.set_device(int(number))
     return word

@@ -154,11 +154,18 @@ class BoundedFile(io.FileIO):
 
 
 @contextlib.contextmanager
-def opened_image(path: Path, data: bytes | None = None, most: int = MAX_PIXELS) -> Iterator[Any]:
+def opened_image(
+    path: Path,
+    data: bytes | None = None,
+    most: int = MAX_PIXELS,
+    formats: tuple[str, ...] = FORMATS,
+    modes: tuple[str, ...] = MODES,
+) -> Iterator[Any]:
     """An image (Pillow's) of at most `most` pixels, its header checked and nothing decoded. Whatever Pillow raises inside
     becomes a FormatError; what it only warns of, such as a damaged note of the camera, does no harm to the pixels.
 
-    data: the image file itself, where it lies inside another file; `path` then only names it.
+    data     the image file itself, where it lies inside another file; `path` then only names it
+    formats  that are read, and modes, as Pillow names them
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -168,13 +175,13 @@ def opened_image(path: Path, data: bytes | None = None, most: int = MAX_PIXELS) 
         with (
             warnings.catch_warnings(action="ignore"),
             BoundedFile(path) if data is None else io.BytesIO(data) as file,
-            Image.open(file, formats=FORMATS) as image,
+            Image.open(file, formats=formats) as image,
         ):
             width, height = image.size
             if max(width, height) > MAX_SIDE or width * height > most:
                 expected = f"at most {MAX_SIDE} pixels a side and {most:,} in all"
                 raise FormatError(path, "size", expected, f"{width} x {height}", "shrink the image")
-            if image.mode not in MODES:
+            if image.mode not in modes:
                 found = f"Pillow's mode {image.mode}"
                 raise FormatError(path, "image", "8 bits per channel", found, "save it with 8 bits a channel")
             yield image
@@ -184,7 +191,7 @@ def opened_image(path: Path, data: bytes | None = None, most: int = MAX_PIXELS) 
         raise FormatError(path, "size", f"at most {most:,} pixels", "far more", "shrink the image") from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         found = "something else" if isinstance(error, UnidentifiedImageError) else f"damage ({str(error)[:200]})"
-        raise FormatError(path, "image", f"a whole image ({', '.join(FORMATS)})", found) from error
+        raise FormatError(path, "image", f"a whole image ({', '.join(formats)})", found) from error
 
 
 # ------------------------------------------------------------------------------------------------------------- writing

@@ -22,16 +22,16 @@ SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}  # of columns of a .c
 def read_rows(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Place, dict[str, Any]]]:
     """(where it stands, {column: value}) of each row; of .jsonl a line in memory at a time.
 
-    Capital letters and spaces in names of columns are read as small ones and "_". A .csv says its columns in line 1, and by
-    what they are separated, see `SEPARATORS`; a .json is a list of objects, or an object of them by name, or one of values by
-    name. columns: what then the name and the value are columns of.
+    Capital letters and spaces in names of columns are read as small ones and "_". A .csv, as any other ending is read, says
+    its columns in line 1, and by what they are separated, see `SEPARATORS`; a .json is a list of objects, or an object of
+    them by name, or one of values by name. columns: what then the name and the value are columns of.
     """
     ending = path.suffix.lower()
     if ending == ".jsonl":
         rows = _lines(path)
     else:
         data = read_file(path, MAX_TABLE)
-        rows = _csv(path, data) if ending == ".csv" else _json(path, data, *columns)
+        rows = _json(path, data, *columns) if ending == ".json" else _csv(path, data)
     for where, row in rows:
         here = Place(path, where)
         here.need(isinstance(row, dict), "a JSON object", row)
@@ -61,10 +61,7 @@ def _lines(path: Path) -> Iterator[tuple[str, Any]]:
 
 def _csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
     text, here = utf8(path, data, "save the table as UTF-8"), Place(path, "line 1")
-    header = re.sub('"[^"]*"', "", re.split("[\r\n]", text, maxsplit=1)[0])
-    mark, *others = [mark for mark in SEPARATORS if mark in header] or [","]
-    which = f"one separator of columns ({', '.join(SEPARATORS.values())})"
-    here.need(not others, which, header, "put quotes around names of columns")
+    mark = separator(text, here)
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
         names = next(rows, [])
@@ -80,6 +77,15 @@ def _csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
     except csv.Error as error:
         expected = f"{SEPARATORS[mark]}-separated values"
         raise Place(path, f"line {rows.line_num}").wrong(expected, str(error)[:100]) from error
+
+
+def separator(text: str, here: Place) -> str:
+    """What separates the columns of a .csv, one of `SEPARATORS`, as its first line has it."""
+    header = re.sub('"[^"]*"', "", re.split("[\r\n]", text, maxsplit=1)[0])
+    mark, *others = [mark for mark in SEPARATORS if mark in header] or [","]
+    which = f"one separator of columns ({', '.join(SEPARATORS.values())})"
+    here.need(not others, which, header, "put quotes around names of columns")
+    return mark
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

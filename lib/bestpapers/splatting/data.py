@@ -44,6 +44,7 @@ from bestpapers.splatting.cameras import (
     look_at,
     stack,
 )
+from bestpapers.splatting.coordinates import as_points
 from bestpapers.splatting.worlds import DETAILS, SCENES, Scene, hit_rays, make_scene, render_rays
 
 __all__ = [
@@ -162,7 +163,8 @@ def surface_points(
 
 
 def points_on_rays(views: Views, n: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Points to start from when nothing is known of the surfaces: points [n, 3], colours [n, 3] in [0, 1], float32.
+    """Points to start from when nothing is known of the surfaces: points [n, 3] as `as_points` gives them, colours [n, 3]
+    in [0, 1], float32.
 
     Each lies on the ray of a random pixel, whose colour it takes, at 0.6 to 1.4 times the camera's distance from the place
     that all cameras look at (the point nearest to their optical axes; where these are parallel, three times the cameras'
@@ -187,7 +189,7 @@ def points_on_rays(views: Views, n: int, generator: np.random.Generator) -> tupl
         points[mine] = origins + directions * (depth[mine] * np.linalg.norm(focus - eyes[i]))[:, None]
         column, row = np.minimum(uv, (camera.width - 1, camera.height - 1)).astype(int).T
         colors[mine] = views.image(i).cpu().numpy()[row, column]
-    return torch.from_numpy(points).float(), torch.from_numpy(colors).float()
+    return as_points(points), torch.from_numpy(colors).float()
 
 
 # ------------------------------------------------------------------------------------------------------------ data sets
@@ -200,10 +202,12 @@ class Views:
     cameras  [V]
     images   [V, height, width, 3], or a tuple of V images [height, width, 3] where the sizes differ; float32, or uint8 as
              photographs are, which takes a quarter of the memory. `image(i)` gives either as float32 in [0, 1]
+    masks    [V], each [height, width] bool, False where a pixel does not count, or None where all do; None: there are none
     """
 
     cameras: tuple[Camera, ...]
     images: Any
+    masks: tuple[Tensor | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -213,11 +217,16 @@ class Views:
         image = self.images[i]
         return image if image.is_floating_point() else image.float() / 255
 
+    def mask(self, i: int) -> Tensor | None:
+        """Which pixels of image i count, [height, width], or None for all."""
+        return None if self.masks is None else self.masks[i]
+
     def to(self, device: torch.device | str) -> Views:
         """The same views with their images on another device."""
+        masks = self.masks and tuple(None if mask is None else mask.to(device) for mask in self.masks)
         if isinstance(self.images, Tensor):
-            return Views(self.cameras, self.images.to(device))
-        return Views(self.cameras, tuple(image.to(device) for image in self.images))
+            return Views(self.cameras, self.images.to(device), masks)
+        return Views(self.cameras, tuple(image.to(device) for image in self.images), masks)
 
     def stack(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, int, int]:
         """viewmats [V, 4, 4], Ks [V, 3, 3], width, height."""
