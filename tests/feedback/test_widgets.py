@@ -116,7 +116,9 @@ def on_stage(page, x, y, nth=0):
 
 def assert_fits(page, width):
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    for stage in page.locator(".bp-stage").all():  # as high as its picture: nothing stands below it and pushes the rest down
+    for stage in page.locator(
+        ".bp-stage"
+    ).all():  # as high as its picture: nothing stands below it and pushes the rest down
         assert stage.bounding_box()["height"] == pytest.approx(stage.locator("canvas").bounding_box()["height"], abs=1)
     colours = page.locator(".nbwidget").locator("label, button, output, p, td, th, figcaption")
     return set(colours.evaluate_all("all => all.map(e => getComputedStyle(e).color)"))

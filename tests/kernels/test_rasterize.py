@@ -22,6 +22,7 @@ from bestpapers.kernels.rasterize.harmonics import cpu as harmonics
 from bestpapers.kernels.rasterize.project import cpu as project
 from bestpapers.kernels.rasterize.tiles import cpu as tiles
 
+from .poison import poisoned_memory
 from .scenes import ALONE, DIFFERENTIABLE, EDGE_CASES, assert_projects_alike, random_scene
 
 F64 = torch.float64
@@ -709,39 +710,17 @@ def _nearest_sigma(means2d, conics, width, height):
 # ---- memory and threads ---------------------------------------------------------------------------------------------------
 
 
-def test_every_output_cell_is_written(monkeypatch):
-    """Fresh arrays hold NaN (or -1): a cell that nobody writes shows in the result."""
+def test_every_output_cell_is_written():
+    """Fresh arrays hold NaN: a cell that nobody writes shows in the result."""
     scene = _crowd(60, cameras=2, sh_degree=2, size=(61, 45))
     scene["means"][:20, :2] += 100  # culled: no pairs, no slots
     scene["means"][20:, :2] *= 0.3  # and tiles at the rim that nothing reaches
     sure = torch.ones(2, 45, 61)
     want, want_grads = _pull(scene, FAST, torch.float32, sure, rasterize_mode="antialiased")  # compiles as well
     assert (want[1] == 0).any()
-    count, empties = 0, {name: getattr(np, name) for name in ("empty", "empty_like")}
-
-    def poisoned(make):
-        def call(*args, **kwargs):
-            nonlocal count
-            count += 1
-            out = make(*args, **kwargs)
-            out.fill(np.nan if out.dtype.kind == "f" else -1)
-            return out
-
-        return call
-
-    def poisoned_torch(make):
-        def call(*args, **kwargs):
-            out = make(*args, **kwargs)
-            return out.fill_(math.nan) if out.is_floating_point() else out.fill_(-1)
-
-        return call
-
-    for name, make in empties.items():
-        monkeypatch.setattr(np, name, poisoned(make))
-        monkeypatch.setattr(torch, name, poisoned_torch(getattr(torch, name)))
-    got, got_grads = _pull(scene, FAST, torch.float32, sure, rasterize_mode="antialiased")
-    monkeypatch.undo()
-    assert count >= 5, "nothing was poisoned: the backend allocates in another way now"
+    with poisoned_memory() as made:
+        got, got_grads = _pull(scene, FAST, torch.float32, sure, rasterize_mode="antialiased")
+    assert len(made) >= 5, "nothing was poisoned: the backend allocates in another way now"
     for a, b in zip([*got, *got_grads.values()], [*want, *want_grads.values()], strict=True):
         assert torch.equal(a, b)
 

@@ -13,9 +13,7 @@ import re
 import shlex
 import sys
 import time
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +58,7 @@ def predict(args: argparse.Namespace) -> int:
     _check_targets({"--output": args.output, "--log": args.log}, photos, args.model, files)
     settings: dict[str, Any] = dict(model_str=args.model, device=cli.device(args.device), resize=args.resize)
     common: dict[str, Any] = dict(batch_size=args.batch_size, skips=skips)
-    with _told_in_lines():
+    with cli.warnings_told():
         if args.bins is not None:
             bins = classify.CustomLabelsBinningClassifier(_bins(args.bins), **settings)
             table = bins.predict(photos, k=args.k, **common)
@@ -100,7 +98,7 @@ def list_taxa(args: argparse.Namespace) -> int:
     from .classify import label_row, load_labels
 
     _check_targets({"--output": args.output}, [], args.model, _pair(args.labels))
-    with _told_in_lines():
+    with cli.warnings_told():
         found = load_labels(args.model, _taxa(args.labels))
     species = found if isinstance(found, tuple) else found.taxa
     _say_whose(species, args)
@@ -252,18 +250,6 @@ def _check_targets(
                 f"--log {log}: there is a log of this name; give another, or one without .json, which is added to"
             )
         _old_log(log)
-
-
-@contextmanager
-def _told_in_lines() -> Iterator[None]:
-    """What the library warns of, said in a line each."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                _say(str(warning.message))
 
 
 def _say_whose(labels: tuple[Taxon, ...], args: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ import math
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from importlib import import_module
@@ -199,6 +200,18 @@ def write(text: str, path: Path | None) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------- what is said
+
+
+@contextmanager
+def warnings_told() -> Iterator[None]:
+    """What the library warns of, said on stderr: a line each, and each once."""
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for words in dict.fromkeys(str(warning.message) for warning in found):
+                say(words, sys.stderr)
 
 
 def told(skips: Skips | None) -> int:

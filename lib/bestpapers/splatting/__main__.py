@@ -12,10 +12,8 @@ import argparse
 import json
 import shlex
 import sys
-import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,24 +231,12 @@ def view(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------------------------------------------------- parts
 
 
-@contextmanager
-def _told() -> Iterator[None]:
-    """What readers warn of, as lines on stderr."""
-    with warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for words in dict.fromkeys(str(warning.message) for warning in found):
-                say(words, sys.stderr)
-
-
 def _captures(folder: Path, test_every: int, images: Path | None) -> tuple[Capture, Capture]:
     from . import formats
 
     if images is not None and not (folder / images).is_dir():  # as one types it, from where one stands
         images = images.absolute()
-    with _told():
+    with cli.warnings_told():
         return formats.read_capture(folder, test_every=test_every, images=images or "images")
 
 
@@ -339,7 +325,7 @@ def _density(iterations: int, most: int | None) -> Any:
 def _read_scene(path: Path, method: str | None, background: tuple[float, float, float] | None = None) -> Gaussians:
     from . import formats
 
-    with _told():
+    with cli.warnings_told():
         model = formats.read_scene(path, method)
     if background is not None:
         model.config = replace(model.config, background=background)

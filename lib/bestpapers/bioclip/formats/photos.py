@@ -24,13 +24,8 @@ if TYPE_CHECKING:
 
 TABLE = "metadata.csv"
 MAX_TABLE = 64 << 20  # bytes
-FORMATS = (
-    *files.FORMATS,
-    "GIF",
-    "JPEG2000",
-    "AVIF",
-    "PPM",
-)  # of photographs, as Pillow names them; and HEIF, see `opened`
+# of photographs, as Pillow names them; and HEIF, see `opened`
+FORMATS = (*files.FORMATS, "GIF", "JPEG2000", "AVIF", "PPM")
 MODES = (*files.MODES, "I;16", "I;16B", "I;16L", "I;16N")  # 16 bits of grey, too
 MAX_PIXELS = 2 * files.MAX_PIXELS  # per photograph; Pillow reads no more
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")  # what such a file begins with
@@ -38,16 +33,8 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".jpx",
     ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif",
 )  # fmt: skip
-RANK_COLUMNS = (
-    "kingdom",
-    "phylum",
-    "cls",
-    "order",
-    "family",
-    "genus",
-    "species",
-    "common_name",
-)  # "class" is the label
+# "class" is the label
+RANK_COLUMNS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species", "common_name")
 
 
 @dataclass(frozen=True)
@@ -66,9 +53,8 @@ class Photo:
 def decode(path: Path, data: bytes | None = None) -> Image:
     """An image file (or its bytes, found in another file) as `upright` makes it."""
     with opened(path, data) as image:
-        if (
-            image.width * image.height > files.MAX_PIXELS
-        ):  # a JPEG so large comes at half its size, a quarter of the memory
+        if image.width * image.height > files.MAX_PIXELS:
+            # a JPEG so large comes at half its size, a quarter of the memory
             image.draft(image.mode, (image.width // 2, image.height // 2))
         return upright(image)
 
