@@ -11,7 +11,7 @@ import ast
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -20,8 +20,7 @@ from stored import COLAB_ID, FOLDED, NotebookError
 
 WIDTH = 88  # columns of a cell and of what it prints: what a page shows at 1440 px without scrolling
 LINES = 20  # of a cell that is not folded
-SHORT = 12  # of one in the notebooks of FITS, where empty lines and imports do not count
-FITS = {"dynamics"}  # wings whose notebooks keep to SHORT and PREDICTIONS: a wing comes in when it does
+SHORT = 12  # of one in the notebooks of KEPT_SHORT, where empty lines and imports do not count
 KEPT_SHORT = ("1_idea", "2_build", "3_reproduce", "4_apply")
 PREDICTIONS = {"1_idea": 2, "2_build": 2, "3_reproduce": 2}  # questions whose answers are folded, at least
 DIGITS = 8  # significant ones of a stored number; processors differ in later ones
@@ -262,12 +261,6 @@ def wide_cells(nb: Any, where: str) -> list[str]:
     return found
 
 
-def _fits(where: str, notebooks: Iterable[str]) -> bool:
-    """True for the path of one of these notebooks ("1_idea") in a wing of FITS."""
-    path = PurePosixPath(where)
-    return path.parent.name in FITS and path.stem in notebooks
-
-
 def _lines(source: str) -> int:
     """How many lines a reader has to follow: those that are not empty and belong to no import."""
     imports: set[int] = set()
@@ -279,7 +272,8 @@ def _lines(source: str) -> int:
 
 def long_cells(nb: Any, where: str) -> list[str]:
     """Visible code cells that are longer than a reader takes in at once."""
-    most, count = (SHORT, _lines) if _fits(where, KEPT_SHORT) else (LINES, lambda source: len(source.splitlines()))
+    short = PurePosixPath(where).stem in KEPT_SHORT
+    most, count = (SHORT, _lines) if short else (LINES, lambda source: len(source.splitlines()))
     return [
         f'{where}, cell "{cell.id}": {lines} lines, {most} is the most of a cell that is not folded: split it'
         + (f" (it shows something and is not folded because {reason})" if reason else "")
@@ -290,7 +284,7 @@ def long_cells(nb: Any, where: str) -> list[str]:
 
 def few_predictions(nb: Any, where: str) -> list[str]:
     """A notebook that asks its reader too seldom to predict: a question in the summary of folded text."""
-    least = PREDICTIONS.get(PurePosixPath(where).stem, 0) if _fits(where, PREDICTIONS) else 0
+    least = PREDICTIONS.get(PurePosixPath(where).stem, 0)
     asked = sum("?" in s for c in nb.cells if c.cell_type == "markdown" for s in _SUMMARY.findall(c.source))
     short = f"asks the reader to predict {asked} times, {least} is the least: <details><summary>... ?</summary>"
     return [f"{where}: {short}"] * (asked < least)
