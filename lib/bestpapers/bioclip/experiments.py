@@ -12,8 +12,7 @@ them, since size and learning rate of the model were chosen on it. A file names 
 changes that (`data.SOURCE`) has to record again, or to verify: then the photographs are made again and the file is signed,
 if they have come out the same.
 
-A row without the look-up (`evaluate.lookup`) is of before there was one. To record its setting makes it again, and the scores
-that it had must come out as they were. A file with `rules` names the rule of each claim as it stood when rows were recorded.
+A file's `rules` are the rule of each claim as it stood when rows were recorded.
 
 The `seconds` of a row are wall time on a machine that did other work as well, so they are no benchmark.
 """
@@ -208,9 +207,9 @@ def compare(
 ) -> Results:
     """Train every arm under every setting with every seed, and keep the scores in a JSON file, if a path is given.
 
-    What the file holds already is not run again, so an interrupted series goes on; rows without the look-up are, see `renew`.
-    Runs go side by side in `workers` processes, or in those of torchrun, see `lab.runs.side_by_side`; they come out the same
-    as one after the other.
+    What the file holds already is not run again, so an interrupted series goes on. Runs go side by
+    side in `workers` processes, or in those of torchrun, see `lab.runs.side_by_side`; they come out the same as one after the
+    other.
     """
     results = Results(path)
     for setting in settings:
@@ -220,33 +219,12 @@ def compare(
         for setting in settings
         for seed in seeds
         for arm in arms
-        if missing(results, f"{setting.name}/{arm}/{seed}")
+        if f"{setting.name}/{arm}/{seed}" not in results.rows
     ]
     for number, row in runs.side_by_side(_row, jobs, workers=workers, device=device(), desc="experiments"):
         arm, seed, setting = jobs[number]
-        renew(results, f"{setting.name}/{arm}/{seed}", row)
+        results.add(setting.name, arm, seed, **row)
     return results
-
-
-def missing(results: Results, key: str) -> bool:
-    """Whether there is no such row, or one from before there was a look-up."""
-    return key not in results.rows or "lookup.photo.u1" not in results.rows[key]["scores"]
-
-
-def renew(results: Results, key: str, row: dict[str, Any]) -> None:
-    """Add a row, or put one with more measures in the place of an older one. Raises ValueError, and keeps the old one, if
-    that was of other photographs or a measure of it has come out otherwise by more than TOLERANCE."""
-    was = results.rows.get(key)
-    if was is not None:
-        if was.get("data") != row["data"]:
-            raise ValueError(f"{results.path}: {key}: made again of other photographs than those of the row")
-        apart = {m: abs(row["scores"].get(m, np.inf) - value) for m, value in was["scores"].items()}
-        # a mean over the mistakes only: few of them, and on a scale up to 7
-        wrong = sorted(m for m, gap in apart.items() if gap > TOLERANCE * (6 if m.startswith("severity") else 1))
-        if wrong:
-            raise ValueError(f"{results.path}: {key}: made again, {', '.join(wrong)} came out otherwise")
-    setting, arm, seed = key.split("/")
-    results.add(setting, arm, int(seed), **row)
 
 
 _at_hand = lru_cache(maxsize=1)(material)  # jobs of one setting and seed follow each other
@@ -264,7 +242,6 @@ def _row(arm: str, seed: int, setting: Setting) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------- recorded runs
 
 SEEDS = (1, 2, 3, 4, 5)
-TOLERANCE = 0.02  # of scores made again: on another processor sums are rounded otherwise, and training amplifies that
 OBJECTIVES = ("taxon_com", "ce", "hce")
 GRID: dict[str, tuple[str, ...]] = {
     "base": ARMS,
@@ -327,11 +304,11 @@ def record(name: str, folder: Path = FOLDER, workers: int | None = 1, arms: Sequ
     )
     results.about = about | results.about
     for seed in SEEDS:
-        if missing(results, f"{name}/pixels/{seed}"):
+        if f"{name}/pixels/{seed}" not in results.rows:
             found = _at_hand(setting, seed)
             data = fingerprint(found)
             for arm, scores in baselines(found, setting.model, seed).items():
-                renew(results, f"{name}/{arm}/{seed}", dict(scores=scores, data=data))
+                results.add(name, arm, seed, scores=scores, data=data)
 
 
 def verify(name: str, folder: Path = FOLDER) -> None:
