@@ -303,18 +303,15 @@ def runs_of(results: runs.Results, setting: str) -> list[Run]:
     return found
 
 
+def path(found: Sequence[Run], arm: str) -> NDArray[np.float64]:
+    """Mean PSNR over the widths in dB of an arm, on the way and at the end: [seeds, scored steps]."""
+    stops = [[*run.along.values(), run.scores] for run in found if run.method == arm]
+    return np.array([[np.mean([score["psnr"] for score in scores.values()]) for scores in run] for run in stops])
+
+
 def worth(found: Sequence[Run]) -> NDArray[np.float64]:
     """What the 3D filter adds, mean PSNR over the widths in dB, on the way and at the end: [seeds, scored steps]."""
-
-    def path(arm: str) -> NDArray[np.float64]:
-        rows = []
-        for run in found:
-            if run.method == arm:
-                stops = [*run.along.values(), run.scores]
-                rows.append([np.mean([score["psnr"] for score in scores.values()]) for scores in stops])
-        return np.array(rows)
-
-    return path("mip") - path("mip-no-3d")
+    return path(found, "mip") - path(found, "mip-no-3d")
 
 
 def _first(results: runs.Results, setting: str, arm: str) -> Mapping[str, float]:

@@ -31,8 +31,8 @@ and with `side="right"` how many lie below or are tied. In `kld`, the sum goes o
 NOTE = r"""
 No measure sees all. A background of 0.05 everywhere, which you cannot see in the picture, leaves `cc` and `auc` as they are
 and ruins `kld` and `sim`. (Here the prediction is the label itself. One that misses marks can gain in `kld` from a background.)
-A blob in the middle that knows nothing of the picture gets an `auc` of 0.8 where faults lie in the
-middle. So print the map of zeros and the blob beside every model.
+A blob in the middle that knows nothing of the picture gets an `auc` of 0.8 and more where faults lie in
+the middle. So print the map of zeros and the blob beside every model.
 
 Public codes disagree on $\varepsilon$, on what `sim` does to a background, on the direction of a tie. `metrics.VARIANTS` names
 them. A table that does not say which one it used cannot be compared with another.

@@ -26,7 +26,7 @@ interval several times as wide. Tries of one prompt are no independent prompts: 
 less noisy, and do not replace prompts.
 
 The interval says how other prompts might have come out with *these two* generators. How another training would have come
-out, it does not say; for that there are seeds. The paper gives neither for its human study.
+out, it does not say; for that there are seeds. For the paper's human study we found neither.
 """
 
 
