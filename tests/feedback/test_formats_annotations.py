@@ -165,7 +165,5 @@ def test_nothing_is_written_that_would_not_be_read(tmp_path):
 
 def test_read_says_that_they_are_not_merged(tmp_path, export):
     for path in (tmp_path, tmp_path / "annotations.json"):
-        with pytest.raises(
-            FormatError, match=r"expected merged feedback.*found annotations; read_annotations reads them"
-        ):
+        with pytest.raises(FormatError, match=r"expected merged feedback.*found annotations; merge them first"):
             read(path)

@@ -228,7 +228,7 @@ def test_tables_that_are_refused(tmp_path):
         ],
         "metadata.json": [
             (b"[1]", "row 1: expected a JSON object, found 1"),
-            (b"3", "expected a JSON object, found 3"),
+            (b"3", "expected a JSON list or object, found 3"),
             (POINTER, "Git LFS pointer"),
         ],
     }

@@ -59,7 +59,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
         ("a.jsonl", "[1]\n", "line 1: expected a JSON object"),
         ("a.jsonl", POINTER, "Git LFS pointer"),
         ("a.json", "[1]", "row 1: expected a JSON object, found 1"),
-        ("a.json", "3", "expected a JSON object, found 3"),
+        ("a.json", "3", "expected a JSON list or object, found 3"),
         ("a.json", POINTER, "Git LFS pointer"),
     ],
 )

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..lab import cli, pictures
 from ..lab.cli import Refused, check_target, counted, positive_int, say
-from ..lab.files import FormatError, Skips, plain, write_file
+from ..lab.files import FormatError, Skips, plain, show, write_file
 from ..lab.places import Place
 from ..lab.tables import ENDINGS, csv_text
 from .record import MAPS, SCORES, Feedback, Record, words
@@ -84,8 +84,10 @@ def merge(args: argparse.Namespace) -> int:
     check_target("--out", args.out, (".tfrecord",))
     folder = args.out.parent
     beside = args.pictures and folder / PICTURES
-    there = [path for path in folder.glob("*") if path.name in BESIDE]
-    if there and (beside or any(folder.glob("*.tfrecord*"))):  # they would be taken for those of this feedback
+    merged = [path for path in folder.glob("*") if ".tfrecord" in path.name.lower()]
+    lies = [path for path in folder.glob("*") if path.name in BESIDE]
+    there = [args.out] * args.out.exists() + (merged + lies if beside else lies if merged else [])
+    if there:  # it would be lost, or taken for that of this feedback
         raise Refused(f"--out {args.out}: {there[0]} is there already, not to be mixed with; give a new folder")
     if beside:
         check_target("--out", beside, reads=[args.pictures], folder=True)
@@ -139,7 +141,8 @@ def train(args: argparse.Namespace) -> int:
     known = sorted({word.lower() for record in records for word in words(record.prompt)})
     if not known:
         raise Refused(f"{args.data}: no prompt has a word; give --prompts ({PROMPTS})")
-    longest = max(LONGEST, *(len(words(record.prompt)) for record in records))
+    longest = args.longest or max(LONGEST, *(len(words(record.prompt)) for record in records))
+    records = _short(records, longest, args)
     size = dict(width=args.width, heads=max(1, args.width // 16), fusion_layers=args.layers)
     config = Config(args.size, longest=longest, variant=args.variant, vocabulary=tuple(known), **size)
     given = {name: getattr(args, name) for name in ("steps", "batch", "seed", "lr", "crop")}
@@ -169,10 +172,12 @@ def evaluate(args: argparse.Namespace) -> int:
     from .evaluate import COLLAPSED, own_fit
 
     if args.output:
-        check_target("--output", args.output, (".json",), [args.data, args.model, args.pictures, args.prompts])
+        folder = args.data if args.data.is_dir() else args.data.parent
+        usual = [folder / name for name in BESIDE]
+        check_target("--output", args.output, (".json",), [args.data, args.model, args.pictures, args.prompts, *usual])
     model = _model(args)
     size = model.config.size
-    records = _records(args, size)
+    records = _short(_records(args, size), model.config.longest, args)
     if any(record.picture is None for record in records):
         raise Refused(f"{args.data}: there are no pictures to look at; give --pictures FOLDER")
     labels = [record.feedback for record in records]
@@ -220,13 +225,17 @@ def score(args: argparse.Namespace) -> None:
     lacking = [] if known is None else [path for path, name in zip(files, names) if name not in known]
     if lacking:
         raise Refused(f"{lacking[0]}: there is no prompt for it in {args.prompts}")
+    asked = [args.prompt if known is None else known[name] for name in names]
+    longest = model.config.longest
+    for path, prompt in zip(files, asked):
+        if len(words(prompt)) > longest:
+            most = f"its prompt has {len(words(prompt))} words, and this model reads {longest} at the most"
+            raise Refused(f"{path}: {most}: shorten {prompt[:60]!r}")
     with cli.whole_folder(args.heatmaps) if args.heatmaps else nullcontext() as made:
-        rows = [
-            _scored(path, name, args.prompt if known is None else known[name], model, args, made)
-            for path, name in progress(list(zip(files, names)), "pictures")
-        ]
-    ending = args.output.suffix.lower() if args.output else ""
-    cli.write(_as_text(rows, args.format or {".csv": "csv", ".json": "json"}.get(ending, "table")), args.output)
+        jobs = list(zip(files, names, asked))
+        rows = [_scored(*job, model, args, made) for job in progress(jobs, "pictures")]
+        ending = args.output.suffix.lower() if args.output else ""
+        cli.write(_as_text(rows, args.format or {".csv": "csv", ".json": "json"}.get(ending, "table")), args.output)
 
 
 # ---------------------------------------------------------------------------------------------------------------- parts
@@ -251,13 +260,31 @@ def _records(args: argparse.Namespace, size: int) -> list[Record]:
     from ..course.progress import progress
     from . import formats
 
-    reading = formats.read(args.data, args.pictures, args.prompts, size=(size, size), skips=args.skips)
+    options: dict[str, Any] = dict(size=(size, size), scale=args.scale, skips=args.skips)
+    reading = formats.read(args.data, args.pictures, args.prompts, **options)
     say(reading.said)
     records = list(progress(reading, "records", total=len(reading)))
     if not records:
         first = f": {args.skips.messages[0]}" if args.skips and args.skips.messages else ""
         raise Refused(f"{args.data}: no record is whole{first}")
     return records
+
+
+def _short(records: list[Record], longest: int, args: argparse.Namespace) -> list[Record]:
+    """The records whose prompt a model can read; one with more words is refused, or left out and counted."""
+    found = []
+    for record in records:
+        n, here = len(words(record.prompt)), Place(args.data, f"record {show(record.name)}") / "prompt"
+        if n <= longest:
+            found.append(record)
+        else:
+            error = here.wrong(f"at most {longest} words, as this model reads", f"{n}", "--skip-damaged leaves it out")
+            if args.skips is None:
+                raise error
+            args.skips.add(error)
+    if not found:
+        raise Refused(f"{args.data}: no prompt is short enough; this model reads {longest} words at the most")
+    return found
 
 
 def _model(args: argparse.Namespace) -> RAHF:
@@ -321,7 +348,11 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("data", type=Path, metavar="DATA")
         sub.add_argument("--pictures", **folder, help="of RichHF-18K: Pick-a-Pic's, by id (default: beside the data)")
         sub.add_argument("--prompts", type=Path, metavar="PATH", help=f"{PROMPTS} (default: beside the data)")
-        skip(sub, "records that are damaged or lack their picture or prompt")
+        scales = ("auto", "unit", "likert")
+        sub.add_argument(
+            "--scale", choices=scales, default="auto", help="of scores: 0..1, 1..5, or what all of them fit"
+        )
+        skip(sub, "records that are damaged, lack their picture or prompt, or have one too long")
 
     def model(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--model", **file, help="one of your own training (default: that of this book)")
@@ -356,6 +387,8 @@ def parser() -> argparse.ArgumentParser:
         ("seed", 0, cli.integer(0, 2**32 - 1), "of all that is drawn"),
     ):
         sub.add_argument(f"--{name}", type=kind, default=default, metavar="N", help=f"{what} (default {default})")
+    usual = f"(default: of the longest here, at least {LONGEST})"
+    sub.add_argument("--longest", type=positive_int, metavar="N", help=f"words of a prompt that it can read {usual}")
     sub.add_argument("--variant", choices=VARIANTS, default=VARIANTS[0], help="of the paper's two (default multi-head)")
 
     sub = command("evaluate", "the paper's four tables, for a model on labelled pictures", evaluate, LAYOUT)

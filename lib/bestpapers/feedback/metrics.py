@@ -115,6 +115,10 @@ def tables(
     """
     if len(predicted) != len(labels) or not labels:
         raise ValueError(f"tables: {len(predicted)} predictions for {len(labels)} labels")
+    if isinstance(variant, str) and variant not in VARIANTS:
+        raise ValueError(
+            f"tables: variant must be one of {', '.join(VARIANTS)}, or arguments by measure, got {variant!r}"
+        )
     options = VARIANTS[variant] if isinstance(variant, str) else variant
     N, values = len(labels), {}
 
@@ -188,10 +192,9 @@ def interval(
     sides = [of] if minus is None else [of, minus]
     if any(name not in side.values for side in sides for name in names):
         raise ValueError(f"interval: no cell {key!r}; there are {', '.join(of.cells)}")
-    columns = np.array([side.values[name] for side in sides for name in names])
-    k = len(names)
     if minus is not None and not np.array_equal(_label(of, key), _label(minus, key), equal_nan=True):
         raise ValueError(f"interval: {key}: the labels of the two sides differ, so the pictures do too")
+    columns, k = np.array([side.values[name] for side in sides for name in names]), len(names)
     columns = columns[:, ~np.isnan(columns).any(0)]
     if minus is None:
         return stats.bootstrap_of(cell, *columns, repeats=repeats, seed=seed)

@@ -34,6 +34,10 @@ VARIANTS = ("multi-head", "augmented")
 OUTPUTS = (*MAPS, *SCORES, "words")
 MARK = "_0"  # stands behind a misaligned word in what the decoder writes
 PAD, END, UNKNOWN = range(3)  # tokens before the words of a vocabulary
+RANGE = {  # of the whole numbers of a Config: a file of someone else's may say anything
+    **dict.fromkeys(("size", "patch", "width", "heads", "longest"), (1, 1 << 14)),
+    **dict.fromkeys(("image_layers", "fusion_layers", "decoder_layers"), (0, 256)),
+}
 QUIET = -3.0  # bias of what a map head says at first: faults are rare, and a map of 0.5 is a bad place to start from
 
 
@@ -55,6 +59,11 @@ class Config:
     vocabulary: tuple[str, ...] = ()  # all words that prompts can have, in lower case; others are one unknown word
 
     def __post_init__(self) -> None:
+        for name, (least, most) in RANGE.items():
+            if not (type(value := getattr(self, name)) is int and least <= value <= most):
+                raise ValueError(f"Config: {name} must be a whole number from {least} to {most}, got {value!r}")
+        if not all(isinstance(word, str) for word in self.vocabulary):
+            raise ValueError("Config: vocabulary must hold words")
         if self.variant not in VARIANTS:
             raise ValueError(f"Config: variant must be one of {', '.join(VARIANTS)}, got {self.variant!r}")
         if self.size % self.patch or self.width % self.heads or not self.maps or not self.scores or not self.vocabulary:

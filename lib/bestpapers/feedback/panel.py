@@ -33,6 +33,8 @@ def discs(points: ArrayLike, height: int, width: int, radius: float | None = Non
     if p.ndim != 2 or p.shape[1] != 2 or not np.isfinite(p).all():
         raise ValueError(f"discs: wants finite points (p, 2), got {p.shape}")
     r = height * RADIUS if radius is None else radius
+    if not r >= 0:
+        raise ValueError(f"discs: radius must be 0 or more, got {r!r}")
     limit = r * r * (1 + 1e-9)  # a little more, so that a pixel exactly on the rim is inside on every processor
     inside = np.zeros((height, width), bool)
     for x, y in p:
@@ -63,9 +65,10 @@ def merge_likert(answers: Iterable[int]) -> float:
 def merge_words(marks: ArrayLike) -> NDArray[np.float32]:
     """The majority, word by word: bool (people, n) -> 1 where more than half call the word misaligned, else 0. A tie, which
     three people cannot have, is 0."""
-    m = np.asarray(marks, bool)
-    if m.ndim != 2 or not len(m):
-        raise ValueError(f"merge_words: wants marks (people, n) of at least one person, got {m.shape}")
+    m = np.asarray(marks)
+    if m.ndim != 2 or not len(m) or not np.isin(m, (0, 1)).all():
+        raise ValueError(f"merge_words: wants marks (people, n) of at least one person, each 0 or 1, got {m.shape}")
+    m = m.astype(bool)
     return (2 * m.sum(0) > len(m)).astype(np.float32)
 
 
@@ -247,6 +250,8 @@ def expected_agreement(scores: ArrayLike, panel: Panel) -> Agreement:
     each answer. A nan score is not asked."""
     q = np.asarray(scores, np.float64).reshape(-1, len(SCORES))
     latent = panel.latent(q)[~np.isnan(q)]
+    if not latent.size:
+        raise ValueError("expected_agreement: no score is asked of any picture")
     edges = np.array([-np.inf, *np.arange(1.5, LIKERT), np.inf])
     thought = latent + np.array(panel.bias)[:, None]  # (people, answers)
     p = np.diff(ndtr((edges - thought[..., None]) / max(panel.sigma, 1e-9)))  # (people, answers, 5)

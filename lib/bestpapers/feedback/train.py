@@ -23,7 +23,7 @@ from . import model as rahf
 from .generator import Generator, MaskedTransformer, Tokenizer
 from .model import as_batch
 from .panel import Panel
-from .record import MAPS, SCORES, Record
+from .record import MAPS, SCORES, Record, words
 from .worlds import WORDS
 
 
@@ -84,16 +84,17 @@ class Labelled:
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Labelled:
-        """Raises ValueError for a record without a picture, a map or a score."""
+        """Raises ValueError for a record without a picture, a map, a score or the labels of its words."""
         for record in records:
             missing = [name for name in MAPS if name not in record.feedback.maps]
             missing += [name for name in SCORES if name not in record.feedback.scores]
+            missing += ["labels of its words"] * (len(record.feedback.misaligned) != len(words(record.prompt)))
             if record.picture is None or missing:
                 what = "its picture" if record.picture is None else ", ".join(missing)
                 raise ValueError(f"record {record.name!r} lacks {what}, from which a model is to learn")
         longest = max(len(record.feedback.misaligned) for record in records)
-        words = np.zeros((len(records), longest), np.float32)
-        for row, record in zip(words, records):
+        marked = np.zeros((len(records), longest), np.float32)
+        for row, record in zip(marked, records):
             row[: len(record.feedback.misaligned)] = record.feedback.misaligned
         maps = np.stack([np.stack([record.feedback.maps[name] for name in MAPS]) for record in records])
         scores = np.array([[record.feedback.scores[name] for name in SCORES] for record in records], np.float32)
@@ -102,7 +103,7 @@ class Labelled:
             tuple(record.prompt for record in records),
             torch.from_numpy((maps * 255).round().astype(np.uint8)),
             torch.from_numpy(scores),
-            torch.from_numpy(words),
+            torch.from_numpy(marked),
         )
 
 

@@ -24,6 +24,8 @@ def npy_header(
         version = np.lib.format.read_magic(head)
         read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         shape, fortran, dtype = read[version](head)
+        if min(shape, default=0) < 0:
+            raise ValueError(f"a side below 0 in {shape}")
         expected = head.tell() + math.prod(shape) * dtype.itemsize
     except Exception as error:  # whatever numpy's parser of the header raises
         raise FormatError(path, "file", "a .npy file", f"{type(error).__name__}: {str(error)[:150]}") from error

@@ -100,8 +100,10 @@ def main(parser: argparse.ArgumentParser, words: Iterable[str] | None = None) ->
     try:
         return int(options.run(options) or 0)
     except (Refused, ValueError, OSError) as error:
-        say(plain(f"{parser.prog} {options.command}: {error}"), sys.stderr)
-        return 2
+        reason = str(error)
+    # said out here, where the error is gone, and with it a progress bar that its traceback held: that ends its line first
+    say(plain(f"{parser.prog} {options.command}: {reason}"), sys.stderr)
+    return 2
 
 
 # ------------------------------------------------------------------------------------------------------- what is written
@@ -137,7 +139,9 @@ def check_target(
         if read is not None and read.exists():
             if any(p.samefile(read) for p in there):
                 refuse(
-                    f"{read} is read, and this lies in it" if folder else f"this is read, or lies in {read}, which is"
+                    f"{read} is read, and this lies in it"
+                    if folder
+                    else f"this is read, or lies in {read}, which is, and is there already"
                 )
             if folder and path.exists() and path.samefile(read.resolve().parent):
                 refuse(f"{read}, which is read, lies there too")
@@ -155,7 +159,11 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     with TemporaryDirectory(prefix=".", suffix=".part", dir=existing(folder)) as made:
         yield Path(made)
         folder.mkdir(parents=True, exist_ok=True)
-        for part in sorted(Path(made).iterdir()):
+        parts = sorted(Path(made).iterdir())
+        for part in parts:
+            if part.is_file() and (folder / part.name).is_dir():
+                raise Refused(f"{folder / part.name}: this is a folder, and a file of that name is to be written")
+        for part in parts:
             os.replace(part, folder / part.name)
 
 

@@ -104,14 +104,16 @@ def read_file(path: Path, limit: int | None = None) -> bytes:
     return path.read_bytes()
 
 
-def parse_json(data: bytes, path: Path, kind: type = dict) -> Any:
-    """A JSON object (kind: dict) or list."""
+def parse_json(data: bytes, path: Path, kind: type | tuple[type, ...] = dict) -> Any:
+    """A JSON object (kind: dict), list, or either of them."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:  # bad syntax, bad encoding, numbers of thousands of digits; nesting
         raise FormatError(path, "file", "JSON", f"something else ({str(error)[:100]})") from error
     if not isinstance(value, kind):
-        raise FormatError(path, "file", f"a JSON {'list' if kind is list else 'object'}", show(value))
+        names = {list: "list", dict: "object"}
+        kinds = " or ".join(names[k] for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise FormatError(path, "file", f"a JSON {kinds}", show(value))
     return value
 
 

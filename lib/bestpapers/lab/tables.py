@@ -35,11 +35,15 @@ def read_rows(path: Path, columns: tuple[str, str]) -> Iterator[tuple[Place, dic
     for where, row in rows:
         here = Place(path, where)
         here.need(isinstance(row, dict), "a JSON object", row)
-        yield here, {name.strip().lower().replace(" ", "_"): value for name, value in row.items()}
+        yield here, {_column(name): value for name, value in row.items()}
+
+
+def _column(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
 
 
 def _json(path: Path, data: bytes, key: str, content: str) -> Iterator[tuple[str, Any]]:
-    table = parse_json(data, path, list if data.lstrip()[:1] == b"[" else dict)
+    table = parse_json(data, path, (list, dict))
     if isinstance(table, dict):
         rows = ((name, row if isinstance(row, dict) else {content: row}) for name, row in table.items())
         table = [{key: name} | row for name, row in rows]
@@ -65,7 +69,7 @@ def _csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
     try:
         names = next(rows, [])
-        once = len({name.strip().lower() for name in names}) == len(names) > 0
+        once = len({_column(name) for name in names}) == len(names) > 0
         here.need(once, "names of columns, each once", names)
         for row in rows:
             here = Place(path, f"line {rows.line_num}")
@@ -76,7 +80,10 @@ def _csv(path: Path, data: bytes) -> Iterator[tuple[str, dict[str, str]]]:
                 yield here.where, dict(zip(names, row))
     except csv.Error as error:
         expected = f"{SEPARATORS[mark]}-separated values"
-        raise Place(path, f"line {rows.line_num}").wrong(expected, str(error)[:100]) from error
+        advice = (
+            "put what is that long, a map of numbers for instance, into a file" if "field limit" in str(error) else ""
+        )
+        raise Place(path, f"line {rows.line_num}").wrong(expected, str(error)[:100], advice) from error
 
 
 def separator(text: str, here: Place) -> str:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from .files import AGAIN, FormatError, atomic_write, check_file
@@ -52,9 +53,14 @@ def read_model(path: Path, build: Callable[[dict[str, Any], dict[str, Tensor]], 
     if "bestpapers" not in about:
         raise FormatError(path, "file", expected, "tensors of another program")
     try:
-        model = build(json.loads(about["bestpapers"]), tensors)
+        header = json.loads(about["bestpapers"])
+        with torch.device("meta"):  # takes no memory: do the weights fit the model that the header speaks of?
+            build(header, shapes := dict(tensors)).load_state_dict(shapes, assign=True)
+        model = build(header, tensors)
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        if not all(tensor.isfinite().all() for tensor in tensors.values()):
+            raise ValueError("weights that are no finite numbers")
+    except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError, MemoryError) as error:
         wrong = f"something else ({' '.join(str(error).split())[:200]})"
         raise FormatError(path, "file", expected, wrong) from error
     return model.eval().requires_grad_(False)

@@ -155,9 +155,12 @@ def read_downloads(paths: Iterable[str | Path], skips: Skips | None = None) -> t
             if (old.prompt, old.size) != (picture.prompt, picture.size):
                 raise here.wrong(f"{both[0]}, as before", both[1])
             people = said.setdefault(picture.name, {})
-            by_name = {
-                str(answer.get("annotator")): answer for answer in raw["annotations"] if isinstance(answer, dict)
-            }
+            by_name = dict[str, dict[str, Any]]()
+            for answer in raw["annotations"]:
+                if isinstance(
+                    answer, dict
+                ):  # of a person who is there twice the first counts, as in `read_annotations`
+                    by_name.setdefault(str(answer.get("annotator")), answer)
             for annotation in picture.annotations:
                 who, now = annotation.annotator, by_name[annotation.annotator]
                 was = people.setdefault(who, (now, annotation))[0]
@@ -177,4 +180,4 @@ def read_downloads(paths: Iterable[str | Path], skips: Skips | None = None) -> t
 def _changed(answer: dict[str, Any]) -> float:
     """When an answer was changed, in milliseconds; 0 where it does not say."""
     when = answer.get("changed")
-    return float(when) if isinstance(when, int | float) else 0.0
+    return when if isinstance(when, int | float) and when == when else 0.0  # an int of 400 digits is no float

@@ -51,7 +51,9 @@ def read(
     check_file(file)
     folder, ending = file.parent, file.suffix.lower()
     if ending == ".json" and FORMAT.encode() in read_file(file, MAX_EXPORT)[:200]:
-        advice = "read_annotations reads them, the panel merges them, and write_richhf keeps the result"
+        advice = (
+            "merge them first: `python -m bestpapers.feedback merge`, or read_annotations, panel.merge, write_richhf"
+        )
         raise FormatError(file, "format", f"merged feedback: {TABLES}", "annotations", advice)
     if ending in ENDINGS:
         return read_table(file, size=size, scale=scale, skips=skips)
@@ -66,7 +68,7 @@ def read(
 
 def _find(folder: Path) -> Path:
     """The file in a folder that says which layout it is."""
-    names = sorted(p.name for p in folder.iterdir())
+    names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))  # what a system or a program hides
     known = [name for name in names if ".tfrecord" in name.lower()]
     known = known or [name for name in (f"metadata{ending}" for ending in ENDINGS) if name in names]
     known = known or [name for name in names if name == "annotations.json"]

@@ -53,7 +53,8 @@ class Annotated:
 def write_annotations(path: str | Path, pictures: Iterable[Annotated]) -> None:
     """Write an export. FormatError, and no file, where it would not be read again."""
     path = Path(path)
-    data = json.dumps({"format": FORMAT, "pictures": [_as_json(p) for p in pictures]}, ensure_ascii=False, indent=1)
+    content = {"format": FORMAT, "pictures": [_as_json(p) for p in pictures]}
+    data = json.dumps(content, ensure_ascii=False, indent=1, default=np.ndarray.item)
     _parse(json.loads(data), path, None)
     write_file(path, data.encode())
 

@@ -61,7 +61,8 @@ def read_richhf(
     if nothing := prompts is None and not known:
         told = "no prompts, so labels of words are left out"
     scores, count = list[float](), 0
-    for here, data in read_records(path, None if skips is None else Skips()):
+    lost = None if skips is None else Skips()  # what is lost here is counted when the records are read
+    for here, data in read_records(path, lost):
         count += 1
         try:
             features = parse_example(data, here)
@@ -71,7 +72,7 @@ def read_richhf(
                 raise
         scores = [min(scores), max(scores)] if scores else []
     if not count:
-        raise Place(path, "records").wrong("at least one", "none")
+        raise Place(path, "records").wrong("at least one", lost.messages[0] if lost and lost.messages else "none")
     scaled = Scale(path, scale, scores)
     there = "no pictures" if files is None else f"{len(files):,} pictures in {Path(pictures or '').name}"
     said = f"{path.name}: RichHF-18K's format, {count:,} records; {scaled.said}; {there}; {told}"
@@ -122,7 +123,7 @@ def _record(
         one_per_word(labels, prompt, here / LABELS)
         misaligned = np.array([label == "0" for label in labels], np.float32)
     if files is not None:
-        advice = "RichHF-18K comes without pictures: they are Pick-a-Pic's, by id; `skips` leaves out what you lack"
+        advice = "RichHF-18K has no pictures: they are Pick-a-Pic's, by id; `skips` (--skip-damaged) leaves out what you lack"
         picture = one_file(files, name, here / "picture", f"one file {name:.60}.png, .jpg, ...", advice)
     return make_record(here, name, prompt, scores, maps, misaligned, picture, size)
 
@@ -161,15 +162,21 @@ def _examples(records: Iterable[Record], pictures: Path | None) -> Iterator[byte
             check(0 <= said.scores.get(kind, -1) <= 1, f"needs a score of {kind} in 0..1")
             features[FIELDS[kind]] = float(said.scores[kind])
         for kind in MAPS:
-            values = said.maps.get(kind)
-            check(values is not None and values.ndim == 2 and values.size, f"needs a map of {kind}, (H, W)")
-            check(values is not None and values.min() >= 0 and values.max() <= 1, f"the map of {kind} leaves 0..1")
-            features[FIELDS[kind]] = encode_map(said.maps[kind])
+            values = np.asarray(said.maps.get(kind, ()), np.float32)
+            check(values.ndim == 2 and values.size, f"needs a map of {kind}, (H, W)")
+            check(values.min() >= 0 and values.max() <= 1, f"the map of {kind} leaves 0..1")
+            features[FIELDS[kind]] = encode_map(values)
         n = len(words(record.prompt))
         check(len(said.misaligned) == n, f"{len(said.misaligned)} labels for a prompt of {n} words")
+        check(all(0 <= x <= 1 for x in said.misaligned), "labels of words leave 0..1")
         features[LABELS] = " ".join("0" if x > 0.5 else "1" for x in said.misaligned).encode()
         if pictures is not None:
             check(record.picture is not None, "has no picture to write")
-            write_file(pictures / f"{name}.png", png_bytes(np.asarray(record.picture)))
+            picture = np.asarray(record.picture)
+            check(
+                picture.dtype == np.uint8 and picture.ndim == 3 and picture.shape[2] == 3,
+                "wants uint8 (H, W, 3) as picture",
+            )
+            write_file(pictures / f"{name}.png", png_bytes(picture))
             write_file(pictures / f"{name}.txt", record.prompt.encode())
         yield example_bytes({name: features[name] for name in (NAME, *FIELDS.values(), LABELS)})

@@ -48,7 +48,9 @@ def one_per_word(values: Sequence[Any], prompt: str, here: Place) -> None:
     """FormatError unless there are as many values as the prompt has words: else all labels after the fault are wrong ones."""
     n = len(words(prompt))
     if len(values) != n:
-        advice = 'words end at , . ? ! " : ; and space alone; is it its own prompt? `skips` leaves such records out'
+        advice = (
+            'words end at , . ? ! " : ; and space alone; is it its own prompt? `skips` (--skip-damaged) leaves such out'
+        )
         raise here.wrong(f"{n} labels, one for each word of {show(prompt)}", f"{len(values)}", advice)
 
 
@@ -65,7 +67,7 @@ class Scale:
         how = "read as answers 1 to 5: (s - 1) / 4" if self.likert else "taken as they are"
         self.said = f"scores from {low:.4g} to {high:.4g}, {how}"
         if scale == "auto" and not self.low <= low <= high <= self.high:
-            advice = 'or say scale="unit" or "likert", and leave out with `skips` what does not fit'
+            advice = "say which by `scale` (--scale), and leave out what does not fit by `skips` (--skip-damaged)"
             raise Place(path, "scores").wrong("all in 0..1 or all in 1..5", f"{low:.4g} to {high:.4g}", advice)
         if scale == "auto" and self.likert:
             warnings.warn(f"{path}: {self.said}", stacklevel=4)
@@ -112,7 +114,7 @@ def prompts_from(*sources: str | Path | Mapping[str, str]) -> tuple[dict[str, st
             old, there = found.setdefault(stem(name), (prompt, here))
             if old != prompt:
                 expected = f"one prompt of {show(name)}: {show(old)}, as in {there.path}, {there.where}"
-                raise here.wrong(expected, show(prompt), "take the wrong one away")
+                raise here.wrong(expected, show(prompt), "take the wrong one away; names count without their endings")
     said = f"{len(found):,} prompts" + (f" from {', '.join(used)}" if used else "")
     return {name: prompt for name, (prompt, _) in found.items()}, said
 
