@@ -144,7 +144,8 @@ def test_merge_tells_the_agreement(asked, tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["mine.tfrecord"]
     once = out.read_bytes()
     assert run("merge", asked / "Ann.json", "--out", out) == 2  # what two people said is not written over
-    assert "mine.tfrecord is there already" in capsys.readouterr().err and out.read_bytes() == once
+    assert "mine.tfrecord is there already" in capsys.readouterr().err
+    assert out.read_bytes() == once
     assert run("merge", asked / "Ann.json", "--out", tmp_path / "other.tfrecord") == 0
     assert "no agreement to measure" in capsys.readouterr().out
 

@@ -232,8 +232,8 @@ def score(args: argparse.Namespace) -> None:
             most = f"its prompt has {len(words(prompt))} words, and this model reads {longest} at the most"
             raise Refused(f"{path}: {most}: shorten {prompt[:60]!r}")
     with cli.whole_folder(args.heatmaps) if args.heatmaps else nullcontext() as made:
-        jobs = list(zip(files, names, asked))
-        rows = [_scored(*job, model, args, made) for job in progress(jobs, "pictures")]
+        jobs = progress(list(zip(files, names, asked)), "pictures")
+        rows = [_scored(path, name, prompt, model, args, made) for path, name, prompt in jobs]
         ending = args.output.suffix.lower() if args.output else ""
         cli.write(_as_text(rows, args.format or {".csv": "csv", ".json": "json"}.get(ending, "table")), args.output)
 

@@ -111,7 +111,7 @@ def parse_json(data: bytes, path: Path, kind: type | tuple[type, ...] = dict) ->
     except (ValueError, RecursionError) as error:  # bad syntax, bad encoding, numbers of thousands of digits; nesting
         raise FormatError(path, "file", "JSON", f"something else ({str(error)[:100]})") from error
     if not isinstance(value, kind):
-        names = {list: "list", dict: "object"}
+        names: dict[type, str] = {list: "list", dict: "object"}
         kinds = " or ".join(names[k] for k in (kind if isinstance(kind, tuple) else (kind,)))
         raise FormatError(path, "file", f"a JSON {kinds}", show(value))
     return value
