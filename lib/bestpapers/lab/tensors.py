@@ -53,10 +53,7 @@ def read_model(path: Path, build: Callable[[dict[str, Any], dict[str, Tensor]], 
     if "bestpapers" not in about:
         raise FormatError(path, "file", expected, "tensors of another program")
     try:
-        header = json.loads(about["bestpapers"])
-        with torch.device("meta"):  # takes no memory: do the weights fit the model that the header speaks of?
-            build(header, shapes := dict(tensors)).load_state_dict(shapes, assign=True)
-        model = build(header, tensors)
+        model = build(json.loads(about["bestpapers"]), tensors)
         model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
         if not all(tensor.isfinite().all() for tensor in tensors.values()):
             raise ValueError("weights that are no finite numbers")
@@ -79,7 +76,14 @@ class Kept(nn.Module):
     @classmethod
     def load(cls, path: Path) -> Self:
         """Raises FormatError if the file is none of `save`."""
-        return read_model(path, lambda header, _: cls(cls.configured(header)))
+
+        def build(header: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+            config = cls.configured(header)
+            with torch.device("meta"):  # takes no memory: do the tensors fit the model that the header speaks of?
+                cls(config).load_state_dict(tensors, assign=True)
+            return cls(config)
+
+        return read_model(path, build)
 
     @classmethod
     def configured(cls, header: Mapping[str, Any]) -> Any:
