@@ -77,7 +77,7 @@ class Kept(nn.Module):
     def load(cls, path: Path) -> Self:
         """Raises FormatError if the file is none of `save`."""
 
-        def build(header: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
+        def build(header: dict[str, Any], tensors: dict[str, Tensor]) -> Any:
             config = cls.configured(header)
             with torch.device("meta"):  # takes no memory: do the tensors fit the model that the header speaks of?
                 cls(config).load_state_dict(tensors, assign=True)
