@@ -360,6 +360,9 @@ def test_nothing_half_is_written(tmp_path):
         (broken(name=".a"), "the name must be that of a file"),
         (broken(name=""), "the name must be that of a file"),
         (broken(picture=None), "has no picture"),
+        (broken(picture=np.zeros((12, 16, 3))), "wants uint8"),
+        (broken(feedback=type(said)(said.scores, said.maps, said.misaligned + np.nan)), "labels of words leave 0..1"),
+        (broken(feedback=type(said)(said.scores, said.maps, said.misaligned * 5)), "labels of words leave 0..1"),
     ):
         with pytest.raises(ValueError, match=message):
             write_richhf(path, [bad], tmp_path / "pictures")

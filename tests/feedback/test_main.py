@@ -307,6 +307,63 @@ def test_training_needs_prompts_and_data(merged, tmp_path, capsys):
     assert "nothing of that name" in capsys.readouterr().err
 
 
+def table(folder, **changes):
+    """A folder of feedback as people make it: three pictures of PROMPTS; changes {column: its values}."""
+    folder.mkdir()
+    rows = []
+    for n, prompt in enumerate(PROMPTS):
+        Image.new("RGB", (16, 16), (80 * n, 0, 0)).save(folder / f"{n}.png")
+        row = dict(file_name=f"{n}.png", prompt=prompt, misaligned=[0] * len(words(prompt)))
+        row |= dict.fromkeys(SCORES, 0.5) | {name: [[0, 1], [0, 0]] for name in MAPS}
+        row |= {name: values[n] for name, values in changes.items()}
+        rows.append({name: value for name, value in row.items() if value is not None})
+    (folder / "metadata.json").write_text(json.dumps(rows))
+    return folder
+
+
+SMALL = ("--size", 16, "--width", 16, "--layers", 1, "--steps", 1, "--batch", 2)
+
+
+def test_words_without_labels_are_not_taken_for_sound_ones(tmp_path, capsys):
+    lacking = table(tmp_path / "t", misaligned=[None, [0] * 4, [1] * 3])
+    assert run("train", lacking, "--out", tmp_path / "a.safetensors", *SMALL) == 2
+    assert "record '0' lacks labels of its words" in capsys.readouterr().err
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+def test_a_prompt_that_is_too_long_is_named_and_can_be_left_out(model, tmp_path, capsys):
+    long = " ".join(["boat"] * 30)
+    data = table(tmp_path / "t", prompt=[PROMPTS[0], PROMPTS[1], long], misaligned=[[0] * 3, [0] * 4, [0] * 30])
+    assert run("evaluate", data, "--model", model) == 2
+    assert "record '2', prompt: expected at most 24 words, as this model reads, found 30" in capsys.readouterr().err
+    assert run("evaluate", data, "--model", model, "--skip-damaged") == 1
+    assert "found 30" in capsys.readouterr().err
+    assert run("score", data / "0.png", "--prompt", long, "--model", model) == 2
+    assert "0.png: its prompt has 30 words, and this model reads 24 at the most" in capsys.readouterr().err
+    assert run("train", data, "--out", tmp_path / "a.safetensors", *SMALL, "--longest", 40) == 0
+    assert RAHF.load(tmp_path / "a.safetensors").config.longest == 40
+    assert run("evaluate", data, "--model", tmp_path / "a.safetensors") == 0
+
+
+def test_scores_of_which_one_is_out_of_range(model, tmp_path, capsys):
+    data = table(tmp_path / "t", overall=[0.5, 7, 0.5])
+    assert run("evaluate", data, "--model", model, "--skip-damaged") == 2
+    assert "say which by `scale` (--scale)" in capsys.readouterr().err
+    assert run("evaluate", data, "--model", model, "--skip-damaged", "--scale", "unit") == 1
+    assert "a score from 0 to 1" in capsys.readouterr().err
+
+
+def test_prompts_that_are_read_without_being_named_are_kept_too(merged, model, tmp_path, capsys):
+    folder = shutil.copytree(merged.parent, tmp_path / "own")
+    prompts = {f"p{i}": prompt for i, prompt in enumerate(PROMPTS)}
+    (folder / "prompts.json").write_text(json.dumps(prompts))
+    assert run("evaluate", folder / merged.name, "--model", model, "--output", folder / "prompts.json") == 2
+    assert "this is read" in capsys.readouterr().err
+    assert json.loads((folder / "prompts.json").read_text()) == prompts
+    (folder / f"._{merged.name}").write_bytes(b"what macOS leaves")
+    assert run("evaluate", folder, "--model", model) == 0
+
+
 def test_no_output_is_written_over_an_input(asked, merged, model, tmp_path, capsys):
     folder = shutil.copytree(asked / "renders", tmp_path / "renders")
     copy = tmp_path / "other.json"

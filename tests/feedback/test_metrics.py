@@ -12,6 +12,7 @@ from bestpapers.feedback.record import MAPS, SCORES, Feedback
 from bestpapers.lab.saliency import MEASURES, mse
 
 from ..lab.test_saliency import random_maps
+from .made import record
 
 # -------------------------------------------------------------------------------------------------------------- words
 
@@ -230,3 +231,11 @@ def test_intervals_that_do_not_exist():
     nothing = tables([Feedback({}, {}, np.zeros(0, np.float32))] * 40, labels)
     with pytest.raises(ValueError, match="at least two rows"):
         interval(nothing, "overall.plcc")
+
+
+def test_sides_of_other_pictures_and_a_variant_that_is_none():
+    made = [record(n).feedback for n in range(5)]
+    with pytest.raises(ValueError, match="labels of the two sides differ"):
+        interval(tables(made, made), "words.f1", tables(made[:4], made[:4]))
+    with pytest.raises(ValueError, match="tables: variant must be one of ours"):
+        tables(made, made, variant="foo")

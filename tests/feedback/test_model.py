@@ -1,3 +1,5 @@
+import json
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +24,7 @@ from bestpapers.feedback.model import (
 )  # fmt: skip
 from bestpapers.feedback.record import MAPS, SCORES
 from bestpapers.lab.files import FormatError
+from bestpapers.lab.tensors import read_tensors, write_tensors
 
 WORDS = tuple(["a", "red", "blue", "cat", "dog", "left", "of"])
 TINY = Config(
@@ -267,3 +270,32 @@ def test_configurations_that_do_not_fit_are_refused():
     for wrong in (dict(variant="seven"), dict(size=15), dict(width=15), dict(vocabulary=()), dict(maps=())):
         with pytest.raises(ValueError, match="Config"):
             replace(TINY, **wrong)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        dict(patch=0), dict(heads=0), dict(patch=4.0), dict(heads=2.0), dict(size=-16), dict(longest=10**7),
+        dict(width=8192), dict(fusion_layers=10**9), dict(vocabulary=[1, 2, 3, 4, 5, 6, 7]), None, [],
+    ],
+)  # fmt: skip
+def test_a_header_that_lies_is_refused_and_takes_no_memory(tmp_path, changed):
+    path = tmp_path / "a.safetensors"
+    RAHF(TINY).save(path)
+    tensors, about = read_tensors(path)
+    header = json.loads(about["bestpapers"])
+    header["config"] = header["config"] | changed if isinstance(changed, dict) else changed
+    write_tensors(path, tensors, bestpapers=json.dumps(header))
+    tracemalloc.start()
+    with pytest.raises(FormatError, match=r"a.safetensors.*expected weights of this kind of model"):
+        RAHF.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 50e6
+    tracemalloc.stop()
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    model = RAHF(TINY)
+    torch.nn.init.constant_(next(model.parameters()), torch.nan)
+    model.save(tmp_path / "a.safetensors")
+    with pytest.raises(FormatError, match="weights that are no finite numbers"):
+        RAHF.load(tmp_path / "a.safetensors")

@@ -62,6 +62,17 @@ def test_a_disc_is_a_twentieth_of_the_height():
     assert discs([(10.5, 20)], 64, 64, 0.5).sum() == 2
 
 
+def test_what_means_nothing_is_refused():
+    for radius in (-2, float("nan")):
+        with pytest.raises(ValueError, match="discs: radius must be 0 or more"):
+            discs([[4, 4]], 8, 8, radius)
+    with pytest.raises(ValueError, match="each 0 or 1"):
+        merge_words([[float("nan"), 0.2]])
+    for scores in (np.zeros((0, 4)), [[np.nan] * 4]):
+        with pytest.raises(ValueError, match="no score is asked"):
+            expected_agreement(scores, Panel())
+
+
 def test_discs_are_cut_at_the_border_and_do_not_add_up():
     middle, corner = (discs([p], 64, 64).sum() for p in ((32, 32), (0, 0)))
     assert (middle, corner) == (37, 13)  # of a radius of 3.2; the corner keeps a quadrant and its axes

@@ -39,6 +39,10 @@ class Bomb:
         (npy(np.zeros(3)) + b"x", "size: "),
         (npy(np.zeros(3)).replace(b"(3,)", b"(9**9,)"), r"a \.npy file|size: "),
         (b"", r"file: expected a \.npy file"),
+        (
+            npy(np.zeros(3)).replace(b"(3,)", b"(-1, -3)"),
+            r"file: expected a \.npy file, found ValueError: a side below 0",
+        ),
     ],
 )
 def test_faults(tmp_path, data, message, capsys):

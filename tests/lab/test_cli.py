@@ -100,6 +100,23 @@ def test_what_cannot_be_done_is_said_in_a_line(error, capsys):
     assert capsys.readouterr() == ("", "python -m thing do: there is none\n")
 
 
+def test_what_a_command_holds_is_let_go_before_its_failure_is_said(capsys):
+    """A progress bar ends its line when it is closed."""
+
+    class Bar:
+        def __del__(self):
+            cli.say("the bar", sys.stderr)
+
+    def run(_):
+        bar = Bar()
+        raise ValueError(f"no {type(bar).__name__}")
+
+    parser, command = cli.program("prog", "about")
+    command("do", "words", run)
+    assert cli.main(parser, ["do"]) == 2
+    assert capsys.readouterr().err == "the bar\nprog do: no Bar\n"
+
+
 def test_other_errors_are_the_programs_own_and_show_where():
     def run(options):
         return {}["key"]
@@ -253,3 +270,17 @@ def test_written_to_a_file_or_the_screen(tmp_path, capsys):
     cli.write("a\nß\n", tmp_path / "folder" / "a.txt")
     assert (tmp_path / "folder" / "a.txt").read_bytes() == "a\nß\n".encode()
     assert capsys.readouterr().out == ""
+
+
+def test_no_file_of_a_folder_is_replaced_where_one_cannot_be(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "a").write_text("old")
+
+    def write():
+        with cli.whole_folder(tmp_path) as made:
+            (made / "a").write_text("new")
+            (made / "b").write_text("new")
+
+    with pytest.raises(cli.Refused, match="b: this is a folder"):
+        write()
+    assert (tmp_path / "a").read_text() == "old"

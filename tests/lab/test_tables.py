@@ -33,6 +33,9 @@ def test_the_same_rows_in_all_layouts(tmp_path):
         assert {here.path for here, _ in found} == {tmp_path / name}
     ((_, row),) = rows_of(tmp_path, "c.json", '{"a": "b"}')
     assert row == dict(name="a", about="b")
+    for coding in ("utf-8-sig", "utf-16"):  # as PowerShell writes them
+        found = rows_of(tmp_path, "e.json", TEXTS["a.json"].encode(coding))
+        assert [row["name"] for _, row in found] == ["a", "b"]
     assert rows_of(tmp_path, "d.json", "[]") == rows_of(tmp_path, "d.jsonl", "") == []
 
 
@@ -44,6 +47,12 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
     [
         ("a.csv", "", "line 1: expected names of columns, each once"),
         ("a.csv", "a,A \n1,2\n", "line 1: expected names of columns, each once"),
+        ("a.csv", "a b,A_b\n1,2\n", "line 1: expected names of columns, each once"),
+        (
+            "a.csv",
+            f"a\n{'1' * 140_000}\n",
+            "line 2: expected .*field limit.*a map of numbers for instance, into a file",
+        ),
         (
             "a.csv",
             "a;b,c\n",
