@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import RidgeCV
 
 from bestpapers.feedback import data, evaluate, metrics
 from bestpapers.feedback.model import RAHF, ImageOnly, TwoTowers
@@ -109,29 +108,6 @@ def test_zero_collapse():
         assert (evaluate.own_fit(maps, labels) < evaluate.COLLAPSED) is (name not in ("finds", "faint")), name
     assert evaluate.own_fit(labels, labels) > 0.8
     assert np.isnan(evaluate.own_fit(labels[:1], labels[:1]))
-
-
-def test_a_probe_is_ridge_regression():
-    rng = np.random.default_rng(1)
-    x, new = rng.normal(size=(60, 90)), rng.normal(size=(40, 90))
-    y = np.clip(0.5 + 0.1 * x[:, 0] - 0.05 * x[:, 1] + 0.05 * rng.normal(size=60), 0, 1)
-    centre, scale = x.mean(0), x.std(0)
-    outside = RidgeCV(alphas=evaluate.STRENGTHS).fit((x - centre) / scale, y)
-    wanted = np.clip(outside.predict((new - centre) / scale), 0, 1)
-    np.testing.assert_allclose(evaluate.probe(x, y, new), wanted, atol=1e-6)
-
-
-def test_a_probe_learns_more_from_more_labels():
-    rng = np.random.default_rng(2)
-    x, new, slope = rng.normal(size=(300, 40)), rng.normal(size=(500, 40)), rng.normal(size=40) / 40
-    y, truth = (0.5 + some @ slope + 0.05 * rng.normal(size=len(some)) for some in (x, new))
-    fit = [float(metrics.plcc(evaluate.probe(x[:n], y[:n], new), truth)) for n in (20, 60, 300)]
-    assert fit == sorted(fit)
-    assert fit[-1] > 0.9
-    with pytest.raises(ValueError, match="three labels at least"):
-        evaluate.probe(x[:2], y[:2], new)
-    with pytest.raises(ValueError, match="probe: wants"):
-        evaluate.probe(x, y, new[:, :5])
 
 
 def test_features_are_of_both_towers(pictures, prompts):

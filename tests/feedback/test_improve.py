@@ -26,7 +26,6 @@ from bestpapers.feedback.improve import (
     moved,
     own_pictures,
     press,
-    repaint_best,
     settle,
     shuffled,
 )
@@ -473,23 +472,3 @@ def test_what_is_not_masked_stays_to_the_byte(generator, shots):
         np.testing.assert_array_equal(shot[~own], pictures[~own])
         assert (shot[own] != pictures[own]).mean() > 0.5
     assert (tries[0] != tries[1]).any()
-
-
-def test_the_best_of_several_is_kept_as_the_rater_has_it(generator, shots):
-    pictures, masks, tries = shots
-    red = np.stack([redness(shot) for shot in tries])
-    found = repaint_best(generator, pictures, PROMPTS, masks, 3, by_red, seed=7, steps=2)
-    np.testing.assert_allclose(redness(found), red.max(0))
-    np.testing.assert_array_equal(found[2], pictures[2])
-    last = repaint_best(generator, pictures, PROMPTS, masks, 3, None, seed=7, steps=2)
-    np.testing.assert_array_equal(last, tries[2])
-    one = repaint_best(generator, pictures, PROMPTS, masks, 1, by_red, seed=7, steps=2)
-    np.testing.assert_array_equal(one, tries[0])
-
-    def first_was_best(given, prompts):
-        return [feedback(float((a == b).all())) for a, b in zip(given, pictures)]
-
-    kept = repaint_best(generator, pictures, PROMPTS, masks, 2, first_was_best, seed=7, keep=True, steps=2)
-    np.testing.assert_array_equal(kept, pictures)
-    not_kept = repaint_best(generator, pictures, PROMPTS, masks, 2, first_was_best, seed=7, steps=2)
-    assert (not_kept[:2] != pictures[:2]).any((1, 2, 3)).all()

@@ -19,6 +19,7 @@ from bestpapers.feedback import formats, metrics, panel, weights
 from bestpapers.feedback.model import RAHF
 from bestpapers.feedback.record import MAPS, SCORES, Annotation, words
 from bestpapers.lab import pictures as files
+from bestpapers.lab.maps import overlay
 
 from .made import assert_same, record
 
@@ -466,7 +467,7 @@ def test_score_says_scores_words_and_heatmaps(asked, model, tmp_path, capsys):
 
 def test_an_overlay_covers_where_the_map_is_high():
     picture = np.full((2, 2, 3), 100, np.uint8)
-    found = program.overlay(picture, np.array([[0, 1], [0.5, 2]]), (200, 100, 0))
+    found = overlay(picture, np.array([[0, 1], [0.5, 2]]), (200, 100, 0))
     np.testing.assert_array_equal(found[0, 0], picture[0, 0])
     np.testing.assert_array_equal(found[0, 1], [175, 100, 25])
     np.testing.assert_array_equal(found[1], [[138, 100, 62], [175, 100, 25]])

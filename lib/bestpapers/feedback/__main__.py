@@ -13,14 +13,14 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..lab import cli, pictures
+from ..lab import cli, maps, pictures
 from ..lab.cli import Refused, check_target, counted, positive_int, say
 from ..lab.files import FormatError, Skips, plain, show, write_file
 from ..lab.places import Place
@@ -35,7 +35,6 @@ PROGRAM = "python -m bestpapers.feedback"
 VARIANTS = ("multi-head", "augmented")  # as in `model`, which takes long to load
 COLOURS = {"implausibility": (255, 60, 40), "misalignment": (40, 120, 255)}  # of heatmaps over a picture
 LONGEST = 24  # words of a prompt that a model reads, or more if those that it learns from have more
-STRENGTH = 0.75  # of them, at the most
 PICTURES = "pictures"  # the folder beside merged feedback where `formats.read` looks, as in all of these
 BESIDE = (PICTURES, "images", *(f"prompts{ending}" for ending in ENDINGS))
 
@@ -302,19 +301,13 @@ def _scored(
     said = model.predict(pictures.resize(pixels, (side, side))[None], [prompt], write=args.write)[0]
     if heatmaps:
         for kind, values in said.maps.items():
-            over = overlay(pixels, pictures.resize(values, (height, width)), COLOURS[kind])
+            over = maps.overlay(pixels, pictures.resize(values, (height, width)), COLOURS[kind])
             write_file(heatmaps / f"{name}_{kind}.png", pictures.png_bytes(over))
     shares = [[word, round(float(x), 4)] for word, x in zip(words(prompt), said.misaligned, strict=True)]
     row: dict[str, Any] = {"file_name": str(path), "prompt": prompt}
     row |= {kind: round(said.scores[kind], 4) for kind in SCORES}
     row |= {f"most_{kind}": round(float(said.maps[kind].max()), 4) for kind in MAPS}
     return row | {"misaligned": [word for word, x in shares if x > args.at], "words": shares}
-
-
-def overlay(picture: Any, values: Any, colour: Sequence[int]) -> Any:
-    """A map (H, W), 0..1, laid over a picture, uint8 (H, W, 3), as a colour that covers the more the higher it is."""
-    covered = STRENGTH * np.clip(values, 0, 1)[..., None]
-    return np.rint((1 - covered) * picture + covered * np.array(colour)).astype(np.uint8)
 
 
 def _as_text(rows: list[dict[str, Any]], form: str) -> str:

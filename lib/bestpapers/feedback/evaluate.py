@@ -1,12 +1,10 @@
 """Scores of models of feedback, and of pictures. Pure functions.
 
 models     `predict` asks any of the wing's models; `cells` are the figures of the paper's four tables. What knows nothing of
-           a picture (`constant`), a linear model on features that saw no label (`probe`), and a second panel of people
+           a picture (`constant`), a linear model on `features` that saw no label (`lab.ridge`), and a second panel of people
            are scored in the same way
 pictures   `quality`: what the judge says of a set of pictures, how different those of one prompt are, and on which share of
            prompts they are better than others
-collapse   `own_fit`: do maps fit their own pictures better than other ones? Those of a model that says nothing do not, as
-           small as their error may be
 """
 
 from __future__ import annotations
@@ -20,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from ..lab.saliency import COLLAPSED, own_fit  # noqa: F401
 from . import metrics
 from .improve import by_judge
 from .model import RAHF, TwoTowers, as_batch
@@ -29,8 +28,6 @@ Pictures = NDArray[np.uint8]
 Floats = NDArray[np.float64]
 
 SAME = 0.05  # what a score moves by at the most and still counts as the same
-COLLAPSED = 0.1  # maps that fit their own labels better than others' by less than this say nothing
-STRENGTHS = tuple(10.0**k for k in range(-3, 5))  # of a probe's penalty; one is chosen
 
 # ------------------------------------------------------------------------------------------------------------- models
 
@@ -94,25 +91,6 @@ def cells(predicted: Sequence[Feedback], labels: Sequence[Feedback]) -> dict[str
     return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
-def own_fit(predicted: Any, labels: Any) -> float:
-    """The zero-collapse check: mean correlation of maps (N, H, W) with their own labels less that with the labels of other
-    pictures, over labels with marks. Zeros, noise, and the same blob for all give 0: below `COLLAPSED` a model says nothing
-    of its pictures, however small its error is. nan with less than two marked labels."""
-    marked = [i for i, label in enumerate(labels) if np.any(label)]
-    if len(marked) < 2:
-        return math.nan
-    sides = []
-    for maps in (predicted, labels):
-        flat = np.stack([np.asarray(maps[i], np.float64).ravel() for i in marked])
-        apart = flat - flat.mean(1, keepdims=True)
-        length = np.linalg.norm(apart, axis=1, keepdims=True)
-        there = length > metrics.ALIKE * np.linalg.norm(flat, axis=1, keepdims=True)
-        sides.append(np.where(there, apart / np.where(there, length, 1), 0))
-    fit, n = sides[0] @ sides[1].T, len(marked)
-    own = np.trace(fit)
-    return float(own / n - (fit.sum() - own) / (n * (n - 1)))
-
-
 # -------------------------------------------------------------------------------------------------------- few labels
 
 
@@ -125,28 +103,6 @@ def features(towers: TwoTowers, pictures: Pictures, prompts: Sequence[str], batc
             a, b, cosine = towers.cosine(as_batch(pictures[start : start + batch]), tokens)
             rows.append(torch.cat([a, b, a * b, cosine[:, None]], 1).double().numpy())
     return np.concatenate(rows)
-
-
-def probe(x: ArrayLike, y: ArrayLike, new: ArrayLike, strengths: Sequence[float] = STRENGTHS) -> Floats:
-    """A linear model of features x (n, d) for labels y (n,), asked for new ones (m, d): ridge regression on standardised
-    features, with the penalty that is best when each label is left out in turn; cut to 0..1. (m,)"""
-    x, y, new = (np.asarray(a, np.float64) for a in (x, y, new))
-    if x.ndim != 2 or x.shape[:1] != y.shape or new.shape[1:] != x.shape[1:] or len(x) < 3:
-        raise ValueError(
-            f"probe: wants (n, d), (n,), (m, d) of three labels at least, got {x.shape}, {y.shape}, {new.shape}"
-        )
-    centre, scale = x.mean(0), np.maximum(x.std(0), 1e-9)
-    u, s, vt = np.linalg.svd((x - centre) / scale, full_matrices=False)
-    apart = y - y.mean()
-    best, least = np.zeros(x.shape[1]), math.inf
-    for strength in strengths:
-        kept = s**2 / (s**2 + strength)
-        leverage = (u**2 @ kept) + 1 / len(x)
-        left_out = np.square((apart - u @ (kept * (u.T @ apart))) / np.maximum(1 - leverage, 1e-9)).mean()
-        if left_out < least:
-            best, least = vt.T @ (s / (s**2 + strength) * (u.T @ apart)), float(left_out)
-    found: Floats = np.clip((new - centre) / scale @ best + y.mean(), 0, 1)
-    return found
 
 
 # ---------------------------------------------------------------------------------------------------------- pictures

@@ -12,7 +12,7 @@ are drawn in parts of `PART`, so that a few prompts can be done again without th
     scores      RAHF and rivals on held-out faults of the world, labels of a panel of three. words.*: as the decoder writes;
                 head.*: by the head for single words. multi-head-compute: as many steps more as make the compute that of
                 augmented, by counting operations. scores-only: multi-head, which learns from the four scores alone. probe:
-                `evaluate.probe` on towers that learned from true pictures without labels; <score>.plcc.<n>: with n labels,
+                `lab.ridge.probe` on towers that learned from true pictures without labels; <score>.plcc.<n>: with n labels,
                 without n: with the most. few: multi-head, from as many labels. blob: `evaluate.constant`, with the words that
                 are marked most often. panel: other people of the same kind, against the panel
     generators  what the shipped generators draw; a seed is one of drawing. tokenizer: true pictures through it; true: as is
@@ -56,6 +56,7 @@ from torch import nn
 from ..lab import machine, runs
 from ..lab.cli import positive_int
 from ..lab.files import FormatError, cache_dir
+from ..lab.ridge import probe
 from . import evaluate, improve, weights
 from .data import FALSE, SOURCE, SPLITS, pairs, records, true_pair
 from .generator import Generator, token_mask
@@ -275,9 +276,7 @@ def probed(setting: Scores, seed: int) -> dict[str, float]:
     seen = evaluate.features(run.averaged, pictures, [record.prompt for record in most])
     new = evaluate.features(run.averaged, shown.pictures, shown.prompts)
     for n in sorted(setting.labels):
-        columns = [
-            evaluate.probe(seen[:n], [record.feedback.scores[name] for record in most[:n]], new) for name in SCORES
-        ]
+        columns = [probe(seen[:n], [record.feedback.scores[name] for record in most[:n]], new) for name in SCORES]
         said = [Feedback(dict(zip(SCORES, map(float, row))), {}, np.zeros(0, np.float32)) for row in zip(*columns)]
         at_n = evaluate.cells(said, shown.labels)
         found |= at_n | {f"{key}.{n}": value for key, value in at_n.items()}

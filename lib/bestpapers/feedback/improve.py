@@ -424,19 +424,3 @@ def _moved(mask: Masks, random: np.random.Generator, side: int, onto: Masks | No
 def things_in(pictures: Pictures) -> Masks:
     """Where things are in pictures of the world, whole or not, as the judge reads them: (B, H, W)."""
     return np.stack([silhouette(read(picture)[0].things, len(picture)) for picture in pictures])
-
-
-def repaint_best(
-    generator: Generator, pictures: Pictures, prompts: Sequence[str], masks: Masks, tries: int, rater: Rater | None,
-    seed: int = 0, keep: bool = False, name: str = "plausibility", **how: Any,
-) -> Pictures:  # fmt: skip
-    """Paint what the masks cover anew, `tries` times, and keep the one that the rater gives the highest score (paper), of
-    equals the first; without a rater, the last. keep: the picture as it was is in the race too. Tokens that no mask touches
-    stay as they were, to the byte."""
-    shots = [pictures] if keep else []
-    for number in range(tries):
-        shots.append(generator.repaint(pictures, prompts, masks, seed=seed * 1000 + number, **how)[0])
-    if rater is None or len(shots) == 1:
-        return shots[-1]
-    rated = np.stack([scores(rater(shot, prompts), name) for shot in shots])
-    return np.stack(shots)[rated.argmax(0), np.arange(len(pictures))]

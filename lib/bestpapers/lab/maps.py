@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ Map = NDArray[np.float32]
 
 COLOUR = 48  # levels that JPEG may part the channels of a grey picture
 ROUNDING = 1e-3  # what float16 may add to 1
+STRENGTH = 0.75  # of a map that is laid over a picture, at the most
 
 
 def decode_map(path: Path, data: bytes | None = None) -> Map:
@@ -67,3 +69,9 @@ def as_map(array: Any, here: Place) -> Map:
 def encode_map(values: Map) -> bytes:
     """float32 (H, W), 0..1 -> a grey PNG, rounded to 1/255."""
     return png_bytes(np.round(np.asarray(values) * 255).astype(np.uint8))
+
+
+def overlay(picture: Any, values: Any, colour: Sequence[int]) -> Any:
+    """A map (H, W), 0..1, laid over a picture, uint8 (H, W, 3), as a colour that covers the more the higher it is."""
+    covered = STRENGTH * np.clip(values, 0, 1)[..., None]
+    return np.rint((1 - covered) * picture + covered * np.array(colour)).astype(np.uint8)

@@ -22,6 +22,7 @@ Values = NDArray[np.float64]
 
 BLOCK = 2**17  # pixels that are worked on at once: what a processor keeps near
 ALIKE = 1e-6  # values that differ by less than this share of the largest are one value: float32 holds no more
+COLLAPSED = 0.1  # maps that fit their own labels better than others' by less than this say nothing
 EPS = float(np.finfo(np.float64).eps)  # 2.2e-16, what MATLAB calls eps
 
 # ------------------------------------------------------------------------------------------------------------- scores
@@ -232,3 +233,22 @@ def centre_blob(height: int, width: int) -> NDArray[np.float32]:
     pictures have their subject. A baseline (height, width)."""
     y, x = np.arange(height) - (height - 1) / 2, np.arange(width) - (width - 1) / 2
     return np.exp(-(y[:, None] ** 2 + x**2) / (2 * (height / 4) ** 2)).astype(np.float32)
+
+
+def own_fit(predicted: Any, labels: Any) -> float:
+    """The zero-collapse check: mean correlation of maps (N, H, W) with their own labels less that with the labels of other
+    pictures, over labels with marks. Zeros, noise, and the same blob for all give 0: below `COLLAPSED` a model says nothing
+    of its pictures, however small its error is. nan with less than two marked labels."""
+    marked = [i for i, label in enumerate(labels) if np.any(label)]
+    if len(marked) < 2:
+        return np.nan
+    sides = []
+    for maps in (predicted, labels):
+        flat = np.stack([np.asarray(maps[i], np.float64).ravel() for i in marked])
+        apart = flat - flat.mean(1, keepdims=True)
+        length = np.linalg.norm(apart, axis=1, keepdims=True)
+        there = length > ALIKE * np.linalg.norm(flat, axis=1, keepdims=True)
+        sides.append(np.where(there, apart / np.where(there, length, 1), 0))
+    fit, n = sides[0] @ sides[1].T, len(marked)
+    own = np.trace(fit)
+    return float(own / n - (fit.sum() - own) / (n * (n - 1)))
