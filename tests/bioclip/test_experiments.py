@@ -341,33 +341,6 @@ def test_a_record_is_made_goes_on_and_is_signed(grid, tmp_path, monkeypatch, cap
     assert path.read_bytes() == first
 
 
-def test_rows_from_before_the_look_up_are_made_again_and_must_agree(grid, tmp_path):
-    path = tmp_path / "fast.json"
-    command("--record", "fast", "--folder", tmp_path, "--workers", 1, "--arms", "ce")
-    first = json.loads(path.read_text())
-    assert set(first["rows"]) == {f"fast/{arm}/{seed}" for arm in ("ce", "pixels", "untrained") for seed in (1, 2)}
-    older = json.loads(path.read_text())
-    for key in ("fast/ce/1", "fast/pixels/2"):
-        scores = older["rows"][key]["scores"]
-        older["rows"][key]["scores"] = {m: v for m, v in scores.items() if not m.startswith("lookup")}
-    older["rows"]["fast/ce/1"]["scores"]["head.species"] += 0.01  # as on another processor
-    path.write_text(json.dumps(older))
-    command("--record", "fast", "--folder", tmp_path, "--workers", 1, "--arms", "ce")
-    again = json.loads(path.read_text())
-    for key, row in first["rows"].items():
-        assert again["rows"][key]["scores"] == pytest.approx(row["scores"], abs=1e-4)
-
-    older["rows"]["fast/ce/1"]["scores"]["head.species"] += 0.1
-    path.write_text(json.dumps(older))
-    with pytest.raises(ValueError, match=r"fast/ce/1: made again, head\.species came out otherwise"):
-        command("--record", "fast", "--folder", tmp_path, "--workers", 1, "--arms", "ce")
-    older["rows"]["fast/ce/1"]["data"] = "0" * 16
-    path.write_text(json.dumps(older))
-    with pytest.raises(ValueError, match="other photographs"):
-        command("--record", "fast", "--folder", tmp_path, "--workers", 1, "--arms", "ce")
-    assert json.loads(path.read_text())["rows"]["fast/ce/1"] == older["rows"]["fast/ce/1"]
-
-
 def test_pictures_that_have_changed_are_not_signed(grid, tmp_path, monkeypatch):
     path = tmp_path / "fast.json"
     results = Results(path)

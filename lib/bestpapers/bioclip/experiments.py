@@ -263,12 +263,7 @@ RECORDED["long"] = replace(_BASE, name="long", train=replace(_BASE.train, steps=
 
 def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> Results:
     """The recorded rows of these settings, together. Raises FormatError for a file that is missing or damaged."""
-    together = Results()
-    for name in names:
-        part = _recorded(name, folder)
-        together.settings |= part.settings
-        together.rows |= part.rows
-    return together
+    return runs.gathered(Results(), folder, names, PROGRAM)
 
 
 def _recorded(name: str, folder: Path) -> Results:

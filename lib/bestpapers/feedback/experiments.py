@@ -55,7 +55,7 @@ from torch import nn
 
 from ..lab import machine, runs
 from ..lab.cli import positive_int
-from ..lab.files import FormatError, cache_dir
+from ..lab.files import cache_dir
 from ..lab.ridge import probe
 from . import evaluate, improve, weights
 from .data import FALSE, SOURCE, SPLITS, pairs, records, true_pair
@@ -741,16 +741,7 @@ def agreed(setting: Scores, seed: int) -> dict[str, float]:
 
 def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> runs.Results:
     """The recorded rows of these settings, together. Raises FormatError for a file that is missing or damaged."""
-    together = runs.Results(source=SOURCE)
-    for name in names:
-        path = folder / f"{name}.json"
-        if not path.exists():
-            raise FormatError(path, "file", "recorded runs", "nothing", f"make them with {PROGRAM} --record {name}")
-        part = runs.Results(path)
-        together.settings |= part.settings
-        together.rows |= part.rows
-        together.about |= {name: part.about}
-    return together
+    return runs.gathered(runs.Results(source=SOURCE), folder, names, PROGRAM)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -32,7 +32,6 @@ from numpy.typing import NDArray
 
 from ..lab import machine, runs, stats
 from ..lab.cli import positive_int
-from ..lab.files import FormatError
 from .data import Dataset, Views, band_limit, make_capture, make_dataset, make_scene, render_truth
 from .evaluate import evaluate, narrow_axes
 from .filters import METHODS
@@ -347,16 +346,7 @@ def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
 
 def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> runs.Results:
     """The recorded rows of these settings, together. Raises FormatError for a file that is missing or damaged."""
-    together = runs.Results(source=SOURCE)
-    for name in names:
-        path = folder / f"{name}.json"
-        if not path.exists():
-            raise FormatError(path, "file", "recorded runs", "nothing", f"make them with {PROGRAM} --record {name}")
-        part = runs.Results(path)
-        together.settings |= part.settings
-        together.rows |= part.rows
-        together.about |= {name: part.about}
-    return together
+    return runs.gathered(runs.Results(source=SOURCE), folder, names, PROGRAM)
 
 
 def verify(name: str, folder: Path = FOLDER) -> None:
