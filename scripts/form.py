@@ -239,7 +239,14 @@ class _Names(ast.NodeVisitor):
 def check(nb: Any, where: str) -> list[str]:
     """What does not fit a page or another machine, one line for each cell and kind. `fold` comes first."""
     found = [*wide_cells(nb, where), *long_cells(nb, where), *wide_outputs(nb, where), *long_numbers(nb, where)]
-    return [*found, *few_predictions(nb, where)]
+    return [*found, *few_predictions(nb, where), *marked_summaries(nb, where)]
+
+
+def marked_summaries(nb: Any, where: str) -> list[str]:
+    """Summaries of folded text with Markdown in them, which a page shows as it is typed: <summary> is HTML."""
+    found = [(c.id, s) for c in nb.cells if c.cell_type == "markdown" for s in _SUMMARY.findall(c.source)]
+    use = "in <summary> there is no Markdown; use <code>, <em> or MathML"
+    return [f'{where}, cell "{cell}": {use}: {text[:60]}' for cell, text in found if set("`*$") & set(text)]
 
 
 def refuse(problems: list[str]) -> None:

@@ -163,11 +163,22 @@ def test_a_notebook_asks_its_reader_to_predict():
     assert form.few_predictions(notebook(("x", [])), "notebooks/dynamics/4_apply.ipynb") == []
 
 
+def test_a_summary_is_html():
+    nb = notebook(("x = 1", []))
+    nb.cells.append(
+        nbformat.v4.new_markdown_cell("<details>\n<summary>Predict: does `ce` win?</summary>\n\nNo.\n\n</details>")
+    )
+    (said,) = form.marked_summaries(nb, "a.ipynb")
+    assert said.endswith("use <code>, <em> or MathML: Predict: does `ce` win?")
+    nb.cells[-1].source = nb.cells[-1].source.replace("`ce`", "<code>ce</code>")
+    assert form.marked_summaries(nb, "a.ipynb") == []
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*/*.ipynb")), ids=stored.name)
 def test_stored_notebooks_are_short_and_ask(path):
     nb, where = nbformat.read(path, as_version=4), stored.name(path)
     form.fold(nb)
-    assert form.long_cells(nb, where) + form.few_predictions(nb, where) == []
+    assert form.long_cells(nb, where) + form.few_predictions(nb, where) + form.marked_summaries(nb, where) == []
 
 
 @pytest.mark.parametrize(
