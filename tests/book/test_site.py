@@ -63,7 +63,7 @@ def test_scorecard_shows_every_stored_claim_with_its_outcome(site):
         assert link.get_text() == row["key"]
         assert link["href"].endswith(f"#{row['anchor']}")
         assert html.select_one(".verdict").get_text() == row["outcome"]
-        text = html.get_text().replace("’", "'")  # Sphinx sets typographic apostrophes
+        text = html.get_text().translate(str.maketrans("’“”", '\'""'))  # Sphinx sets typographic marks
         assert all(row[field] in text for field in ("claim", "where", "paper", "ours", "note") if row[field])
 
 
