@@ -34,7 +34,7 @@ def test_the_stored_widget_is_found(notebook):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("idea-gone", r'notebooks/splatting/1_idea\.ipynb has no cell "idea-gone"'),
+        ("idea-gone", r'notebooks/splatting/5_exercises\.ipynb has no cell "idea-gone"'),
         ("idea-other", r'no widget is stored in the cell "idea-other"'),
     ],
 )
