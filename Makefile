@@ -4,10 +4,11 @@ PYTHON ?= python3
 PORT ?= 8000
 RUN := .venv/bin/python
 
-.PHONY: help venv book test execute serve lab bench assignment clean
+.PHONY: help venv book pdf test execute serve lab bench assignment clean
 
 help:
 	@echo "make book      build the site into _build/html (re-runs the notebooks whose code or library changed)"
+	@echo "make pdf       write the whole book as one PDF with contents, _build/book.pdf (after make book)"
 	@echo "make test      run everything: lint, unit tests, every notebook against its stored outputs, site, browser"
 	@echo "make execute   run all notebooks again and store their outputs"
 	@echo "make serve     serve the site on this machine (PORT=8000)"
@@ -23,6 +24,11 @@ book: venv
 	@$(RUN) scripts/execute.py --stale
 	@$(RUN) scripts/build_site.py
 	@echo "The site is in _build/html: open _build/html/index.html in a browser, or run \`make serve\` for its live figures."
+
+pdf: venv
+	@test -f _build/html/index.html || { echo "There is no site yet: run \`make book\` first."; exit 1; }
+	@$(RUN) scripts/browser.py >/dev/null
+	@$(RUN) scripts/make_pdf.py
 
 test: venv
 	@$(RUN) scripts/gate.py

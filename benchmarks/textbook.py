@@ -32,19 +32,8 @@ _NUMBA = dict(parallel=True, cache=True, error_model="numpy", fastmath={"contrac
 def rasterization(**arguments):
     """The library's `rasterization` with the compositing of this file."""
     here = sys.modules[__name__]
-    with mock.patch.object(rasterize, "_compiled", return_value=rasterize._Compiled(project, harmonics, here, here)):
+    with mock.patch.object(rasterize, "_compiled", return_value=rasterize._Compiled(project, harmonics, tiles, here)):
         return rasterize.rasterization(**arguments, backend="numba")
-
-
-class Lists:
-    """The library's tile lists, and what the forward pass leaves for the backward pass: T and the last pair of each pixel."""
-
-    def __init__(self, tiles, shape):
-        self.tiles, self.light, self.last = tiles, np.empty(shape, np.float32), np.empty(shape, np.int64)
-
-
-def bin_tiles(means2d, conics, opacities, depths, width, height):
-    return Lists(tiles.bin_tiles(means2d, conics, opacities, depths, width, height), (len(depths), height, width))
 
 
 def _flat(means2d, conics, colors, opacities):
@@ -52,17 +41,18 @@ def _flat(means2d, conics, colors, opacities):
 
 
 def forward(means2d, conics, colors, opacities, lists, width, height):
-    image = np.empty((*lists.light.shape, colors.shape[-1]), np.float32)
-    splats = _flat(means2d, conics, colors, opacities)
-    _forward(*splats, lists.tiles.start, lists.tiles.owner, image, lists.light, lists.last)
-    return torch.from_numpy(image), torch.from_numpy(1 - lists.light)
+    shape = len(colors), height, width
+    image, light = np.empty((*shape, colors.shape[-1]), np.float32), np.empty(shape, np.float32)
+    last = np.empty(shape, np.int64)  # the last pair of each pixel
+    _forward(*_flat(means2d, conics, colors, opacities), lists.start, lists.owner, image, light, last)
+    return torch.from_numpy(image), torch.from_numpy(1 - light), torch.from_numpy(light), torch.from_numpy(last)
 
 
-def backward(means2d, conics, colors, opacities, lists, width, height, image, alpha, g_image, g_alpha):
+def backward(means2d, conics, colors, opacities, lists, width, height, light, last, g_image, g_alpha):
     splats = _flat(means2d, conics, colors, opacities)
     total = np.zeros((numba.get_num_threads(), len(splats[0]), 6 + colors.shape[-1]), np.float32)
-    pairs, grads = (lists.tiles.start, lists.tiles.owner), (g_image.numpy(), g_alpha.numpy())
-    _backward(*splats, *pairs, *grads, lists.light, lists.last, total)
+    kept, grads = (light.numpy(), last.numpy()), (g_image.numpy(), g_alpha.numpy())
+    _backward(*splats, lists.start, lists.owner, *grads, *kept, total)
     total = torch.from_numpy(total.sum(0)).reshape(*opacities.shape, -1)
     return total[..., :2], total[..., 2:5], total[..., 6:], total[..., 5]
 

@@ -122,8 +122,13 @@ def from_other_hosts(page: BeautifulSoup) -> list[str]:
 
 
 def widgets_without_module(page: BeautifulSoup, site: Path) -> list[str]:
-    modules = [w.get("data-module", "") for w in page.select(".nbwidget")]
-    return [f"widget module missing: _static/esm/{m}" for m in modules if not (site / "_static" / "esm" / m).is_file()]
+    widgets = page.select(".nbwidget, .nbwidget-later")
+    modules = [w.get("data-module", "") for w in widgets]
+    found = [f"widget module missing: _static/esm/{m}" for m in modules if not (site / "_static" / "esm" / m).is_file()]
+    states = [w["data-from"] for w in widgets if w.get("data-from")]
+    return found + [
+        f"state of a widget missing: {s}" for s in states if not (site / "_static" / "live" / Path(s).name).is_file()
+    ]
 
 
 if __name__ == "__main__":

@@ -18,8 +18,9 @@ IMPORTS and CLOSING (the source of the first cells and the last). A module holds
     HINT, NOTE      what helps; what to learn from the solution
     run             optional: a function whose body the solution's cell runs after the checker
 
-OPENING has the places {time} and {solutions}: how long it takes, and where the solutions are in this edition. The notebook
-of the book that changes loses its outputs: run it through scripts/execute.py afterwards.
+OPENING has the places {time} and {solutions}: how long it takes, and where the solutions are in this edition. A notebook of
+the book keeps the outputs of the cells that did not change, and its measured cost; those of the others are gone: run it
+through scripts/execute.py afterwards.
 """
 
 from __future__ import annotations
@@ -115,10 +116,8 @@ class Exercise:
         """Title, task, what the checker asks for, hint."""
         words = f"{self.level} · {self.minutes} min · difficulty {self.difficulty} of 3"
         asked = "\n".join(f"- {name}" for name in self.properties)
-        hint = f"<details>\n<summary>Hint</summary>\n\n{self.hint}\n\n</details>"
-        return (
-            f"## {self.number} {self.title}\n\n*{words}*\n\n{self.task}\n\nThe checker asks for:\n\n{asked}\n\n{hint}"
-        )
+        head = f"## {self.number} {self.title}\n\n*{words}*\n\n{self.task}"
+        return f"{head}\n\nThe checker asks for:\n\n{asked}\n\n{details('Hint', self.hint)}"
 
     @property
     def stub(self) -> str:
@@ -189,6 +188,11 @@ def parts(source: str) -> tuple[str, str, str]:
     return signature, docstring, body.strip("\n")
 
 
+def details(summary: str, text: str) -> str:
+    """Text that is folded below its summary, in a page and in JupyterLab."""
+    return f"<details>\n<summary>{summary}</summary>\n\n{text}\n\n</details>"
+
+
 def hours(minutes: int) -> str:
     """150 -> "2 h 30 min"."""
     whole, rest = divmod(minutes, 60)
@@ -235,7 +239,7 @@ def build(wing: str, root: Path = ROOT, edition: str = "book", only: Collection[
         if edition == "book":
             folded = {"tags": ["hide-cell"], "jupyter": {"source_hidden": True}}
             solutions += [
-                prose(f"### Solution {e.number}\n\n{e.note}", id=f"{e.cell}-note"),
+                prose(f"### Solution {e.number}\n\n{details('What to learn from it', e.note)}", id=f"{e.cell}-note"),
                 code(f"{signature}\n{body}\n\n\n{e.after}", id=f"{e.cell}-solution", metadata=folded),
             ]
         if edition == "teacher":
@@ -300,6 +304,21 @@ def sources(notebook: Any) -> list[tuple[Any, ...]]:
 def wings(root: Path = ROOT) -> list[str]:
     """The wings that have exercises."""
     return sorted(p.parents[1].name for p in (root / "lib/bestpapers").glob("*/exercises/__init__.py"))
+
+
+def keep(notebook: Any, old: Any) -> None:
+    """Take over from a stored notebook what execution has added to cells whose source is the same, and its metadata.
+
+    Whether outputs are still true is not asked here: the fingerprint among the metadata says so (`scripts/execute.py --check`).
+    """
+    notebook.metadata = old.metadata
+    known = {a[0]: (a, cell) for a, cell in zip(sources(old), old.cells)}
+    for n, b in enumerate(sources(notebook)):
+        a, cell = known.get(b[0], (None, None))
+        if a == b:
+            notebook.cells[n] = cell
+        elif cell is not None and b[1] == "markdown" and (cost := stored.COST.search(cell.source)):
+            notebook.cells[n].source = stored.COST.sub(lambda _: cost[0], notebook.cells[n].source, count=1)
 
 
 def differs(wing: str, root: Path = ROOT) -> str | None:
@@ -403,7 +422,10 @@ def book(wing: str, check: bool, root: Path) -> int:
         print(f"{where}: {why} (scripts/exercises.py {wing})")
         return 1
     else:
-        stored.write(path, nbformat.writes(build(wing, root), version=4) + "\n")
+        notebook = build(wing, root)
+        if path.is_file():
+            keep(notebook, nbformat.read(path, as_version=4))
+        stored.write(path, nbformat.writes(notebook, version=4) + "\n")
         print(f"{where}: written; run scripts/execute.py {where}")
     return 0
 

@@ -1,4 +1,5 @@
-"""The form of a notebook's page: which cells are folded, how wide and long cells are, how many digits outputs hold.
+"""The form of a notebook's page: which cells are folded, how wide and long cells are, what the reader is asked to predict,
+how many digits outputs hold.
 
 Everything here reads a notebook with its outputs; nothing runs code. `execute.py` folds cells and refuses what does not fit
 before it stores a notebook, and `execute.py --check` reports it.
@@ -11,6 +12,7 @@ import html
 import json
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 from typing import Any
 
 from imports import plain
@@ -18,6 +20,9 @@ from stored import COLAB_ID, FOLDED, NotebookError
 
 WIDTH = 88  # columns of a cell and of what it prints: what a page shows at 1440 px without scrolling
 LINES = 20  # of a cell that is not folded
+SHORT = 12  # of one in the notebooks of KEPT_SHORT, where empty lines and imports do not count
+KEPT_SHORT = ("1_idea", "2_build", "3_reproduce", "4_apply")
+PREDICTIONS = {"1_idea": 2, "2_build": 2, "3_reproduce": 2}  # questions whose answers are folded, at least
 DIGITS = 8  # significant ones of a stored number; processors differ in later ones
 NOISE = 1e-12  # a stored number below this is what rounding left
 
@@ -31,6 +36,7 @@ _WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d+)"  # commas part thousands, or the numbers 
 _NUMBER = re.compile(  # a fraction may have its unit glued to it, "1.5px"; other letters make a word of a whole number
     rf"(?<![\w.])[-−]?(?:{_WHOLE}\.\d+(?:[eE][-+]?\d+)?(?!\d|\.\d)|{_WHOLE}(?:[eE][-+]?\d+)?(?!\w|\.\d))"
 )
+_SUMMARY = re.compile(r"<summary>(.*?)</summary>", re.DOTALL)
 _BYTES = re.compile(r"[A-Za-z0-9+/]{40,}=*")
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -232,7 +238,15 @@ class _Names(ast.NodeVisitor):
 
 def check(nb: Any, where: str) -> list[str]:
     """What does not fit a page or another machine, one line for each cell and kind. `fold` comes first."""
-    return [*wide_cells(nb, where), *long_cells(nb, where), *wide_outputs(nb, where), *long_numbers(nb, where)]
+    found = [*wide_cells(nb, where), *long_cells(nb, where), *wide_outputs(nb, where), *long_numbers(nb, where)]
+    return [*found, *few_predictions(nb, where), *marked_summaries(nb, where)]
+
+
+def marked_summaries(nb: Any, where: str) -> list[str]:
+    """Summaries of folded text with Markdown in them, which a page shows as it is typed: <summary> is HTML."""
+    found = [(c.id, s) for c in nb.cells if c.cell_type == "markdown" for s in _SUMMARY.findall(c.source)]
+    use = "in <summary> there is no Markdown; use <code>, <em> or MathML"
+    return [f'{where}, cell "{cell}": {use}: {text[:60]}' for cell, text in found if set("`*$") & set(text)]
 
 
 def refuse(problems: list[str]) -> None:
@@ -254,14 +268,33 @@ def wide_cells(nb: Any, where: str) -> list[str]:
     return found
 
 
+def _lines(source: str) -> int:
+    """How many lines a reader has to follow: those that are not empty and belong to no import."""
+    imports: set[int] = set()
+    for node in ast.parse(plain(source)).body:
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            imports |= {*range(node.lineno, (node.end_lineno or node.lineno) + 1)}
+    return sum(bool(line.strip()) and n not in imports for n, line in enumerate(source.splitlines(), 1))
+
+
 def long_cells(nb: Any, where: str) -> list[str]:
     """Visible code cells that are longer than a reader takes in at once."""
+    short = PurePosixPath(where).stem in KEPT_SHORT
+    most, count = (SHORT, _lines) if short else (LINES, lambda source: len(source.splitlines()))
     return [
-        f'{where}, cell "{cell.id}": {lines} lines, {LINES} is the most of a cell that is not folded: split it'
+        f'{where}, cell "{cell.id}": {lines} lines, {most} is the most of a cell that is not folded: split it'
         + (f" (it shows something and is not folded because {reason})" if reason else "")
         for cell, reason in _shown(nb)
-        if (lines := len(cell.source.splitlines())) > LINES
+        if (lines := count(cell.source)) > most
     ]
+
+
+def few_predictions(nb: Any, where: str) -> list[str]:
+    """A notebook that asks its reader too seldom to predict: a question in the summary of folded text."""
+    least = PREDICTIONS.get(PurePosixPath(where).stem, 0)
+    asked = sum("?" in s for c in nb.cells if c.cell_type == "markdown" for s in _SUMMARY.findall(c.source))
+    short = f"asks the reader to predict {asked} times, {least} is the least: <details><summary>... ?</summary>"
+    return [f"{where}: {short}"] * (asked < least)
 
 
 def wide_outputs(nb: Any, where: str) -> list[str]:

@@ -53,6 +53,20 @@ def press_each_slider(page):
     return dead
 
 
+def assert_resets(page):
+    """Move the sliders: the button brings back what every control and every word said at first."""
+    state = """el => [el.innerText,
+      ...[...el.querySelectorAll("input, select")].map((e) => e.type === "checkbox" ? e.checked : e.value)]"""
+    widget = page.locator(".nbwidget")
+    first = widget.evaluate(state)
+    for slider in page.get_by_role("slider").all():
+        slider.focus()
+        page.keyboard.press("ArrowRight" if slider.evaluate("e => e.value === e.min") else "ArrowLeft")
+    assert widget.evaluate(state) != first
+    page.get_by_role("button", name="Reset", exact=True).click()
+    assert widget.evaluate(state) == first
+
+
 def assert_fits_a_phone(folder, widget, dark):
     """Nothing may stick out at 390 px, and every word must have the colour that the page gives to text."""
     with opened(folder, widget, dark=dark, width=390) as page:

@@ -1,5 +1,6 @@
-"""Three tables that are made from the stored notebooks when the site is built.
+"""Tables that are made from the stored notebooks when the site is built.
 
+{counts}       how many claims of each wing hold, do not hold, are undecided, are not tested
 {scorecard}    every claim that a notebook records, with a link to the cell that tests it
 {claims} WING  what the wing's claims.toml says, each with its outcome: for the page of a paper
 {status}       what each notebook cost when it was run, where, and with which versions
@@ -19,6 +20,7 @@ WORDS = {"identity": "identity", "toy": "toy scale", "full": "full scale", "none
 
 
 def setup(app):
+    app.add_directive("counts", Counts)
     app.add_directive("scorecard", Scorecard)
     app.add_directive("claims", Claims)
     app.add_directive("status", Status)
@@ -60,6 +62,18 @@ class Ledger(SphinxDirective):
         return nodes.container("", nodes.table("", group, classes=classes), classes=["wide-table"])
 
 
+class Counts(Ledger):
+    def run(self):
+        rows, lines = self.recorded(), []
+        for wing in WINGS:
+            found = [row["outcome"] for row in rows if row["key"].split(".")[0] == wing]
+            if found:
+                link = nodes.reference(wing, wing, refuri=f"#scorecard-{wing}", internal=True)
+                counts = [str(found.count(outcome)) for outcome in claims.OUTCOMES]
+                lines.append([[nodes.paragraph("", "", link)], *counts, str(len(found))])
+        return [self.table(["Wing", *claims.OUTCOMES, "all"], lines, [20, *[16] * 5], ["counts"])]
+
+
 class Scorecard(Ledger):
     def run(self):
         rows = self.recorded()
@@ -69,7 +83,7 @@ class Scorecard(Ledger):
         for wing in WINGS:
             if mine := [row for row in rows if row["key"].split(".")[0] == wing]:
                 result += [
-                    nodes.paragraph("", summary(mine), classes=["scorecard-summary"]),
+                    nodes.paragraph("", summary(mine), classes=["scorecard-summary"], ids=[f"scorecard-{wing}"]),
                     self.claims(mine),
                 ]
         return result
@@ -108,7 +122,12 @@ class Claims(Ledger):
             link = self.link(key.split(".", 1)[1], row["document"], row["anchor"])
             lines.append([[nodes.paragraph("", "", link)], claim.claim, row["said"], verdict(row["outcome"])])
         return [
-            self.table(["Claim", "In our words", "The paper's figure", "Here"], lines, [10, 46, 30, 14], ["scorecard"])
+            self.table(
+                ["Claim", "In our words", "The paper's figure", "Here"],
+                lines,
+                [10, 46, 30, 14],
+                ["scorecard", "claims"],
+            )
         ]
 
 

@@ -3,16 +3,21 @@
     ```{live} splatting
     :cell: idea-strip-show
     :traits: {"frame": 0}
+    :later:
+    :play:
     Words under the figure, in Markdown.
     ```
 
 The figure is the widget that the named cell of notebooks/<wing>/1_idea.ipynb shows; without `:cell:` the first one of the
 notebook; with `:traits:` it begins at another position. Nothing is computed: mount.js brings the stored state to life, as on
-the notebook's own page. A wing, a cell, a widget or a trait that is not there is a warning, and the build fails on warnings.
+the notebook's own page. With `:later:` the state lies in a file of its own, which live.js fetches when a reader comes near;
+until then the page shows what the figure shows without script. With `:play:` its slider goes through its positions once. A
+wing, a cell, a widget or a trait that is not there is a warning, and the build fails on warnings.
 """
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
@@ -34,7 +39,12 @@ def setup(app):
 class Live(SphinxDirective):
     required_arguments = 1  # the wing
     has_content = True
-    option_spec = {"cell": directives.unchanged, "traits": json.loads}  # noqa: RUF012
+    option_spec = {  # noqa: RUF012
+        "cell": directives.unchanged,
+        "traits": json.loads,
+        "later": directives.flag,
+        "play": directives.flag,
+    }
 
     def run(self):
         notebook = Path(self.env.srcdir) / "notebooks" / self.arguments[0] / "1_idea.ipynb"
@@ -43,7 +53,13 @@ class Live(SphinxDirective):
             found = begin(widget(notebook, self.options.get("cell")), self.options.get("traits", {}))
         except LookupError as e:
             return [self.state.document.reporter.warning(f"live: {e}", line=self.lineno)]
-        block = nodes.container(classes=["live", f"wing-{self.arguments[0]}"])
+        if "later" in self.options and self.env.app.builder.format == "html":
+            found, name, state = later(found, "../" * self.env.docname.count("/"))
+            path = Path(self.env.app.outdir) / "_static" / "live" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(state, encoding="utf-8")
+        plays = ["plays"] if "play" in self.options else []
+        block = nodes.container(classes=["live", f"wing-{self.arguments[0]}", *plays])
         block += nodes.raw("", found, format="html")
         self.state.nested_parse(self.content, self.content_offset, block)
         return [block]
@@ -78,3 +94,14 @@ def begin(twin: str, traits: dict[str, object]) -> str:
         raise LookupError(f"the widget has no trait {', '.join(unknown)}; it has {', '.join(sorted(state))}")
     changed = json.dumps(state | traits, ensure_ascii=False, sort_keys=True)
     return STATE.sub(lambda _: f'data-state="{html.escape(changed)}"', twin, count=1)
+
+
+def later(twin: str, up: str) -> tuple[str, str, str]:
+    """Return the widget's HTML without its state, the name of the file that holds the state, and the state.
+
+    up  the way from the page to the site's folder
+    """
+    state = html.unescape(STATE.search(twin)[1])
+    name = f"{hashlib.sha256(state.encode()).hexdigest()[:16]}.json"
+    bare = STATE.sub(lambda _: f'data-from="{up}_static/live/{name}"', twin, count=1)
+    return bare.replace(WIDGET, '<div class="nbwidget-later"', 1), name, state

@@ -1,8 +1,9 @@
-"""Copy mount.js to _static/, and write the widgets' ES modules to _static/esm/, where it imports them from."""
+"""Write mount.js to _static/, and the widgets' ES modules to _static/esm/, where it imports them from.
+
+On the site mount.js hands out `mount`, so that live.js can bring a figure to life that came later.
+"""
 
 from pathlib import Path
-
-from sphinx.util.fileutil import copy_asset_file
 
 from bestpapers.course.widgets import modules
 from bestpapers.course.widgets.base import MOUNT
@@ -18,7 +19,8 @@ def copy_mount(app):
     if app.builder.format == "html":  # before the pages are written: Sphinx puts a hash of the file into its address
         target = Path(app.outdir) / "_static"
         target.mkdir(parents=True, exist_ok=True)
-        copy_asset_file(str(MOUNT), str(target))
+        text = MOUNT.read_text(encoding="utf-8") + "\nexport { mount };\n"
+        (target / MOUNT.name).write_text(text, encoding="utf-8")
 
 
 def write_modules(app, exception):

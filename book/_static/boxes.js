@@ -5,7 +5,10 @@ const FORMULA = "span.math, div.math mjx-container";
 const BOXES = `.bd-article pre, .wide-table, .pst-scrollable-table-container, .cell_output div:has(> table), ${FORMULA}`;
 
 function nameOf(box) {
-  if (box.querySelector("table")) return box.querySelector("caption")?.textContent.trim() || "Table";
+  if (box.querySelector("table")) {
+    const nth = [...document.querySelectorAll(".bd-article table")].indexOf(box.querySelector("table")) + 1;
+    return box.querySelector("caption")?.textContent.trim() || `Table ${nth}`; // each region needs a name of its own
+  }
   return box.closest(".cell_input, [class*='highlight-']") ? "Code" : "Printed output";
 }
 
@@ -38,7 +41,17 @@ function watch() {
   }
 }
 
+// A heading inside a live figure is at most one level below the heading before it: a figure does not know what page it is shown on.
+function levels() {
+  let last = 1;
+  for (const heading of document.querySelectorAll(".bd-article :is(h1, h2, h3, h4, h5, h6, [role=heading])")) {
+    const level = Number(heading.ariaLevel ?? heading.tagName[1]);
+    if (heading.ariaLevel && level > last + 1) heading.ariaLevel = String(last + 1);
+    last = Math.min(level, last + 1);
+  }
+}
+
 watch();
 document.fonts?.ready.then(() => document.querySelectorAll("[data-watched]").forEach(look));
 // formulas come when MathJax has drawn them, outputs when a fold is opened
-new MutationObserver(watch).observe(document.querySelector(".bd-article") ?? document.body, { childList: true, subtree: true });
+new MutationObserver(() => (watch(), levels())).observe(document.querySelector(".bd-article") ?? document.body, { childList: true, subtree: true });

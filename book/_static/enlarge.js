@@ -10,6 +10,7 @@ function open(link) {
   dialog.setAttribute("aria-label", small.alt);
   const large = new Image();
   Object.assign(large, { src: link.href, alt: small.alt });
+  large.toggleAttribute("data-drawn", small.hasAttribute("data-drawn"));
   const close = Object.assign(document.createElement("button"), { type: "button", textContent: "Close" });
   dialog.append(close, large);
   dialog.addEventListener("click", () => dialog.close());

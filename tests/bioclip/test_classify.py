@@ -1,8 +1,12 @@
 """Classifiers: the rows of pybioclip, probabilities summed up the tree, filters, labels kept, long lists."""
 
 import os
+import sys
+import warnings
 import weakref
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -132,13 +136,29 @@ def test_images_and_paths_give_the_same(folder, all_taxa):
     assert [row["score"] for row in all_taxa.predict(rgba, k=2)] == near(by_image[:2])
 
 
-def test_photographs_are_turned_upright(folder, all_taxa, tmp_path):
+def test_photographs_are_turned_upright_wherever_they_come_from(folder, all_taxa, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3  # upside down
     photo(0).rotate(180).save(tmp_path / "turned.png", exif=exif)
-    rows = all_taxa.predict([folder / "0.png", tmp_path / "turned.png"], k=3)
-    assert [row["species"] for row in rows[:3]] == [row["species"] for row in rows[3:]]
-    assert [row["score"] for row in rows[:3]] == near(rows[3:])
+    with Image.open(tmp_path / "turned.png") as turned:
+        rows = all_taxa.predict([folder / "0.png", tmp_path / "turned.png", turned], k=3)
+    for i in (3, 6):
+        assert [row["species"] for row in rows[:3]] == [row["species"] for row in rows[i : i + 3]]
+        assert [row["score"] for row in rows[:3]] == near(rows[i : i + 3])
+
+
+def test_sixteen_bits_of_grey(all_taxa, tmp_path):
+    """In memory and in a file: 257 times as much is the same grey."""
+    grey = photo(0).convert("L")
+    deep = Image.fromarray(np.asarray(grey, np.uint16) * 257)
+    assert deep.mode == "I;16"
+    for kind in ("png", "tif"):
+        deep.save(tmp_path / f"a.{kind}")
+    for given in (deep, tmp_path / "a.png", tmp_path / "a.tif"):
+        np.testing.assert_array_equal(all_taxa.ensure_rgb_image(given), grey.convert("RGB"))
+    for mode in "IF":
+        with pytest.raises(FormatError, match=f"expected 8 or 16 bits per channel, found Pillow's mode {mode}"):
+            all_taxa.ensure_rgb_image(grey.convert(mode))
 
 
 def test_number_and_least_probability_of_the_answers(folder, all_taxa):
@@ -162,7 +182,8 @@ def test_holes_in_the_ranks(folder, name):
     small = TreeOfLifeClassifier(name, labels=[*taxa()[:3], FISH, genus_only])
     rows = {row["species"]: row for row in small.predict(folder / "0.png")}
     assert rows["Carassius auratus"]["class"] == ""
-    assert rows["Quercus"]["species_epithet"] == ""
+    assert rows[""]["species_epithet"] == ""  # a genus is no species
+    assert rows[""]["genus"] == "Quercus"
     groups = small.predict(folder / "0.png", Rank.CLASS)
     assert sum(row["score"] for row in groups) == pytest.approx(1)
     classes = {(row["phylum"], row["class"]): row["score"] for row in groups}
@@ -198,15 +219,25 @@ def test_filters(folder, all_taxa, tmp_path):
     )
     assert all_taxa.get_txt_embeddings().shape == (16, keep.sum())
     assert len(all_taxa.get_current_taxa()) == keep.sum()
-    assert len(all_taxa.get_label_data()) == 128  # of all labels, as the next filter is
+    assert len(all_taxa.txt_names) == 128  # of all labels, as the next filter is
     all_taxa.apply_filter(all_taxa.create_taxa_filter(Rank.GENUS, "Quercus"))
     assert {row["genus"] for row in all_taxa.predict(folder / "0.png")} == {"Quercus"}
-    all_taxa.apply_filter([row["species"] == "Lynx lynx" for row in all_taxa.get_label_data()])
+    all_taxa.apply_filter([names[-1] == "lynx" for names, _ in all_taxa.txt_names])
     (row,) = all_taxa.predict(folder / "0.png")
     assert (row["species"], row["score"]) == ("Lynx lynx", 1)
-    (tmp_path / "region.csv").write_text("Species,seen\nlynx lynx,3\nPanthera leo,1\n")
-    all_taxa.apply_filter(all_taxa.create_taxa_filter_from_csv(tmp_path / "region.csv"))
-    assert {row["species"] for row in all_taxa.predict(folder / "0.png")} == {"Lynx lynx", "Panthera leo"}
+    for mark in ",;\t":
+        (tmp_path / "region.csv").write_text(f"Species{mark}seen\nlynx lynx{mark}3\nPanthera leo{mark}1\n")
+        all_taxa.apply_filter(all_taxa.create_taxa_filter_from_csv(tmp_path / "region.csv"))
+        assert {row["species"] for row in all_taxa.predict(folder / "0.png")} == {"Lynx lynx", "Panthera leo"}
+
+
+def test_label_data_as_pybioclip_gives_it(all_taxa, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", SimpleNamespace(DataFrame=lambda rows: ("a frame of", rows)))
+    kind, rows = all_taxa.get_label_data()
+    assert kind == "a frame of"
+    assert [row["species"] for row in rows] == [taxon.name for taxon in taxa()]
+    assert list(rows[0]) == SPECIES_COLUMNS
+    assert all_taxa.txt_names[0] == [list(taxa()[0].path), taxa()[0].common_name]
 
 
 def test_bad_filters(all_taxa, tmp_path):
@@ -222,9 +253,9 @@ def test_bad_filters(all_taxa, tmp_path):
     for text, message in (
         ("name\nlynx\n", "first a column named after a rank"),
         ("genus\n", "at least one below the header"),
-        ("", "a table in UTF-8 with a header"),
-        ("genus,x\nLynx\n", "2 values"),
-        ("genus\nUnicornis\n", "nothing like it"),
+        ("", "line 1: expected names of columns"),
+        ("genus,x\n\nLynx\n", r"a\.csv: line 3: expected 2 values"),
+        ("genus\nUnicornis\n", r"(?s)a\.csv: filter: 1 of 1 names .* 'unicornis': nothing like it"),
         ("genus,x\n,1\n", "'': nothing like it"),
     ):
         (tmp_path / "a.csv").write_text(text)
@@ -343,7 +374,7 @@ def test_labels_without_an_embedding_never_win(folder, name, all_taxa, tmp_path)
     rows = tree.predict(folder / "0.png", k=10, min_prob=0)
     assert {row["species"] for row in rows} == {taxa()[i].name for i in (0, 2, 3)}
     assert sum(row["score"] for row in rows) == pytest.approx(1)
-    assert len(tree.get_label_data()) == 4
+    assert len(tree.txt_names) == 4
     with pytest.raises(ValueError, match="no label is left that has an embedding"):
         tree.apply_filter([False, True, False, False])
 
@@ -509,9 +540,39 @@ def test_embeddings(folder, all_taxa):
     torch.testing.assert_close(torch.cat([part for _, part in parts])[3], raw, rtol=1e-4, atol=1e-5)
     assert not raw.requires_grad
     x = torch.stack([all_taxa.preprocess(photo(3))])
-    scores = all_taxa.forward(x)
+    scores = all_taxa(x)
     assert scores.shape == (1, 128)
-    assert scores.max() == pytest.approx(all_taxa.predict(photo(3))[0]["score"], rel=1e-4)
+    assert scores.max().item() == pytest.approx(all_taxa.predict(photo(3))[0]["score"], rel=1e-4)
+
+
+def test_maps_of_saliency(name, all_taxa):
+    """Gradients reach the pixels, of a filtered tree and of labels of one's own."""
+    custom = CustomLabelsClassifier(["oak", "lion"], name)
+    all_taxa.apply_filter(all_taxa.create_taxa_filter(Rank.GENUS, "Lynx"))
+    for classifier, labels in ((all_taxa, 2), (custom, 2)):
+        x = classifier.preprocess(photo(3))[None].requires_grad_()
+        scores = classifier(x)
+        assert scores.shape == (1, labels)
+        scores[0, 0].backward()
+        assert x.grad.abs().max() > 0
+    assert isinstance(custom, torch.nn.Module)
+
+
+def test_progress_is_told_in_place_of_a_bar(folder, all_taxa, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("BESTPAPERS_NO_PROGRESS", "0")
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    photos = [tmp_path / "bad.jpg", *(folder / f"{i}.png" for i in range(4)), tmp_path / "bad.jpg"]
+    for given, total in ((photos, 6), (iter(photos), None)):
+        told = []
+        all_taxa.predict(given, batch_size=2, skips=Skips(), callback=lambda *words, told=told: told.append(words))
+        assert told == [(2, total), (4, total), (6, total)]
+    assert "photo" not in capsys.readouterr().err
+
+
+def test_as_many_rows_of_species_as_were_asked_for(all_taxa):
+    """However little is left for the last ones; groups of less than min_prob are left out."""
+    assert len(all_taxa.predict(photo(0), k=128, min_prob=0.5)) == 128
+    assert len(all_taxa.predict(photo(0), Rank.GENUS, k=128, min_prob=0.5)) < 2
 
 
 def test_the_square_in_the_middle_on_demand(folder, name):
@@ -524,6 +585,53 @@ def test_the_square_in_the_middle_on_demand(folder, name):
     )
     apart = squash.create_image_features_for_image(wide) - squash.create_image_features_for_image(middle)
     assert apart.norm() > 0.05
+
+
+def test_models_of_others_on_the_hub_are_prepared_as_they_say(folder, monkeypatch):
+    asked = []
+
+    def load(name, resize):
+        asked.append(resize)
+        return tiny_clip(), None, None
+
+    monkeypatch.setattr(formats, "load", load)
+    for model in ("hf-hub:imageomics/bioclip", "hf-hub:imageomics/bioclip-2@v1", "hf-hub:laion/clip", "local-dir:here"):
+        classify.BaseClassifier(model)
+    classify.BaseClassifier("hf-hub:laion/clip", resize="squash")
+    assert asked == ["squash", "squash", "hub", "squash", "squash"]
+
+
+# ------------------------------------------------------------------------------------------ what a model does not read
+
+
+def test_labels_that_are_cut_are_told(name):
+    short = [Taxon("", "", "", "", "", "Quercus", "robur", "oak")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        TreeOfLifeClassifier(name, labels=short)
+        CustomLabelsClassifier(["oak"], name)
+        CustomLabelsClassifier([" ".join(["oak"] * 71)], name, templates=["a photo of {}."])  # 75 words, and two marks
+    with pytest.warns(UserWarning, match=r"1 of 2 labels are longer than the 77 tokens .*, and are cut: 'oak oak"):
+        CustomLabelsClassifier([" ".join(["oak"] * 72), "ash"], name, templates=["a photo of {}."])
+    with pytest.warns(UserWarning, match="1 of 1 labels are longer than the 77 tokens"):
+        TreeOfLifeClassifier(name, labels=[Taxon("", "", "", "", "", "Quercus", "robur", "long name " * 40)])
+
+
+def test_words_that_the_small_model_has_not_learnt():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CustomLabelsClassifier(["Lion", "Panthera tigris", "fly agaric"])
+    with pytest.warns(UserWarning, match="has not learnt these words of the labels, .*: zeppelin, quux$"):
+        CustomLabelsClassifier(["lion", "Zeppelin, tiger", "lion (quux)"])
+    with pytest.raises(ValueError, match="has learnt no word of 'Zeppelin', '42', only the names of this book; leave"):
+        CustomLabelsClassifier(["lion", "Zeppelin", "42"])
+
+
+def test_a_species_that_is_there_several_times_is_one_label(name):
+    lion, tiger = taxa()[:2]
+    with pytest.warns(UserWarning, match="2 of 4 labels name a species again"):
+        tree = TreeOfLifeClassifier(name, labels=[replace(lion, common_name=""), tiger, lion, tiger])
+    assert tree.taxa == (lion, tiger)
 
 
 # ---------------------------------------------------------------------------------------------------------- our weights

@@ -7,6 +7,7 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from scipy.stats import chisquare, spearmanr
@@ -703,3 +704,82 @@ def test_a_species_that_is_in_the_table_twice_leaks():
     with pytest.raises(ValueError, match="leak: lion is in seen and in u1"):
         check_split(split, (*TABLE, namesake))
     check_split(split, (*TABLE, replace(namesake, common_name="")))
+
+
+# ------------------------------------------------------------------------------------------------------------ siblings
+
+
+@pytest.fixture(scope="module")
+def siblings():
+    return data.with_siblings(TABLE, SPLIT, 3)
+
+
+def test_every_seen_genus_gets_new_siblings(siblings):
+    table, split = siblings
+    assert table[:128] == TABLE
+    assert replace(split, u3=()) == SPLIT
+    assert [part for part, _ in split.parts()] == ["seen", "u1", "u2", "u3"]
+    assert [part for part, _ in SPLIT.parts()] == ["seen", "u1", "u2"]
+    seen = {TABLE[i].path[:6] for i in SPLIT.seen}
+    assert Counter(table[i].path[:6] for i in split.u3) == {genus: 3 for genus in seen}
+    assert all(table[i].invented for i in split.u3)
+    assert len({taxon.common_name.lower() for taxon in table}) == len(table)
+    assert len({taxon.path for taxon in table}) == len(table)
+    epithets = Counter(taxon.species for taxon in table)
+    assert all(epithets[table[i].species] == 1 for i in split.u3)
+    check_split(split, table)
+
+
+def test_new_siblings_are_named_like_their_genus(siblings):
+    table, split = siblings
+    for i in split.u3:
+        nouns = {taxon.common_name.split()[-1] for taxon in TABLE if taxon.path[:6] == table[i].path[:6]}
+        assert table[i].common_name.split()[-1] in nouns
+        assert len(table[i].common_name.split()) == 2
+
+
+@pytest.mark.parametrize(
+    ("u3", "message"),
+    [
+        ((128, 129), None),
+        ((128,), "u3: .* has no sibling there"),
+        ((128, 129, 128), "u3: a species is there twice"),
+        ((SPLIT.u2[0], SPLIT.u2[1]), "is in u2 and in u3"),
+    ],
+)
+def test_a_wrong_u3_is_named(siblings, u3, message):
+    table, split = siblings
+    if message is None:
+        return check_split(replace(split, u3=u3), table)
+    with pytest.raises(ValueError, match=message):
+        check_split(replace(split, u3=u3), table)
+
+
+def test_siblings_that_cannot_be_are_refused():
+    with pytest.raises(ValueError, match="each"):
+        data.with_siblings(TABLE, SPLIT, 1)
+    with pytest.raises(ValueError, match="invented species already: 130 in place of 128"):
+        data.with_siblings(data.species(2), SPLIT, 3)
+
+
+def test_words_tell_of_traits_and_of_nothing_else(siblings):
+    table, split = siblings
+    world = World(3)
+    told = data.describe(table, world)
+    for before, after in zip(table, told):
+        light, strong, *rest = after.common_name.split()
+        its = data.traits(before, world)
+        assert light == ("Pale" if its.value > 0 else "Dark")
+        assert strong == ("Bright" if its.saturation > 0 else "Dull")
+        assert " ".join(rest) == before.common_name
+        assert replace(after, common_name=before.common_name) == before
+    check_split(split, told)
+    one, other = (data.photograph(of[200], 5, world, 16) for of in (table, told))
+    assert np.array_equal(one, other)
+    assert 50 < sum(taxon.common_name.startswith("Pale") for taxon in told) < len(told) - 50
+
+
+def test_the_longest_caption_with_words_fits_the_context():
+    table, _ = data.with_siblings(TABLE, SPLIT, 4)
+    texts = [captions(taxon)["taxon_com"] for taxon in data.describe(table)]
+    assert int((open_clip.SimpleTokenizer(context_length=77)(texts).argmax(1) + 1).max()) <= 48

@@ -85,6 +85,100 @@ def test_calibration():
     assert found[Rank.SPECIES] == pytest.approx((abs(1.2 - 1) + 0.1) / 3)
 
 
+# --------------------------------------------------------------------------------------------------------- the look-up
+
+
+def test_means():
+    x, species = torch.randn(6, 3, generator=generator()), torch.tensor([0, 0, 1, 2, 2, 2])
+    found = evaluate.means(5 * x, species)
+    unit = x / x.norm(dim=-1, keepdim=True)
+    for k, rows in enumerate(([0, 1], [2], [3, 4, 5])):
+        torch.testing.assert_close(found[k], sum(unit[i] for i in rows) / len(rows))
+
+
+def looked_up(images, memory, known, table, among, rank):
+    """The look-up as a plain loop, with the guess among equals drawn out: the share over all of them."""
+    truth = [table[i].path[: rank + 1] for i in among]
+    candidates = sorted(set(truth))
+
+    def place(path):
+        for depth in (*range(len(path), 0, -1), 0):
+            rows = [memory[k] / memory[k].norm() for k, i in enumerate(known) if table[i].path[:depth] == path[:depth]]
+            if rows:
+                mean = sum(rows) / len(rows)
+                return mean / mean.norm(), path[:depth]
+
+    places, shares = {c: place(c) for c in candidates}, []
+    for i, path in zip(among, truth):
+        for image in images[i]:
+            at = {c: (float(where @ image / image.norm()), kin) for c, (where, kin) in places.items()}
+            best = max(at.values())[1]
+            equals = [c for c in candidates if at[c][1] == best]
+            shares.append((path in equals) / len(equals))
+    return torch.tensor(shares, dtype=torch.float64).view(len(among), -1)
+
+
+@pytest.mark.parametrize(("part", "rank"), [("u1", Rank.SPECIES), ("u2", Rank.GENUS), ("u2", Rank.SPECIES)])
+def test_lookup_by_hand(part, rank):
+    split = make_split(taxa())
+    images, memory = torch.randn(128, 6, 10, generator=generator()), torch.randn(92, 10, generator=generator(1))
+    among = list(getattr(split, part))
+    found = evaluate.lookup(images, memory, split.seen, taxa(), among, rank)
+    want = looked_up(images, memory, split.seen, taxa(), among, rank)
+    torch.testing.assert_close(found, want)
+    assert 0 < found.sum() < found.numel()
+    if rank is Rank.SPECIES and part == "u2":  # two siblings in one place: a guess
+        assert set(found.unique().tolist()) == {0.0, 0.5}
+
+
+def test_lookup_of_ten_vectors():
+    """Ten species on a circle, in five genera; the others of the table are far from all."""
+    table, known, among = taxa()[:10], (0, 2, 4, 6, 8), (1, 3, 5, 7, 9)
+    angle = torch.arange(5) * 1.2
+    memory = torch.stack([angle.cos(), angle.sin()], -1)
+    images = torch.zeros(10, 1, 2)
+    images[list(among), 0] = 7 * memory  # each as its seen sibling
+    assert evaluate.lookup(images, memory, known, table, among).min() == 1
+    images[1, 0] = memory[1]  # this one looks like another genus
+    assert evaluate.lookup(images, memory, known, table, among)[:, 0].tolist() == [0, 1, 1, 1, 1]
+    alone = evaluate.lookup(
+        images, memory[:1], known[:1], table, among
+    )  # all others have the kingdom in common, or less
+    assert 0 < alone.mean() < 1
+
+
+@pytest.mark.parametrize("inherit", [True, False])
+def test_lookup_lives_on_heredity(inherit):
+    """Traits in the place of embeddings: far above chance, and at chance in the null world, where names say nothing."""
+    found = {"u1": [], "u2": []}
+    for seed in range(30):
+        world, split = data.World(seed, inherit=inherit), make_split(taxa(), seed)
+        traits = torch.tensor([data.traits(taxon, world) for taxon in taxa()])
+        test = evaluate.TestSet(taxa(), split, torch.empty(0))
+        scores = evaluate.lookup_scores(traits[:, None], dict(photo=traits[list(split.seen)]), test)
+        assert set(scores) == {"lookup.photo.u1", "lookup.photo.u2", "lookup.photo.unseen"}
+        for part in found:
+            found[part].append(scores[f"lookup.photo.{part}"])
+    for part, chance in (("u1", 1 / 20), ("u2", 1 / 8)):
+        _, low, high = stats.interval(found[part])
+        if inherit:
+            assert low > 2 * chance, part
+        else:
+            assert low - 0.02 < chance < high + 0.02, part
+
+
+def test_new_siblings_have_one_place():
+    table, split = data.with_siblings(taxa(), make_split(taxa()), 4)
+    memory = torch.randn(92, 6, generator=generator())
+    own = {taxa()[i].path[:6]: memory[k] for k, i in enumerate(split.seen)}  # any seen one of the genus
+    images = torch.stack([own.get(taxon.path[:6], torch.ones(6)) for taxon in table])[:, None]
+    found = evaluate.lookup(images, memory, split.seen, table, split.u3)
+    assert set(found.unique().tolist()) == {0.0, 0.25}
+    for start in range(0, len(split.u3), 4):
+        genus = split.u3[start : start + 4]
+        assert evaluate.lookup(images, memory, split.seen, table, genus).eq(0.25).all()
+
+
 # ------------------------------------------------------------------------------------------------------------ few-shot
 
 
@@ -255,5 +349,26 @@ def test_scores_are_those_of_the_parts():
     assert scores["zero.com.u2"] == pytest.approx(u2.double().mean().item())
     found = evaluate.open_ranks(images, texts["sci"], scale, species, test.unseen())
     assert scores["open.unseen.family"] == pytest.approx(found[Rank.FAMILY].double().mean().item())
+    of = test.unseen()
+    flat, truth = images[of].flatten(0, 1), torch.tensor(of).repeat_interleave(7)
+    gaps = evaluate.calibration(evaluate.probabilities(flat, texts["sci"], scale), truth, species)
+    assert {r: scores[f"ece.unseen.{r.get_label()}"] for r in gaps} == pytest.approx(gaps)
+    other = evaluate.calibration(evaluate.probabilities(flat, texts["sci"], 1.0), truth, species)
+    assert gaps[Rank.SPECIES] != pytest.approx(other[Rank.SPECIES], abs=1e-3)  # it is a matter of the temperature
     assert test.unseen() == sorted(split.u1 + split.u2)
     assert scores.items() > evaluate.image_scores(images, test).items()
+
+
+def test_few_shots_are_as_many_as_they_say():
+    split = make_split(taxa())
+    test = evaluate.TestSet(taxa(), split, torch.empty(0))
+    features = torch.randn(128, 1, 16, generator=generator()) + 1.5 * torch.randn(128, 9, 16, generator=generator(1))
+    scores = evaluate.image_scores(features, test)
+    of = test.unseen()
+    for transform in ("CL2N", "L2N"):
+        one, five = (
+            evaluate.few_shot(features[of], evaluate.support_draws(len(of), 9, k), transform).double().mean().item()
+            for k in (1, 5)
+        )
+        assert (scores[f"few.1.{transform}"], scores[f"few.5.{transform}"]) == pytest.approx((one, five))
+        assert five > one + 0.1  # five tell more

@@ -23,6 +23,7 @@ from bestpapers.bioclip.exercises.prefix import prefix
 from bestpapers.bioclip.exercises.roll_up import roll_up
 from bestpapers.bioclip.exercises.sampler import sampler
 from bestpapers.bioclip.exercises.simple_shot import simple_shot
+from bestpapers.bioclip.exercises.stop import stop
 from bestpapers.bioclip.exercises.text_mixing import text_mixing
 from bestpapers.bioclip.exercises.two_processes import SETTINGS, table, two_processes
 from bestpapers.bioclip.model import RANK_WEIGHTS, Classifier, Config, image_features
@@ -62,6 +63,50 @@ def captions_part(
         "sci_com": f"{start}{scientific} with common name {name}{stop}",
         "taxon_com": f"{start}{taxonomic} with common name {name}{stop}",
     }
+
+
+def look_part(
+    images, memory, known, asked, *, deepest=6, nearest=False, bare=False, holes="pass", unit=True, places=True
+):
+    """The solution with parts changed."""
+    memory = F.normalize(memory, dim=-1) if unit else memory
+
+    def related(path, other, depth):
+        a, b = path[:depth], other[:depth]
+        if holes != "make" and not (a[-1] and b[-1]):
+            return False
+        if bare:
+            return a[-1] == b[-1]
+        return a == b if holes == "part" else all(x == y or not x or not y for x, y in zip(a, b))
+
+    scores = []
+    for path in asked:
+        kin = range(len(known))
+        for depth in range(deepest, 0, -1):
+            if found := [k for k, other in enumerate(known) if related(path, other, depth)]:
+                kin = found
+                break
+        of = memory[list(kin)]
+        at = of if nearest else of.mean(0, keepdim=True)
+        at = F.normalize(at, dim=-1) if places else at
+        scores.append((F.normalize(images, dim=-1) @ at.T).amax(1))
+    return torch.stack(scores, 1).argmax(1)
+
+
+def stop_part(scores, right, listed, wanted, *, more=False, highest=False, rank=None, silent=True, all_species=False):
+    """The solution with parts changed."""
+    if not all_species:
+        scores, right = scores[~listed], right[~listed]
+    good = []
+    for t in scores.flatten().unique():
+        deepest = (scores >= t).sum(1) - 1
+        answered = deepest >= 0
+        at = deepest[answered] if rank is None else torch.full_like(deepest[answered], rank)
+        true = right[answered, at].double()
+        share = true.mean() if silent else true.sum() / len(scores)
+        if share > wanted or (share == wanted and not more):
+            good.append(float(t))
+    return (max if highest else min)(good, default=float("inf"))
 
 
 def captions_joined(ranks, common):
@@ -105,13 +150,25 @@ def prefix_part(
 
 
 def shot_part(
-    support, test, transform, *, length=True, centre=True, mean_of="support", again=False, nearest=False, far=False
+    support,
+    test,
+    transform,
+    *,
+    length=True,
+    centre=True,
+    last=True,
+    mean_of="support",
+    again=False,
+    nearest=False,
+    far=False,
 ):
+    def unit(x, wanted):
+        return F.normalize(x, dim=-1) if wanted else x
+
+    support, test = unit(support, length), unit(test, length)
     if transform == "CL2N" and centre:
         of = {"support": support.mean((0, 1)), "test": test.mean(0)}[mean_of]
-        support, test = support - of, test - of
-    if length:
-        support, test = F.normalize(support, dim=-1), F.normalize(test, dim=-1)
+        support, test = unit(support - of, last), unit(test - of, last)
     if nearest:
         return torch.cdist(test, support.flatten(0, 1)).argmin(1) // support.shape[1]
     means = support.mean(1)
@@ -368,10 +425,11 @@ WRONG = {
     "simple_shot": {
         "takes the farthest": (changed(shot_part, far=True), 0),
         "takes the nearest example": (changed(shot_part, nearest=True), 1),
-        "forgets the length": (changed(shot_part, length=False), 2),
-        "forgets the mean": (changed(shot_part, centre=False), 3),
-        "takes the mean of the test": (changed(shot_part, mean_of="test"), 4),
-        "divides the class's mean by its length": (changed(shot_part, again=True), 5),
+        "divides only after the mean is gone": (changed(shot_part, length=False), 2),
+        "takes the mean of the test": (changed(shot_part, mean_of="test"), 3),
+        "forgets the mean": (changed(shot_part, centre=False), 4),
+        "does not divide again": (changed(shot_part, last=False), 4),
+        "divides the class's mean by its length": (changed(shot_part, again=True), 4),
     },
     "contrastive": {
         "adds up the pairs": (changed(loss_part, total=True), 0),
@@ -443,6 +501,24 @@ WRONG = {
         "does not share": (processes_not_sharing, 3),
         "always gathers with gradients": (processes_always_gather, 4),
     },
+    "look_up": {
+        "begins at the family": (changed(look_part, deepest=5), 0),
+        "takes the nearest relative": (changed(look_part, nearest=True), 1),
+        "compares bare names": (changed(look_part, bare=True), 2),
+        "lets a hole part relatives": (changed(look_part, holes="part"), 3),
+        "lets two holes make relatives": (changed(look_part, holes="make"), 4),
+        "takes means of what is longest": (changed(look_part, unit=False), 5),
+        "leaves places as long as they are": (changed(look_part, places=False), 6),
+    },
+    "stop": {
+        "wants more than the share": (changed(stop_part, more=True), 0),
+        "takes the highest": (changed(stop_part, highest=True), 0),
+        "answers with the species": (changed(stop_part, rank=6), 1),
+        "counts silence as wrong": (changed(stop_part, silent=False), 2),
+        "learns from the list": (changed(stop_part, all_species=True), 3),
+        "returns one": (lambda *a: min(stop(*a), 1.0), 4),
+        "wants a little more": (lambda s, r, l, w: stop(s, r, l, w + 0.05 * (0 < w < 0.6)), 5),
+    },
 }
 MODULES = by_name(exercises.EXERCISES)
 
@@ -474,7 +550,7 @@ def test_roll_up_is_the_librarys():
 
 
 def test_simple_shot_is_the_librarys():
-    x = F.normalize(torch.randn(6, 12, 8, generator=torch.Generator().manual_seed(0)) + 0.4, dim=-1)
+    x = torch.randn(6, 12, 8, generator=torch.Generator().manual_seed(0)) + 0.4
     draws = evaluate.support_draws(6, 12, 3, repeats=1)
     support = x[torch.arange(6)[:, None], draws[0]]
     test = torch.ones(6, 12, dtype=torch.bool).scatter(1, draws[0], False)

@@ -3,7 +3,7 @@
 import argparse
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
 import torch
@@ -91,6 +91,36 @@ def test_the_settings_by_name():
     many = experiments.material(replace(experiments.SETTINGS["many_tail"], test_per_species=1, per_species=2), 0)
     assert len(many.test.taxa) == 512
     assert len(many.test.split.seen) > 450
+
+
+def test_siblings_and_words():
+    """New species in every seen genus; the pictures are those of the same names without words."""
+    small = dict(model=TINY, per_species=2, test_per_species=2)
+    plain, told = (experiments.material(replace(experiments.SETTINGS[s], **small), 1) for s in ("siblings", "words"))
+    split = make_split(taxa(), 1)
+    genera = {taxa()[i].path[:6] for i in split.seen}
+    assert plain.test.taxa[:128] == taxa()
+    assert plain.test.split == told.test.split
+    assert replace(plain.test.split, u3=()) == split
+    assert len(plain.test.split.u3) == 4 * len(genera)
+    assert {plain.test.taxa[i].path[:6] for i in plain.test.split.u3} == genera
+    assert experiments.fingerprint(plain) == experiments.fingerprint(told)
+    assert [t.path for t in told.test.taxa] == [t.path for t in plain.test.taxa]
+    assert {t.common_name.split()[0] for t in told.photos.labels} == {"Dark", "Pale"}
+
+
+def test_measures_of_siblings():
+    setting = replace(FAST, siblings=2)
+    scores = experiments.train_arm("com", 1, setting, quiet=True).scores
+    assert {"zero.com.u3", "zero.com.siblings", "lookup.photo.u3", "lookup.label.u3", "few.1.siblings"} <= set(scores)
+    assert "lookup.photo.siblings" not in scores  # one half, whatever the pictures are
+    assert not any("u3" in name for name in experiments.train_arm("ce", 1, FAST, quiet=True).scores)
+
+
+def test_a_setting_without_what_came_later_is_told_as_before():
+    assert "siblings" not in FAST.told()
+    assert "words" not in FAST.told()
+    assert replace(FAST, siblings=2).told() == FAST.told() | {"siblings": 2}
 
 
 # -------------------------------------------------------------------------------------------------------------- series
@@ -200,7 +230,7 @@ def test_all_runs_are_there(found):
 
 def test_settings_are_those_of_the_code(found):
     """Whoever changes a default has to make the records again."""
-    assert found.settings == {name: json.loads(json.dumps(asdict(s))) for name, s in experiments.RECORDED.items()}
+    assert found.settings == {name: json.loads(json.dumps(s.told())) for name, s in experiments.RECORDED.items()}
 
 
 def test_scores_are_possible(found):
@@ -219,7 +249,33 @@ def test_arms_are_compared_on_the_same_photographs(found):
     for seed in experiments.SEEDS:
         same = {data[f"{name}/{arm}/{seed}"] for name in ("base", "long", "random") for arm in ("pixels", "untrained")}
         assert len(same) == 1
-    assert len({data[f"{name}/pixels/{seed}"] for name in experiments.GRID for seed in experiments.SEEDS}) == 6 * 5
+        assert len({data[f"{name}/pixels/{seed}"] for name in ("siblings", "words")}) == 1, (
+            "other names, other pictures"
+        )
+    assert len({data[f"{name}/pixels/{seed}"] for name in experiments.GRID for seed in experiments.SEEDS}) == 7 * 5
+
+
+def test_the_look_up_is_there_where_the_page_asks_for_it(found):
+    classifiers, whole = ("ce", "hce"), ("base", "null", "siblings", "words")
+    asked = {name: classifiers for name in ("long", "many", "many_tail")}
+    for name, arms in (asked | {name: experiments.GRID[name] for name in whole}).items():
+        for arm in arms:
+            for seed in experiments.SEEDS:
+                scores = found.rows[f"{name}/{arm}/{seed}"]["scores"]
+                assert {f"lookup.{m}.{part}" for m in ("photo", "label") for part in ("u1", "u2")} <= set(scores), (
+                    name,
+                    arm,
+                )
+                assert ("lookup.photo.u3" in scores) is (name in ("siblings", "words"))
+
+
+def test_rules_are_those_of_the_recording():
+    """A rule that has changed since belongs to no row of that file."""
+    for name in experiments.GRID:
+        value = json.loads((experiments.FOLDER / f"{name}.json").read_text())
+        now = experiments.rules()
+        assert {key: now.get(key) for key in value.get("rules", {})} == value.get("rules", {}), name
+        assert "rules" in value or name not in ("siblings", "words")
 
 
 def test_no_claim_rests_on_a_run_that_learned_nothing(found):
@@ -256,7 +312,8 @@ def test_a_record_is_made_goes_on_and_is_signed(grid, tmp_path, monkeypatch, cap
     command("--record", "fast", "--folder", tmp_path, "--workers", 1)
     first = path.read_bytes()
     value = json.loads(first)
-    assert set(value) == {"command", "made_with", "source", "settings", "rows"}
+    assert set(value) == {"command", "made_with", "rules", "source", "settings", "rows"}
+    assert value["rules"]["bioclip.C4.lookup"] == "> 0"
     assert value["command"] == "python -m bestpapers.bioclip experiments --record fast"
     arms = ("com", "ce", "pixels", "untrained")
     assert set(value["rows"]) == {f"fast/{arm}/{seed}" for arm in arms for seed in (1, 2)}
@@ -287,7 +344,7 @@ def test_a_record_is_made_goes_on_and_is_signed(grid, tmp_path, monkeypatch, cap
 def test_pictures_that_have_changed_are_not_signed(grid, tmp_path, monkeypatch):
     path = tmp_path / "fast.json"
     results = Results(path)
-    results.expect("fast", asdict(FAST), data.SOURCE)
+    results.expect("fast", FAST.told(), data.SOURCE)
     results.source = "0" * 12
     for seed in (1, 2):
         found = experiments.fingerprint(experiments.material(FAST, seed))

@@ -539,6 +539,12 @@ def test_a_click_in_tree_or_map_chooses(tmp_path, widget):
         assert page.locator(".bp-pair").inner_text().startswith("Felidae and Cladoniaceae: cosine ")
 
 
+def test_all_comes_back(tmp_path, widget):
+    with pages.opened(tmp_path, widget()) as page:
+        assert page.get_by_role("heading", level=3).count() == 5
+        pages.assert_resets(page)
+
+
 def test_captions_change_form(tmp_path, widget):
     with pages.opened(tmp_path, widget()) as page:
         before = shown(page)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bestpapers.bioclip.classify import read_table
 from bestpapers.bioclip.formats import (
     FormatError,
     Skips,
@@ -25,6 +26,7 @@ from bestpapers.bioclip.formats import (
     weights,
     write_shards,
 )
+from bestpapers.bioclip.formats.photos import decode
 from bestpapers.bioclip.formats.torch_file import TorchFile
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.lab.files import parse_json
@@ -76,6 +78,10 @@ def check_photos(photos) -> None:
         assert photo.taxon is None or any(photo.taxon.path)
 
 
+def check_table(rows) -> None:
+    assert all(isinstance(text, str) for _, row in rows for text in row.values())
+
+
 def check_samples(samples) -> None:
     for sample in samples:
         assert sample.image.mode == "RGB"
@@ -119,6 +125,13 @@ def readers(tmp_path_factory):
     add("metadata.csv", folder / "p" / "metadata.csv", lambda: read_photos(folder / "p"), check_photos)
     photo = read_photos(folder / "p")[0]
     add("photo", photo.path, photo.image, lambda image: image.load())
+    for ending in ("gif", "jp2", "avif", "ppm"):
+        path = folder / f"photo.{ending}"
+        Image.linear_gradient("L").resize((8, 6)).convert("RGB").save(path)
+        add(path.name, path, lambda path=path: decode(path), lambda image: image.load())
+    path = folder / "table.tsv"
+    path.write_text('label\tbin\noak\tplant\n"red fox"\tanimal\n')
+    add(path.name, path, lambda path=path: read_table(path), check_table)
 
     triples = [(f"k{i}", np.full((8, 8, 3), 40 * i, np.uint8), taxa()[i]) for i in range(2)]
     write_shards(folder / "s", triples, size=8)
@@ -167,6 +180,15 @@ def readers(tmp_path_factory):
         return TorchFile(path).read()
 
     add("a.bin", path, read_tensors, check_tensors)
+    part = torch.nn.Linear(3, 2, bias=False)
+    torch.nn.init.constant_(part.weight, 0.5)
+    optimizer = torch.optim.AdamW(part.parameters())
+    part(torch.ones(3)).sum().backward()
+    optimizer.step()
+    state = {f"module.{key}": tensor for key, tensor in part.state_dict().items()}
+    path_of_training = folder / "epoch_1.pt"
+    torch.save(dict(epoch=1, state_dict=state, optimizer=optimizer.state_dict()), path_of_training)
+    add("epoch_1.pt", path_of_training, lambda: TorchFile(path_of_training).read(), check_tensors)
     add("data.pkl", path, read_tensors, check_tensors, packed)
     program = next(data for name, data in entries.items() if name.endswith("data.pkl"))
     out["data.pkl"] = program, *out["data.pkl"][1:]
@@ -175,7 +197,7 @@ def readers(tmp_path_factory):
 
 READERS = (
     *("labels.npy", "labels.json", "metadata.csv", "photo", weights.CONFIG, weights.WEIGHTS),
-    *("a.bin", "data.pkl"),
+    *("photo.gif", "photo.jp2", "photo.avif", "photo.ppm", "table.tsv", "a.bin", "data.pkl", "epoch_1.pt"),
     *(f"{kind}.tar{signed}" for kind in ("ustar", "gnu", "pax") for signed in ("", ", signed")),
 )
 

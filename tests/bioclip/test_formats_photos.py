@@ -2,12 +2,16 @@
 
 import csv
 import io
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from bestpapers.bioclip.formats import FormatError, Photo, Skips, read_photos
+from bestpapers.bioclip.formats import photos as reader
+from bestpapers.bioclip.formats.photos import decode
 from bestpapers.bioclip.taxa import taxa
 
 LION = taxa()[0]
@@ -78,14 +82,55 @@ def test_pixels_are_rgb_and_upright(tmp_path):
     assert (np.asarray(images[1]) == (0, 9, 0)).all()
 
 
+@pytest.mark.parametrize("kind", ["gif", "jp2", "avif", "webp", "bmp", "tif", "ppm", ""])
+def test_what_pillow_reads(tmp_path, kind):
+    """Also from a file without a suffix; HEIC is told of where it cannot be read."""
+    (tmp_path / "a").mkdir()
+    path = tmp_path / "a" / (f"1.{kind}" if kind else "1")
+    Image.new("RGB", (16, 12), (200, 10, 10)).save(path, None if kind else "PNG")
+    (tmp_path / "a" / "2").write_text("no image")
+    (photo,) = read_photos(tmp_path)
+    assert photo.path.name == path.name
+    assert abs(np.asarray(photo.image(), int) - (200, 10, 10)).max() < 20
+
+
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"  # how such a file begins
+
+
+def test_heic_is_never_left_out_in_silence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)  # as where it is not installed
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.HEIC").write_bytes(HEIC)
+    with pytest.raises(FormatError, match=r"1\.HEIC: image: expected .*, found HEIC; install pillow-heif"):
+        read_photos(tmp_path)
+    with pytest.raises(FormatError, match=r"found HEIC; install pillow-heif"):
+        decode(tmp_path / "in a shard", HEIC)
+    asked = []
+    monkeypatch.setitem(sys.modules, "pillow_heif", SimpleNamespace(register_heif_opener=lambda: asked.append(1)))
+    monkeypatch.setattr(reader, "FORMATS", ("PNG",))
+    Image.init()
+    monkeypatch.setitem(Image.OPEN, "HEIF", Image.OPEN["BMP"])  # a stand-in for its reader
+    save(tmp_path / "b.bmp")
+    assert decode(tmp_path / "b.bmp").size == (8, 6)
+    assert asked
+
+
+def test_a_hundred_megapixels(tmp_path):
+    """Such a JPEG comes at half its size, in a quarter of the memory."""
+    Image.new("L", (12_000, 9_000), 90).save(tmp_path / "a.jpg")
+    image = decode(tmp_path / "a.jpg")
+    assert (image.mode, image.size) == ("RGB", (6_000, 4_500))
+    assert abs(np.asarray(image.resize((4, 3))).astype(int) - 90).max() < 3
+
+
 def bad_rows(folder):
     """(row, what the error says)"""
     save(folder / "good.jpg")
     save(folder.parent / "outside.jpg")
     (folder / "text.jpg").write_text("hello")
     cut = io.BytesIO()
-    Image.new("RGB", (300, 300)).save(cut, "GIF")
-    (folder / "gif.jpg").write_bytes(cut.getvalue())
+    Image.new("RGB", (300, 300)).save(cut, "ICO")
+    (folder / "ico.jpg").write_bytes(cut.getvalue())
     return [
         ({"filepath": "none.jpg", "class": "a"}, "which is not there"),
         ({"filepath": "../outside.jpg", "class": "a"}, "a path inside"),
@@ -93,7 +138,7 @@ def bad_rows(folder):
         ({"filepath": "", "class": "a"}, "a file name"),
         ({"filepath": "good.jpg", "class": " "}, "column class: expected a text"),
         ({"filepath": "text.jpg", "class": "a"}, "something else"),
-        ({"filepath": "gif.jpg", "class": "a"}, "something else"),
+        ({"filepath": "ico.jpg", "class": "a"}, "something else"),
     ]
 
 
@@ -120,9 +165,10 @@ def test_bad_tables(tmp_path):
     for text, message in (
         ("", "a column filepath"),
         ("filepath,label\n1.jpg,a\n", "a column class"),
-        ("filepath;class\n1.jpg;a\n", "separate columns with commas"),
+        ("filepath;class,x\n1.jpg;a\n", "one separator of columns"),
+        ("filepath\tclass\n1.jpg\n", "line 2: expected 2 values"),
         ("filepath,class,class\n1.jpg,a,b\n", "every column once"),
-        ("filepath,class\n1.jpg,a,b\n", "put quotes around text with commas"),
+        ("filepath,class\n1.jpg,a,b\n", "put quotes around text that holds a separator"),
         ("filepath,class\n1.jpg\n", "2 values"),
         ('filepath,class\n1.jpg,"a\n', "comma-separated values"),
         ("filepath,class\n", "at least one that can be read"),
@@ -135,6 +181,10 @@ def test_bad_tables(tmp_path):
         read_photos(tmp_path / "t.csv")
     (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbffilepath,class\r\n\r\n1.jpg,a\r\n")  # as Excel writes it
     assert len(read_photos(tmp_path / "t.csv")) == 1
+    for mark in ";\t":
+        (tmp_path / "t.csv").write_text(f"filepath{mark}cls{mark}class\n1.jpg{mark}aves{mark}a crow, resting\n")
+        (found,) = read_photos(tmp_path / "t.csv")
+        assert (found.label, found.taxon.class_) == ("a crow, resting", "Aves")
 
 
 def test_bad_folders(tmp_path):

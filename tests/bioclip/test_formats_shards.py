@@ -186,6 +186,31 @@ def test_shards_of_the_webdataset_writer(tmp_path):
     assert [(s.key, s.texts["com"]) for s in found] == [(f"eol/{i}", f"a photo of {i}.") for i in range(3)]
 
 
+@pytest.mark.parametrize("ending", ["jpg", "jpeg", "png", "webp"])
+def test_kinds_of_images(tmp_path, ending):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    data = io.BytesIO()
+    kind = dict(jpg="JPEG", jpeg="JPEG").get(ending, ending)
+    Image.new("RGB", (8, 4), (200, 10, 10)).save(data, kind, exif=exif)
+    path = build(tmp_path / "a.tar", [(f"x.{ending}", data.getvalue()), ("x.com.txt", b"red")])
+    (sample,) = read_shards(path, ["com"])
+    assert sample.image.size == (4, 8)
+    assert abs(np.asarray(sample.image, int) - (200, 10, 10)).max() < 20
+
+
+def test_photographs_are_written_upright(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (8, 4)).save(tmp_path / "a.jpg", exif=exif)
+    deep = Image.fromarray(np.full((8, 4), 100 * 257, np.uint16))
+    with Image.open(tmp_path / "a.jpg") as image:
+        write_shards(tmp_path / "s", [("a", image, taxa()[0]), ("b", deep, taxa()[1])], size=None)
+    found = [sample.image for sample in read_shards(tmp_path / "s", ["com"])]
+    assert [image.size for image in found] == [(4, 8)] * 2
+    assert abs(np.asarray(found[1], int) - 100).max() < 5
+
+
 @pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 def test_kinds_of_tar(tmp_path, kind):
     key = "long" * 40 if kind != tarfile.USTAR_FORMAT else "short"

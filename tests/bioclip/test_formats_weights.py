@@ -174,9 +174,8 @@ def test_what_the_hub_sent_once_is_found_without_a_network(hub):
     pinned, _, _ = load(f"hf-hub:imageomics/bioclip@{hub.name}")
     assert same(model, pinned)
     (hub / weights.WEIGHTS).unlink()
-    with pytest.raises(
-        FormatError, match=r"open_clip_model\.safetensors or open_clip_pytorch_model\.bin, found neither"
-    ):
+    expected = r"open_clip_model\.safetensors, open_clip_pytorch_model\.bin, or one checkpoint \.pt, found none of them"
+    with pytest.raises(FormatError, match=expected):
         load("hf-hub:imageomics/bioclip")
 
 
@@ -227,6 +226,24 @@ def test_the_older_file_gives_the_same_model(old, protocol):
     if protocol == 2:  # what torch.save takes unasked, and the only one that open_clip's own reader knows
         assert same(open_clip.create_model_from_pretrained(f"local-dir:{old}")[0], model)
     assert tokenizer(["x"]).shape == (1, 77)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_checkpoints_of_open_clips_training(old, prefix):
+    """What its main.py saves after an epoch: the model's state among other things, named as the processes wrapped it."""
+    model = tiny_clip()
+    optimizer = torch.optim.AdamW(model.parameters())
+    model.encode_image(torch.zeros(1, 3, 32, 32)).sum().backward()
+    optimizer.step()
+    state = {f"{prefix}{key}": tensor for key, tensor in model.state_dict().items()}
+    checkpoint = dict(epoch=5, name="run", state_dict=state, optimizer=optimizer.state_dict())
+    torch.save(checkpoint, old / weights.OLD_WEIGHTS)
+    assert same(load(f"local-dir:{old}")[0], model)
+    (old / weights.OLD_WEIGHTS).rename(old / "epoch_5.pt")
+    assert same(load(f"local-dir:{old}")[0], model)
+    (old / "epoch_6.pt").write_bytes(b"")
+    with pytest.raises(FormatError, match=r"one checkpoint \.pt, found epoch_5\.pt, epoch_6\.pt; leave one"):
+        load(f"local-dir:{old}")
 
 
 def test_all_that_a_tensor_can_be(tmp_path):
@@ -313,7 +330,9 @@ def described(**options) -> bytes:
 @pytest.mark.parametrize(
     ("program", "entries", "message"),
     [
-        (pickle.dumps([1, 2]), {}, "the instruction EMPTY_LIST"),
+        (pickle.dumps({1, 2}), {}, "the instruction EMPTY_SET"),
+        (pickle.dumps([1, 2]), {}, "a dictionary of tensors, found [1, 2]"),
+        (pickle.dumps({"state_dict": {"a": [1]}}), {}, "'a': expected a tensor, found [1]"),
         (pickle.dumps(3), {}, "a dictionary of tensors, found 3"),
         (pickle.dumps({"a": 3}), {}, "'a': expected a tensor, found 3"),
         (pickle.dumps({1: 3}), {}, "1: expected a tensor, found 3"),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import subprocess
 import sys
 
@@ -65,7 +66,8 @@ def test_predictions_are_the_librarys(model, photos, capsys):
     want = TreeOfLifeClassifier(model).predict(photos)
     assert [float(row.pop("score")) for row in rows] == pytest.approx([row.pop("score") for row in want], rel=1e-4)
     assert rows == want
-    assert shown.err == ""
+    assert shown.err.startswith("no --labels: those of this book are taken, 128 species, embedded by local-dir:")
+    assert len(shown.err.splitlines()) == 1
 
 
 def test_a_rank_as_a_table_for_a_folder(model, photos, folder, capsys):
@@ -95,6 +97,15 @@ def test_labels_of_ones_own(model, photos, folder, tmp_path, capsys):
     rows = parse(capsys.readouterr().out)
     assert {row["classification"] for row in rows} == {"plant", "fungus", "animal"}
     assert sum(float(row["score"]) for row in rows) == pytest.approx(1)
+    (tmp_path / "bins.tsv").write_text("label\tbin\tnote\noak\tplant\t1\nlion\tanimal\t2\noak\tplant\t3\n")
+    assert run("predict", photos[0], "--model", model, "--bins", tmp_path / "bins.tsv") == 0
+    shown = capsys.readouterr()
+    assert {row["classification"] for row in parse(shown.out)} == {"plant", "animal"}
+    assert "bins.tsv: 1 label given before and left out" in shown.err
+    assert run("predict", photos[0], "--model", model, "--cls", "oak,lion, oak") == 0
+    shown = capsys.readouterr()
+    assert len(parse(shown.out)) == 2
+    assert "--cls: 1 label given before and left out" in shown.err
     many = ",".join(f"species number {i}" for i in range(40))  # too long for the name of a file
     assert run("predict", photos[0], "--model", model, "--cls", many, "--k", 1) == 0
     assert len(parse(capsys.readouterr().out)) == 1
@@ -115,6 +126,15 @@ def test_a_subset_and_other_taxa(model, photos, tmp_path, capsys):
         ("Carassius auratus", "goldfish"),
         ("Lynx rufus", ""),
     }
+    (tmp_path / "seen.tsv").write_text(  # observations, one of them of a genus, beside the labels of photographs
+        "genus\tspecies\tclass\tcls\tcommon_name\n"
+        "Lynx\tLynx rufus\ta cat\tMammalia\t\nLynx\tLynx rufus\ta bobcat\tMammalia\tbobcat\nLynx\tLynx sp.\ta cat\tMammalia\t\n"
+    )
+    assert run("predict", photos[0], "--model", model, "--labels", tmp_path / "seen.tsv") == 0
+    shown = capsys.readouterr()
+    found = {(row["class"], row["genus"], row["species"], row["common_name"]) for row in parse(shown.out)}
+    assert found == {("Mammalia", "Lynx", "Lynx rufus", "bobcat"), ("Mammalia", "Lynx", "", "")}
+    assert shown.err == "1 of 3 labels name a species again, and are left out\n"
     tree = TreeOfLifeClassifier(model)
     formats.save_label_embeddings(tmp_path / "pair", tree.txt_embeddings[:, :3], taxa()[:3])
     assert run("predict", photos[0], "--model", model, "--labels", tmp_path / "pair.npy") == 0
@@ -134,6 +154,70 @@ def test_output_and_log(model, photos, tmp_path, capsys):
     assert report["command_line"].startswith("python -m bestpapers.bioclip predict ")
     assert report["torch"] == torch.__version__
     assert report["start"] <= report["end"]
+    for _ in range(2):
+        assert run("predict", photos[0], "--model", model, "--cls", "oak,lion", "--log", tmp_path / "log.txt") == 0
+    text = (tmp_path / "log.txt").read_text()
+    assert text.count("** predictions of bestpapers ") == text.count(f"images:\n{photos[0]}\n") == 2
+    assert f"model: {model}\n" in text
+    assert "cls: oak,lion\n" in text
+    capsys.readouterr()
+    assert run("predict", photos[0], "--model", model, "--cls", "oak", "--output", "stdout", "--k", 1) == 0
+    assert len(parse(capsys.readouterr().out)) == 1
+
+
+def test_nothing_that_is_read_or_kept_is_written_over(model, photos, folder, tmp_path, capsys, monkeypatch):
+    """Known before any work: no model is loaded."""
+    monkeypatch.setattr(formats, "load", None)
+    tables = {"region.csv": "genus\nLynx\n", "own.csv": "genus,species\nLynx,lynx\n", "bins.csv": "a,b\noak,tree\n"}
+    for name, text in (tables | {"cls.txt": "oak\n", "old.json": "{}"}).items():
+        (tmp_path / name).write_text(text)
+    start = ("predict", *photos, "--model", model)
+    weights_file = folder / "weights" / "open_clip_config.json"
+    for words, message in (
+        ((*start, "--output", photos[1]), f"--output {photos[1]}: this is read"),
+        (("predict", folder / "photos", "--model", model, "--log", photos[2]), "this is read"),
+        (("embed", photos[0], "--model", model, "--output", photos[0]), "this is read"),
+        ((*start, "--output", weights_file), "this is read"),
+        ((*start, "--subset", tmp_path / "region.csv", "--output", tmp_path / "region.csv"), "this is read"),
+        ((*start, "--labels", tmp_path / "own.csv", "--output", tmp_path / "own.csv"), "this is read"),
+        ((*start, "--bins", tmp_path / "bins.csv", "--log", tmp_path / "bins.csv"), "this is read"),
+        ((*start, "--cls", tmp_path / "cls.txt", "--output", tmp_path / "cls.txt"), "this is read"),
+        ((*start, "--output", tmp_path / "x", "--log", tmp_path / "x"), "this is what --output names"),
+        ((*start, "--log", tmp_path / "old.json"), "there is a log of this name"),
+        ((*start, "--output", tmp_path), "this is a folder"),
+    ):
+        assert run(*words) == 2, words
+        assert message in capsys.readouterr().err
+    assert Image.open(photos[1]).size == (50, 40)
+
+
+def test_names_of_files_come_back_as_given(model, photos, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(folder)
+    given = ["./photos/a.png", "photos/../photos//b.jpg"]
+    assert run("predict", *given, "./photos", "--model", model, "--k", 1) == 0
+    found = [row["file_name"] for row in parse(capsys.readouterr().out)]
+    assert found == [*given, *(f"./photos/{name}" for name in ("a.png", "b.jpg", "deep/c.webp"))]
+    latin = b"caf\xe9.png"
+    try:
+        (tmp_path / os.fsdecode(latin)).write_bytes((folder / "photos" / "a.png").read_bytes())
+    except OSError:
+        pytest.skip("this system has no such names")
+    for out in ((), ("--output", tmp_path / "out.csv")):
+        assert run("predict", os.fsdecode(os.fsencode(tmp_path) + b"/" + latin), "--model", model, "--k", 1, *out) == 0
+    for text in (capsys.readouterr().out, (tmp_path / "out.csv").read_text(encoding="utf-8")):
+        assert parse(text)[0]["file_name"] == f"{tmp_path}/caf\\udce9.png"
+
+
+def test_what_a_folder_holds_beside_photographs_is_counted(model, folder, tmp_path, capsys):
+    image = Image.open(folder / "photos" / "a.png")
+    for name, kind in (("a.gif", None), ("b.avif", None), ("c.jp2", None), ("d", "PNG")):
+        image.save(tmp_path / name, kind)
+    for name in ("notes.txt", "film.mp4", "other.txt", "README", ".DS_Store"):
+        (tmp_path / name).write_text("no image")
+    assert run("predict", tmp_path, "--model", model, "--cls", "oak,lion", "--k", 1) == 0
+    shown = capsys.readouterr()
+    assert [os.path.basename(row["file_name"]) for row in parse(shown.out)] == ["a.gif", "b.avif", "c.jp2", "d"]
+    assert shown.err == f"{tmp_path}: 4 files passed over, of other kinds (.mp4, .txt, no ending)\n"
 
 
 def test_output_is_written_whole_or_not_at_all(model, photos, tmp_path, monkeypatch, capsys):
@@ -193,9 +277,17 @@ def test_list_taxa(tmp_path, capsys):
     matrix = torch.ones(4, 2)
     matrix[:, 0] = 0
     formats.save_label_embeddings(tmp_path / "pair", matrix, taxa()[:2])
-    with pytest.warns(UserWarning, match="all zero"):
-        assert run("list-taxa", "--labels", tmp_path / "pair") == 0
-    assert "1 have no embedding and are never predicted" in capsys.readouterr().err
+    assert run("list-taxa", "--labels", tmp_path / "pair") == 0
+    shown = capsys.readouterr().err
+    assert "pair.npy: 1 of 2 columns are all zero" in shown
+    assert "1 have no embedding and are never predicted" in shown
+
+
+def test_list_models(capsys):
+    assert run("list-models") == 0
+    shown = capsys.readouterr()
+    assert shown.out.splitlines() == ["ours", "hf-hub:imageomics/bioclip", "hf-hub:imageomics/bioclip-2"]
+    assert "local-dir:FOLDER" in shown.err
 
 
 # ------------------------------------------------------------------------------------------------------------- refusals
@@ -208,8 +300,14 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     (tmp_path / "empty").mkdir()
     tables = {"rank": "name\nx\n", "unknown": "genus\nUnicornis\n", "one": "label\na\n", "ranks": "kingdom\nAnimalia\n"}
+    tables |= {
+        "two": "label,bin\noak,plant\nash,plant\noak,tree\n",
+        "hole": "label,bin\noak,plant\nash,\n",
+        "long": "genus,species\nLynx,lynx,x\n",
+    }
     for name, text in tables.items():
         (tmp_path / f"{name}.csv").write_text(text)
+    (tmp_path / "hole.tsv").write_text("genus\tspecies\nLynx\tlynx\n\tsp.\n")
     (tmp_path / "latin.txt").write_bytes(b"ch\xeane\n")
     for words, message in (
         (("predict", photos[0], "--model", f"local-dir:{tmp_path}"), "open_clip_config.json"),
@@ -220,7 +318,19 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
         (("predict", photos[0], "--model", model, "--subset", tmp_path / "unknown.csv"), "'unicornis'"),
         (("predict", photos[0], "--model", model, "--bins", tmp_path / "one.csv"), "needs two columns"),
         (("predict", photos[0], "--model", model, "--bins", tmp_path / "none.csv"), "none.csv"),
-        (("predict", photos[0], "--model", model, "--cls", "a,a"), "'a' is there twice"),
+        (
+            ("predict", photos[0], "--model", model, "--cls", "labls.txt"),
+            "--cls labls.txt: there is no file of this name",
+        ),
+        (("predict", photos[0], "--model", model, "--cls", tmp_path / "none"), "there is no file of this name"),
+        (("predict", photos[0], "--cls", "zeppelin,quux"), "learnt no word of 'zeppelin', 'quux'"),
+        (
+            ("predict", photos[0], "--model", model, "--bins", tmp_path / "two.csv"),
+            "two.csv: line 4: expected one bin for 'oak', found 'tree' here, and 'plant' in line 2",
+        ),
+        (("predict", photos[0], "--model", model, "--bins", tmp_path / "hole.csv"), "hole.csv: line 3: expected a bin"),
+        (("list-taxa", "--labels", tmp_path / "hole.tsv"), "hole.tsv: line 3: expected a name at some rank"),
+        (("list-taxa", "--labels", tmp_path / "long.csv"), "long.csv: line 2: expected 2 values, found 3"),
         (("predict", photos[0], "--model", model, "--cls", "a,,b"), "one of them is empty"),
         (("predict", photos[0], "--model", model, "--cls", tmp_path / "latin.txt"), "text in UTF-8"),
         (("predict", photos[0], "--model", model, "--cls", "a", "--labels", tmp_path / "ranks.csv"), "--labels is for"),
@@ -293,5 +403,5 @@ def test_help_loads_no_torch():
 
 def test_help_names_every_command():
     shown = program.parser().format_help()
-    commands = ("predict", "embed", "list-taxa", "train", "experiments", "weights")
+    commands = ("predict", "embed", "list-taxa", "list-models", "train", "experiments", "weights")
     assert all(word in shown for word in (*commands, "hf-hub:imageomics/bioclip"))

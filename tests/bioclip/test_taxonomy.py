@@ -88,6 +88,43 @@ def test_a_clean_label_stays_and_a_messy_one_becomes_it(taxon):
         ("Panthera", "Unknown", ""),
         ("Panthera", "not_classified", ""),
         ("Panthera", "1758", ""),
+        # hybrids: a name of its own, or its parents
+        ("Quercus", "x rosacea", "rosacea"),
+        ("Quercus", "×rosacea", "rosacea"),
+        ("Quercus", "Quercus x rosacea Bechst.", "rosacea"),
+        ("QUERCUS", "QUERCUS X ROSACEA", "rosacea"),
+        ("Quercus", "robur × petraea", "robur × petraea"),
+        ("Quercus", "Quercus robur L. x Q. petraea (Matt.) Liebl.", "robur × petraea"),
+        ("Anas", "Anas platyrhynchos X Anas rubripes", "platyrhynchos × rubripes"),
+        ("Anser", "Anser anser × Branta canadensis", "anser × Branta canadensis"),
+        ("Anser", "anser × Branta sp.", ""),
+        ("Quercus", "robur ×", ""),
+        # what a parenthesis is glued to, or holds
+        ("Panthera", "leo(Linnaeus, 1758)", "leo"),
+        ("Panthera", "Panthera leo(L.)", "leo"),
+        ("Aedes", "Aedes (Stegomyia) aegypti", "aegypti"),
+        ("Aedes", "(Stegomyia) aegypti (Linnaeus, 1762)", "aegypti"),
+        ("AEDES", "AEDES (STEGOMYIA) AEGYPTI", "aegypti"),
+        ("Aedes", "aedes (stegomyia) aegypti", "aegypti"),
+        ("Aedes", "Aedes (Stegomyia)", ""),
+        # apostrophes, accents in two characters
+        ("Amazona", "o'connori", "o'connori"),
+        ("Amazona", "o\u2019connori Smith, 1900", "o'connori"),
+        ("Ovis", "d'Orbigny, 1835", ""),
+        ("Rosa", "'Peace'", ""),
+        ("Salmo", "hu\u0308bneri", "h\u00fcbneri"),
+        # a genus, or another one, is no species
+        ("Quercus", "Quercus", ""),
+        ("Quercus", "Quercus L.", ""),
+        ("Quercus", "Quercus Linnaeus, 1753", ""),
+        ("Quercus", "Quercus sp", ""),
+        ("Quercus", "sp1", ""),
+        ("Quercus", "Felidae", ""),  # which is the family here
+        ("Felis", "Panthera leo", ""),
+        ("Panthera", "de Beaux", ""),
+        ("Panthera", "leo ssp persica", "leo"),
+        ("Panthera", "Panthera cf leo", ""),
+        ("Lynx", "lynx linnaeus, 1758", "lynx"),
     ],
 )
 def test_epithets(genus, species, expected):
@@ -113,11 +150,35 @@ def test_epithets(genus, species, expected):
         ("leo L.", "", "leo"),
         ("leo ssp. persica", "", "leo"),
         ("", "", ""),
+        # a genus alone, with or without its author
+        ("Quercus", "Quercus", ""),
+        ("Felis Linnaeus, 1758", "Felis", ""),
+        ("Felidae", "", ""),
+        ("×Cupressocyparis leylandii", "Cupressocyparis", "leylandii"),
+        ("Mentha x piperita", "Mentha", "piperita"),
+        ("Anas platyrhynchos × A. rubripes", "Anas", "platyrhynchos × rubripes"),
+        ("Aedes (Stegomyia) aegypti", "Aedes", "aegypti"),
     ],
 )
 def test_a_missing_genus_is_taken_from_a_species_of_two_names(species, genus, epithet):
     got = clean(replace(LION, genus="", species=species))
     assert (got.genus, got.species) == (genus, epithet)
+
+
+@pytest.mark.parametrize(
+    ("given", "genus"),
+    [
+        ("× Cupressocyparis", "Cupressocyparis"),
+        ("x Cupressocyparis", "Cupressocyparis"),
+        ("Aedes (Stegomyia)", "Aedes"),
+        ("Panthera Oken, 1816", "Panthera"),
+        ("[Clostridium]", "Clostridium"),
+        ("Cre\u0301mieuxia", "Cr\u00e9mieuxia"),
+        ("?", ""),
+    ],
+)
+def test_a_genus_is_one_word(given, genus):
+    assert clean(replace(LION, genus=given, species="alba")).genus == genus
 
 
 def test_ranks_common_names_and_kingdoms():
@@ -292,6 +353,8 @@ def test_filter():
     mask = taxa_filter(Rank.GENUS, ["panthera", "QUERCUS"], TABLE)
     assert {TABLE[i].genus for i in np.flatnonzero(mask)} == {"Panthera", "Quercus"}
     assert taxa_filter(Rank.SPECIES, "ovis canadensis", TABLE).sum() == 1
+    accent = [replace(LION, genus="Salmo", species="h\u00fcbneri")]
+    assert taxa_filter(Rank.SPECIES, "salmo hu\u0308bneri", accent).all()
     hole = replace(LION, class_="")
     assert taxa_filter(Rank.CLASS, "Mammalia", [LION, hole]).tolist() == [True, False]
 

@@ -1,6 +1,7 @@
 """The training loop: it learns, draws what it says, resumes exactly, and is the same on several processes."""
 
 import json
+import math
 import os
 import random
 import subprocess
@@ -42,6 +43,26 @@ def test_it_learns(arm, share):
     losses = run.run(quiet=True)
     assert len(losses) == 120
     assert sum(losses[-10:]) < share * sum(losses[:10])
+
+
+def test_the_temperature_is_learnt():
+    """Its gradient is that of the loss, by a small difference; Adam's first step moves it by the learning rate, up or down."""
+    run = trainer()
+    before = run.model.logit_scale.detach().clone()
+    which = run.draw(0)
+    images, text = run.images[which], run._tokens(0, run.label[which], 0)
+    run.contrast(images, text).backward()
+    slope = run.model.logit_scale.grad.item()
+    with torch.no_grad():
+        run.model.logit_scale += 0.05
+        above = run.contrast(images, text).item()
+        run.model.logit_scale -= 0.1
+        below = run.contrast(images, text).item()
+        run.model.logit_scale.copy_(before)
+    assert slope == pytest.approx((above - below) / 0.1, rel=0.05, abs=1e-4)
+    run.step()
+    moved = (run.model.logit_scale.detach() - before).item()
+    assert moved == pytest.approx(-math.copysign(learning_rate(CONFIG, 0), slope), rel=0.01)
 
 
 def test_training_the_compact_vocabulary_is_training_the_stock_one():

@@ -182,6 +182,11 @@ def test_the_tile_that_is_shown_is_where_the_sheet_has_it(tmp_path, widget):
         assert (round(x / 100 * 15, 3), round(y / 100 * (rows - 1), 3)) == (tile % 16, tile // 16)
 
 
+def test_all_comes_back(tmp_path, widget):
+    with pages.opened(tmp_path, widget) as page:
+        pages.assert_resets(page)
+
+
 def test_readout_and_plot_are_python_s(tmp_path, widget):
     widget.level, widget.trio = 2, 1
     with pages.opened(tmp_path, widget) as page:

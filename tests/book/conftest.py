@@ -27,7 +27,7 @@ class Project:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def notebook(self, *cells, name: str = "notebooks/splatting/1_idea.ipynb") -> Path:
+    def notebook(self, *cells, name: str = "notebooks/splatting/5_exercises.ipynb") -> Path:
         """Write a notebook. A cell is (id, source) or (id, source, metadata); the id "title" or "text-..." is markdown."""
         made = []
         for cell_id, source, *metadata in cells:

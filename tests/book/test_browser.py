@@ -1,14 +1,19 @@
 """Every page in headless Chromium, light and dark, wide and narrow. Nothing may fail, and nothing may leave the host."""
 
 import functools
+import hashlib
 import http.server
+import json
+import re
 import threading
+from itertools import pairwise
+from pathlib import Path
 
 import browser
 import check_site
 import pytest
 
-PAGES = [*check_site.toc_documents(), "index", "search", "genindex"]
+PAGES = [*check_site.toc_documents(), "index", "search", "genindex", "404"]
 
 CONTRAST = """() => {
   const parse = (c) => (c.match(/[\\d.]+/g) ?? []).map(Number);
@@ -163,10 +168,11 @@ def test_page_is_whole(opened, scheme, document):
     page = opened(document)
     page.wait_for_function("scheme => document.documentElement.dataset.theme === scheme", arg=scheme)
 
-    for widget in page.locator(".nbwidget").all():
+    for widget in page.locator(".nbwidget, .nbwidget-later").all():
         widget.scroll_into_view_if_needed()
     page.wait_for_function(
-        "[...document.querySelectorAll('.nbwidget')].every((w) => w.dataset.mounted === 'yes')", timeout=300_000
+        "[...document.querySelectorAll('.nbwidget, .nbwidget-later')].every((w) => w.dataset.mounted === 'yes')",
+        timeout=300_000,
     )
     assert page.evaluate("[...document.querySelectorAll('.nbwidget')].every((w) => w.childNodes.length > 0)")
 
@@ -212,6 +218,24 @@ def test_search_finds_a_page_without_a_server_behind_it(opened):
     assert "paper" in " ".join(a.get_attribute("href") for a in page.locator("#search-results li a").all())
 
 
+def test_a_result_shows_text_and_its_page_marks_the_words(chromium, origin):
+    page = chromium.new_page()
+    page.set_default_timeout(300_000)
+    page.goto(f"{origin}/search.html?q=Nyquist", wait_until="networkidle")
+    page.wait_for_selector("#search-results .search-summary .context, #search-results p.context")
+    summaries = " ".join(page.locator("#search-results .context").all_inner_texts())
+    assert "import " not in summaries
+    assert "plots.show" not in summaries
+    page.locator("#search-results li a").first.click()
+    page.wait_for_selector(".bd-article .highlighted")
+    assert page.evaluate("typeof Search") == "undefined"
+    page.wait_for_function(
+        "[...document.querySelectorAll('.bd-article .highlighted')].some((m) => m.checkVisibility()"
+        " && m.getBoundingClientRect().top >= 0 && m.getBoundingClientRect().top < innerHeight)"
+    )
+    page.close()
+
+
 @pytest.fixture
 def light(chromium, origin):
     """Open a page in the light scheme; formulas stand there when it comes back."""
@@ -221,7 +245,7 @@ def light(chromium, origin):
         page = context.new_page()
         page.goto(f"{origin}/{document}.html", wait_until="networkidle")
         page.wait_for_function(
-            "!document.querySelector('.math') || document.querySelector('mjx-container')", timeout=20_000
+            "!document.querySelector('.math') || document.querySelector('mjx-container')", timeout=300_000
         )
         return page
 
@@ -255,7 +279,7 @@ def test_a_cut_table_would_be_noticed(light):
 def test_wide_boxes_scroll_by_keyboard_and_show_where_there_is_more(light):
     page = light("notebooks/splatting/3_reproduce")
     assert cut(page, 390) == []
-    box = page.get_by_role("region", name="Table, scrolls sideways").first
+    box = page.get_by_role("region", name=re.compile(r"Table \d+, scrolls sideways")).first
     assert box.get_attribute("data-more") == "right"
     box.focus()
     page.keyboard.press("ArrowRight")
@@ -268,7 +292,7 @@ def test_wide_boxes_scroll_by_keyboard_and_show_where_there_is_more(light):
 
 def test_the_first_live_figure_is_seen_without_scrolling(chromium, origin):
     for width, height in ((1440, 900), (390, 844)):
-        page = chromium.new_page(viewport={"width": width, "height": height})
+        page = chromium.new_page(viewport={"width": width, "height": height}, reduced_motion="reduce")
         page.goto(f"{origin}/book/index.html", wait_until="networkidle")
         page.wait_for_selector(".live .nbwidget[data-mounted]")
         slider = page.locator(".live").first.get_by_role("slider")
@@ -301,3 +325,119 @@ def test_a_figure_opens_large_and_gives_the_focus_back(light):
         "e => e.scrollWidth > e.clientWidth"
     )  # larger than a phone: one pans in it
     assert page.evaluate("document.documentElement.scrollWidth") <= 391
+
+
+def test_on_paper_answers_are_open_and_the_page_is_light(chromium, origin):
+    page = chromium.new_page(color_scheme="dark")
+    page.goto(f"{origin}/notebooks/dynamics/1_idea.html", wait_until="load")
+    closed = page.locator(".bd-article details:not(.below-output):not([open])").count()
+    assert closed
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    assert page.locator(".bd-article details:not(.below-output):not([open])").count() == 0
+    found = page.evaluate(
+        "['article p', 'article pre', 'article h2'].map((s) => getComputedStyle(document.querySelector(s)))"
+        ".map((s) => [...s.color.match(/\\d+/g)].slice(0, 3).map(Number))"
+    )
+    assert all(max(colour) < 130 for colour in found), found
+    grounds = page.evaluate(
+        "[...document.querySelectorAll('.cell_input, .cell_input pre, .cell_output pre, div.highlight')]"
+        ".map((e) => getComputedStyle(e).backgroundColor)"
+    )
+    assert set(grounds) == {"rgba(0, 0, 0, 0)"}
+    assert not page.locator(".nbwidget button").first.is_visible()
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator(".bd-article details:not(.below-output):not([open])").count() == closed
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.close()
+
+
+def test_on_a_phone_the_scorecard_is_cards_with_the_outcome_first(chromium, origin):
+    page = chromium.new_page(viewport={"width": 390, "height": 844})
+    page.goto(f"{origin}/book/scorecard.html", wait_until="load")
+    row = page.locator("table.scorecard tbody tr").first
+    outcome, claim = row.locator(".verdict"), row.locator("td").nth(1)
+    assert outcome.bounding_box()["y"] < claim.bounding_box()["y"]
+    assert outcome.bounding_box()["x"] + outcome.bounding_box()["width"] < 390
+    assert page.locator("table.counts").bounding_box()["y"] < 844  # how many hold, before how it is read
+    wide = "[...document.querySelectorAll('.wide-table:has(table.scorecard)')].filter((e) => e.dataset.more).length"
+    assert page.evaluate(wide) == 0
+    page.close()
+
+
+def test_the_front_page_moves_once_until_somebody_takes_hold(chromium, origin):
+    page = chromium.new_page()
+    page.set_default_timeout(300_000)
+    page.goto(f"{origin}/book/index.html", wait_until="load")
+    slider = page.locator(".live.plays input[type=range]")
+    begin = slider.input_value()
+    page.wait_for_function("v => document.querySelector('.live.plays input[type=range]').value !== v", arg=begin)
+    slider.focus()
+    held = slider.input_value()
+    page.wait_for_timeout(2500)
+    assert slider.input_value() == held
+    page.close()
+
+
+def test_the_front_page_says_where_to_click_first(chromium, origin):
+    """One primary button, the first link below the figure; it leads to a first notebook."""
+    page = chromium.new_page()
+    page.goto(f"{origin}/book/index.html", wait_until="load")
+    button = page.locator(".bd-article .sd-btn-primary")
+    assert button.count() == 1
+    assert button.bounding_box()["y"] < 900 + 200
+    assert button.get_attribute("href").endswith("1_idea.html")
+    page.close()
+
+
+def test_headings_of_live_figures_fit_their_page(light):
+    """A heading is at most one level below the one before it: who listens to a page goes by them."""
+    page = light("notebooks/bioclip/1_idea")
+    for widget in page.locator(".nbwidget").all():
+        widget.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('.nbwidget')].every((w) => w.dataset.mounted === 'yes')")
+    found = page.evaluate(
+        "[...document.querySelectorAll('.bd-article :is(h1, h2, h3, h4, h5, h6, [role=heading])')]"
+        ".map((h) => Number(h.ariaLevel ?? h.tagName[1]))"
+    )
+    assert len(found) > 5
+    assert [(a, b) for a, b in pairwise(found) if b > a + 1] == []
+
+
+AXE = Path(__file__).parent / "vendor" / "axe-core"
+HEARD = [
+    ("book/index", 1440),
+    ("book/index", 390),
+    ("book/scorecard", 390),
+    ("book/splatting/paper", 1440),
+    ("notebooks/splatting/3_reproduce", 1440),
+    ("notebooks/bioclip/1_idea", 1440),
+    ("notebooks/dynamics/1_idea", 390),
+    ("search", 1440),
+]
+
+
+def test_axe_is_the_one_of_its_manifest():
+    for name, digest in json.loads((AXE / "manifest.json").read_text())["axe-core"]["files"].items():
+        assert hashlib.sha256((AXE / name).read_bytes()).hexdigest() == digest
+
+
+@pytest.mark.parametrize(("document", "width"), HEARD)
+def test_axe_finds_nothing(chromium, origin, document, width):
+    """axe-core, all its rules: names, landmarks, headings, tables, contrast, keyboard."""
+    page = chromium.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(300_000)
+    page.goto(f"{origin}/{document}.html", wait_until="load")
+    for widget in page.locator(".nbwidget, .nbwidget-later").all():
+        widget.scroll_into_view_if_needed()
+    page.wait_for_function(
+        "[...document.querySelectorAll('.nbwidget, .nbwidget-later')].every((w) => w.dataset.mounted === 'yes')"
+    )
+    page.evaluate((AXE / "axe.min.js").read_text(encoding="utf-8"))
+    found = page.evaluate(
+        "axe.run(document, { resultTypes: ['violations'] }).then((r) => r.violations.flatMap((v) =>"
+        " v.nodes.map((n) => `${v.id}: ${n.target.join(' ')}: ${n.html.slice(0, 120)}`)))"
+    )
+    assert found == []
+    page.close()

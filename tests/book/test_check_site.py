@@ -53,6 +53,10 @@ def test_a_good_site_passes(built):
             "b.html: inline script loads from another host: https://cdn.example/lib/index.js",
         ),
         ('<div class="nbwidget" data-module="gone.js"></div>', "b.html: widget module missing: _static/esm/gone.js"),
+        (
+            '<div class="nbwidget-later" data-module="w.js" data-from="_static/live/gone.json"></div>',
+            "b.html: state of a widget missing: _static/live/gone.json",
+        ),
     ],
 )
 def test_each_fault_is_found(built, html, message):

@@ -59,7 +59,7 @@ def test_peak_memory_is_that_of_the_kernel(project):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("1 / 0", r'1_idea\.ipynb, cell "break-it": ZeroDivisionError'),
+        ("1 / 0", r'5_exercises\.ipynb, cell "break-it": ZeroDivisionError'),
         ("import os\nprint(os.getcwd())", r'cell "break-it": its output holds a path of this machine'),
         (FIGURE.replace("A rising line.", ""), r'cell "break-it": a figure has no alt text'),
         ("x = 1  # " + "a" * 90, r'cell "break-it": line 1 has 99 columns, 88 fit'),
@@ -96,15 +96,15 @@ def test_a_cell_that_takes_too_long_is_named(project, monkeypatch):
 def test_command_line_stale_check_and_failure(project, capsys):
     own = "import sys\nsys.path.insert(0, '../../lib')\nfrom bestpapers.course import plots\nprint(1)"
     good = project.notebook(("sum-up", own))
-    bad = project.notebook(("break-it", "1 / 0"), name="notebooks/splatting/2_build.ipynb")
+    bad = project.notebook(("break-it", "1 / 0"), name="notebooks/splatting/6_more.ipynb")
     assert execute.main(["--check"], project.root) == 1
     out = capsys.readouterr().out
-    assert "notebooks/splatting/1_idea.ipynb is stale: it was never executed" in out
+    assert "notebooks/splatting/5_exercises.ipynb is stale: it was never executed" in out
 
     assert execute.main(["--stale"], project.root) == 1  # one of the two fails, the other is stored all the same
     captured = capsys.readouterr()
-    assert "[2/2] notebooks/splatting/2_build.ipynb" in captured.out
-    assert 'FAILED notebooks/splatting/2_build.ipynb, cell "break-it"' in captured.err
+    assert "[2/2] notebooks/splatting/6_more.ipynb" in captured.out
+    assert 'FAILED notebooks/splatting/6_more.ipynb, cell "break-it"' in captured.err
     bad.unlink()
     assert execute.main(["--stale"], project.root) == 0
     assert "1 notebooks, 0 with outputs" in capsys.readouterr().out

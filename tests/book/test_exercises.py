@@ -138,6 +138,9 @@ def test_cells_of_an_exercise(wing):
         '    """Two times a number.\n\n    x any number -> 2 x\n    """\n'
         "    raise NotImplementedError  # your code here\n\n\nexercises.twice.check(twice)"
     )
+    assert cells["exercises-twice-note"].source == (
+        "### Solution 5.1\n\n<details>\n<summary>What to learn from it</summary>\n\nAny number will do.\n\n</details>"
+    )
     solution = cells["exercises-twice-solution"]
     assert solution.source == signature + (
         '    # nothing to it\n    return x + x\n\n\nexercises.twice.check(twice)\n\nprint("and so", twice(21))'
@@ -178,6 +181,35 @@ def test_written_once_checked_and_written_again_when_the_source_changes(wing, ca
         f"{stored.name(path, wing.root)}: written; run scripts/execute.py {stored.name(path, wing.root)}\n",
     )
     assert main("--check")[0] == 0
+
+
+def test_what_did_not_change_keeps_its_outputs_and_the_title_its_cost(wing):
+    path = wing.root / "notebooks/counting/5_exercises.ipynb"
+    exercises.main(["counting"], wing.root)
+    nb = nbformat.read(path, as_version=4)
+    stored.put_cost(nb, "3 s")
+    nb.metadata["fingerprint"] = "of the run"
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [nbformat.v4.new_output("stream", text=cell.id)]
+    path.write_text(nbformat.writes(nb))
+
+    changed = SOURCE.replace("return x + x", "return 2 * x").replace("Multiply by two", "Double it")
+    wing.write("lib/bestpapers/counting/exercises/twice.py", changed)
+    package = wing.root / "lib/bestpapers/counting/exercises/__init__.py"
+    package.write_text(package.read_text().replace("# Can you count?", "# Can you add?"))
+    for name in [n for n in sys.modules if n.startswith("bestpapers.counting")]:
+        del sys.modules[name]
+    assert exercises.main(["counting"], wing.root) == 0
+    new = nbformat.read(path, as_version=4)
+    cells = {c.id: c for c in new.cells}
+    assert cells["exercises-title"].source.startswith("# Can you add?")
+    assert "<!-- cost -->3 s<!-- /cost -->" in cells["exercises-title"].source
+    assert "Double it" in cells["exercises-twice-text"].source
+    said = {i: bool(c.outputs) for i, c in cells.items() if c.cell_type == "code"}
+    assert said == {i: i != "exercises-twice-solution" for i in said}
+    assert new.metadata["fingerprint"] == "of the run"
+    assert exercises.differs("counting", wing.root) is None
 
 
 @pytest.mark.parametrize("part", ["source", "tags", "jupyter", "order", "end"])
@@ -303,7 +335,7 @@ def test_some_exercises_of_an_edition(capsys, tmp_path):
     assert "35 min for all" in cells[0].source
     assert len(next(c for c in cells if c.id == "exercises-list").source.splitlines()) == 4
     assert exercises.main(["--teacher", "--only", "5.1,5.99", "--out", str(tmp_path), "splatting"]) == 1
-    assert "there is no exercise 5.99: the numbers go from 5.1 to 5.12" in capsys.readouterr().err
+    assert "there is no exercise 5.99: the numbers go from 5.1 to 5.13" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         exercises.main(["--only", "5.1"])
     assert "--only and --out belong to --student" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import form
 import nbformat
 import pytest
 import stored
+from stored import ROOT
 
 FIGURE = {"image/png": "AAAA", "text/plain": "A line."}
 CLAIM = {form.CLAIM: {"key": "splatting.C1"}, "text/plain": "splatting.C1", "text/html": "<div>splatting.C1</div>"}
@@ -136,6 +137,48 @@ def test_long_cells_count_where_they_are_visible():
         'x.ipynb, cell "a-3": 21 lines, 20 is the most of a cell that is not folded: split it '
         '(it shows something and is not folded because cell "a-4" reads its x3)',
     ]
+
+
+def test_a_cell_has_twelve_lines_at_most_and_imports_are_free():
+    where = "notebooks/dynamics/2_build.ipynb"
+    twelve = "\n\n".join(f"x{i} = {i}" for i in range(12))
+    imports = "import math\nfrom itertools import (\n    chain,\n    pairwise,\n)\n"
+    assert form.long_cells(notebook((imports + twelve, [])), where) == []
+    thirteen = notebook((twelve + "\ny = 3", []))
+    words = f'{where}, cell "a-0": 13 lines, 12 is the most of a cell that is not folded: split it'
+    assert form.long_cells(thirteen, where) == [words]
+    for other in ("notebooks/dynamics/5_exercises.ipynb", "x.ipynb"):
+        assert form.long_cells(notebook((twelve.replace("\n\n", "\n") + "\ny = 3", [])), other) == []
+
+
+def test_a_notebook_asks_its_reader_to_predict():
+    nb = notebook(("x = 1", []))
+    ask = "<details>\n<summary>Predict: which is {}</summary>\n\nThe first.\n\n</details>"
+    nb.cells += [nbformat.v4.new_markdown_cell(ask.format("larger?")), nbformat.v4.new_markdown_cell(ask.format("it."))]
+    where = "notebooks/dynamics/1_idea.ipynb"
+    (said,) = form.few_predictions(nb, where)
+    assert said.startswith(f"{where}: asks the reader to predict 1 times, 2 is the least")
+    nb.cells.append(nbformat.v4.new_markdown_cell(ask.format("smaller?")))
+    assert form.few_predictions(nb, where) == []
+    assert form.few_predictions(notebook(("x", [])), "notebooks/dynamics/4_apply.ipynb") == []
+
+
+def test_a_summary_is_html():
+    nb = notebook(("x = 1", []))
+    nb.cells.append(
+        nbformat.v4.new_markdown_cell("<details>\n<summary>Predict: does `ce` win?</summary>\n\nNo.\n\n</details>")
+    )
+    (said,) = form.marked_summaries(nb, "a.ipynb")
+    assert said.endswith("use <code>, <em> or MathML: Predict: does `ce` win?")
+    nb.cells[-1].source = nb.cells[-1].source.replace("`ce`", "<code>ce</code>")
+    assert form.marked_summaries(nb, "a.ipynb") == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*/*.ipynb")), ids=stored.name)
+def test_stored_notebooks_are_short_and_ask(path):
+    nb, where = nbformat.read(path, as_version=4), stored.name(path)
+    form.fold(nb)
+    assert form.long_cells(nb, where) + form.few_predictions(nb, where) + form.marked_summaries(nb, where) == []
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_the_stored_widget_is_found(notebook):
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("idea-gone", r'notebooks/splatting/1_idea\.ipynb has no cell "idea-gone"'),
+        ("idea-gone", r'notebooks/splatting/5_exercises\.ipynb has no cell "idea-gone"'),
         ("idea-other", r'no widget is stored in the cell "idea-other"'),
     ],
 )
@@ -55,14 +55,30 @@ def test_it_may_begin_elsewhere(notebook):
         live.begin(TWIN, {"zoom": 1})
 
 
+def test_its_state_may_come_later():
+    bare, name, state = live.later(TWIN, "../")
+    assert json.loads(state) == STATE
+    assert (
+        bare
+        == f'<div class="nbwidget-later" data-module="strip.js" data-from="../_static/live/{name}"><p>words</p></div>'
+    )
+    assert live.later(live.begin(TWIN, {"frame": 0}), "")[1] != name
+
+
 def test_every_open_wing_is_alive_on_the_landing_page(site):
     from bs4 import BeautifulSoup
 
     path = site / "book" / "index.html"
     page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
     open_wings = {p.parent.name for p in stored.notebooks()}
-    shown = {c for block in page.select(".live:has(.nbwidget)") for c in block["class"] if c.startswith("wing-")}
+    shown = {
+        c
+        for block in page.select(".live:has(.nbwidget, .nbwidget-later)")
+        for c in block["class"]
+        if c.startswith("wing-")
+    }
     assert shown == {f"wing-{wing}" for wing in open_wings}
     for wing in open_wings:
         assert page.select(f'.wing-{wing} a[href$="notebooks/{wing}/1_idea.html"]'), wing
-    assert path.stat().st_size < 1_500_000
+    assert path.stat().st_size < 1_000_000  # the state of all figures but the first comes when a reader is near
+    assert page.select_one(".live").select_one(".nbwidget")

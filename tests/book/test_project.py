@@ -28,9 +28,9 @@ OWNERS_EIGHT = ["jupyterlab", "jupyter-book", "torch", "matplotlib", "ipywidgets
 
 
 def declared() -> dict[str, Requirement]:
-    """All requirements of pyproject.toml, extras included, by canonical name."""
-    extras = PROJECT["project"]["optional-dependencies"].values()
-    lines = [*PROJECT["project"]["dependencies"], *(line for extra in extras for line in extra)]
+    """All requirements of pyproject.toml by canonical name, with those of the extras that the lock is made for."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    lines = [*PROJECT["project"]["dependencies"], *extras["book"], *extras["test"]]
     return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
 
 
@@ -106,6 +106,36 @@ def test_one_address():
     for path in stored.notebooks():
         nb = nbformat.read(path, as_version=4)
         assert stored.put_colab_cell(nb, url) is False, f"{path.name}: run scripts/execute.py --colab-cell"
+
+
+def bibliography():
+    from pybtex.database import parse_file
+
+    return parse_file(str(ROOT / "book/references.bib"), "bibtex").entries
+
+
+def test_addresses_in_the_bibliography_are_fields_so_that_they_become_links():
+    for key, entry in bibliography().items():
+        words = " ".join(entry.fields.get(name, "") for name in ("note", "journal", "booktitle"))
+        assert not re.search(r"arxiv|doi:|https?:(?!//eol)", words, re.I), key
+        assert ("eprint" in entry.fields) == ("archiveprefix" in entry.fields), key
+    linked = [e for e in bibliography().values() if {"eprint", "doi", "url"} & set(e.fields)]
+    assert len(linked) >= 0.8 * len(bibliography())
+
+
+def test_the_four_papers_are_cited_as_the_bibliography_has_them():
+    from bestpapers.course import WINGS
+
+    papers = {e.fields["wing"]: e for e in bibliography().values() if "wing" in e.fields}
+    assert set(papers) == set(WINGS)
+    cited = {r["url"].rpartition("/")[2]: r for r in yaml.safe_load((ROOT / "CITATION.cff").read_text())["references"]}
+    assert set(cited) == {e.fields["eprint"] for e in papers.values()}
+    for entry in papers.values():
+        reference = cited[entry.fields["eprint"]]
+        assert reference["title"] == entry.fields["title"].replace("{", "").replace("}", "")
+        assert reference["doi"] == entry.fields["doi"]
+        names = [" ".join(p.last_names) for p in entry.persons["author"]]
+        assert [a["family-names"] for a in reference["authors"]] == names
 
 
 def test_every_page_and_notebook_is_in_the_contents_and_the_other_way_round():

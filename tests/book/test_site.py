@@ -63,8 +63,18 @@ def test_scorecard_shows_every_stored_claim_with_its_outcome(site):
         assert link.get_text() == row["key"]
         assert link["href"].endswith(f"#{row['anchor']}")
         assert html.select_one(".verdict").get_text() == row["outcome"]
-        text = html.get_text().replace("’", "'")  # Sphinx sets typographic apostrophes
+        text = html.get_text().translate(str.maketrans("’“”", '\'""'))  # Sphinx sets typographic marks
         assert all(row[field] in text for field in ("claim", "where", "paper", "ours", "note") if row[field])
+
+
+def test_counts_are_those_of_the_rows(site):
+    html, rows = page(site, "book/scorecard"), claims.collect(stored.notebooks())
+    for tr in html.select("table.counts tbody tr"):
+        wing, *counts, total = (td.get_text(strip=True) for td in tr.find_all("td"))
+        found = [row["outcome"] for row in rows if row["key"].split(".")[0] == wing]
+        assert [int(c) for c in counts] == [found.count(outcome) for outcome in claims.OUTCOMES]
+        assert int(total) == len(found) > 0
+        assert html.find(id=tr.a["href"].removeprefix("#"))
 
 
 @pytest.mark.parametrize("wing", [w for w in WINGS if (ROOT / f"notebooks/{w}").is_dir()])
@@ -74,6 +84,27 @@ def test_the_papers_page_lists_every_claim_with_its_outcome(site, wing):
     shown = page(site, f"book/{wing}/paper").select("table.scorecard tbody tr")
     assert [tr.find("a").get_text() for tr in shown] == [row["key"].split(".", 1)[1] for row in rows]
     assert [tr.select_one(".verdict").get_text() for tr in shown] == [row["outcome"] for row in rows]
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_the_papers_page_says_where_the_paper_is(site, wing):
+    box = page(site, f"book/{wing}/paper").select_one(".paper-links")
+    hrefs = [a["href"] for a in box.find_all("a")]
+    assert any(h.startswith("https://arxiv.org/abs/") for h in hrefs)
+    assert any(h.startswith("https://doi.org/") for h in hrefs)
+    bibtex = box.select_one("details.bibtex pre").get_text()
+    assert bibtex.startswith("@inproceedings{")
+    assert "wing" not in bibtex
+
+
+def test_references_are_links_and_every_page_names_the_licence(site, documents):
+    shown = page(site, "book/references").select(".citation")
+    linked = [c for c in shown if c.select('a[href^="https://"]')]
+    assert len(linked) >= 0.8 * len(shown) > 0
+    for document in documents:
+        footer = page(site, document).select_one(".bd-footer-content")
+        assert "CC BY 4.0" in footer.get_text()
+        assert footer.select('a[href$="cite.html"]'), document
 
 
 def test_stored_claims_are_those_of_the_library():

@@ -101,7 +101,9 @@ def test_many_reasons_are_counted(project, imported):
 
 def test_a_cell_or_module_that_is_no_python_is_named(project):
     path = project.notebook(("title", "# A question"), ("sum-up", "1 +"))
-    with pytest.raises(NotebookError, match=r"notebooks/splatting/1_idea\.ipynb: a cell, or a module .* is not Python"):
+    with pytest.raises(
+        NotebookError, match=r"notebooks/splatting/5_exercises\.ipynb: a cell, or a module .* is not Python"
+    ):
         stored.fingerprint(read(path), path, project.root)
 
 

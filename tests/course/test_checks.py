@@ -89,7 +89,53 @@ def test_a_failure_names_property_input_expected_found_hint(checker):
         "  expected  [[4.3, 1], [1, 2.3]] (Tensor [2, 2] float32)",
         "  found     [[4.3, 1.3], [1.3, 2.3]] (Tensor [2, 2] float32)",
         "  hint      which entries does a round filter widen?",
+        "  try again answer(*check.failing)",
     ]
+
+
+def test_the_input_that_failed_is_handed_out(checker):
+    def spoils(cov, s):
+        cov += s  # its own copy only
+        return cov, low_pass(cov, s)[1]
+
+    with pytest.raises(CheckFailed) as caught:
+        checker(spoils)
+    for (cov, s), named in (caught.value.inputs, (checker.failing, checker.failing_kw)):
+        assert (cov.tolist(), s, named) == ([[4.0, 1.0], [1.0, 2.0]], 0.3, {})
+    spoils(*checker.failing)
+    assert checker.failing[0].tolist() == [[4.0, 1.0], [1.0, 2.0]]
+
+    outcome = checker.run(lambda cov, s: (low_pass(cov, s)[0], 1.0))  # called with s by name
+    assert outcome.message.endswith("\n  try again your_function(*check.failing, **check.failing_kw)")
+    assert len(checker.failing) == 1
+    assert checker.failing_kw == {"s": 0.3}
+
+    checker(low_pass)
+    assert (checker.failing, checker.failing_kw) == ((), {})
+
+
+def test_a_property_that_never_calls_the_answer_hands_out_nothing():
+    check = Checker("2.4")
+
+    @check.property("it has a name")
+    def _(answer):
+        true(False, "a name", "none")
+
+    outcome = check.run(low_pass)
+    assert outcome.inputs is None
+    assert "try again" not in outcome.message
+    assert check.failing == ()
+
+
+def test_the_call_names_the_checker_as_a_notebook_does():
+    check = Checker("5.1")
+
+    def doubles(answer):
+        close(answer(3.0), 6.0)
+
+    doubles.__module__ = "bestpapers.dynamics.exercises.twice"
+    check.property("it doubles")(doubles)
+    assert check.run(abs).message.endswith("  try again abs(*exercises.twice.check.failing)")
 
 
 def test_the_readers_exception_is_kept_with_the_input(checker):

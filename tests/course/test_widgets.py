@@ -336,6 +336,15 @@ def test_pixels_stay_squares_of_one_width(open_page):
     assert images.first.evaluate("img => getComputedStyle(img).imageRendering") == "pixelated"
 
 
+def test_the_strip_goes_back_to_its_first_frame(open_page):
+    page = open_page(strip())
+    page.get_by_role("slider").press("End")
+    assert page.locator("output").inner_text().startswith("1 ×")
+    page.get_by_role("button", name="Reset").click()
+    assert page.locator("output").inner_text().startswith("1/2 ×")
+    assert colours(page) == [51, 204]
+
+
 def test_two_strips_on_a_page_do_not_disturb_each_other(open_page):
     page = open_page(strip(), strip())
     first, second = page.get_by_role("slider").all()

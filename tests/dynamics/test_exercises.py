@@ -11,13 +11,13 @@ from torch import nn
 from bestpapers.dynamics import exercises, loop, modal, spectral
 from bestpapers.dynamics.exercises.adaptive import adaptive
 from bestpapers.dynamics.exercises.close_loop import close_loop
-from bestpapers.dynamics.exercises.drag import drag
-from bestpapers.dynamics.exercises.first_frame import first_frame
 from bestpapers.dynamics.exercises.fit_laws import fit_laws
 from bestpapers.dynamics.exercises.frechet import frechet
 from bestpapers.dynamics.exercises.mac import mac
 from bestpapers.dynamics.exercises.one_sided import one_sided
 from bestpapers.dynamics.exercises.oscillator import oscillator
+from bestpapers.dynamics.exercises.other_rate import other_rate
+from bestpapers.dynamics.exercises.own_plant import own_plant
 from bestpapers.dynamics.exercises.slice_attention import slice_attention
 from bestpapers.dynamics.exercises.splat import splat
 from bestpapers.dynamics.exercises.two_readings import two_readings
@@ -48,23 +48,20 @@ def one_sided_part(slices, frames, *, two=2.0, constant=1.0, nyquist=True, sign=
     return out if complex_ else out.real
 
 
-def first_frame_part(slices, *, factor=-2.0, start=1, mean=False, inplace=False, complex_=False):
-    out = slices if inplace else slices.clone()
-    rest = slices[start:].sum(0) if complex_ else slices[start:].real.sum(0)
-    out[0] = factor * (rest.mean() if mean else rest)
-    return out
-
-
-def first_frame_by_force(slices):
-    """Spreads the shift over all slices, so that the others change as well."""
-    gap = (slices[0].real + 2 * slices[1:].real.sum(0)) / (1 + 2 * (len(slices) - 1))
-    return slices - gap
-
-
-def first_frame_of_the_mean(slices):
-    """Takes one shift for the whole picture."""
-    out = slices.clone()
-    out[0] = out[0] - (slices[0] + 2 * slices[1:].real.sum(0)).mean()
+def other_rate_part(
+    motion, rate, *, frames=None, pad=None, size=150, whole=False, turn=False, mean=True, known="below", fewer=False
+):
+    N = len(motion) if whole else frames or round(5 * rate)
+    motion = motion[:N]
+    motion = motion if mean else motion - motion.mean(0)
+    S = (torch.fft.fft(motion, n=pad, dim=0) if known == "all" or pad else torch.fft.rfft(motion, dim=0))[:16]
+    S = S * ({"turned": len(motion) / 150, "none": 1}.get(size) or 150 / len(motion))
+    S = S.conj() if turn else S
+    sure = {"below": math.ceil(len(motion) / 2), "half": len(motion) // 2 + 1, "fewer": len(motion) // 2}.get(known, 16)
+    if fewer:
+        return S[:sure]
+    out = S.new_zeros(16, *S.shape[1:])
+    out[: min(sure, len(S))] = S[:sure]
     return out
 
 
@@ -197,38 +194,25 @@ def oscillator_walks(omega, gamma, q0, v0, t):
     return torch.tensor(out, dtype=F64)
 
 
-def drag_part(shapes, x, y, pull, *, gain="power", conj=True, swap=False, guard=True, equal=False, alone=False):
-    along = shapes[:, :, x, y] if swap else shapes[:, :, y, x]
-    length = pull.norm()
-    along = along @ (pull / length).to(shapes.dtype)
-    total = along.abs().square().sum() if gain == "power" else along.abs().sum()
-    total = total.where(total > 0, 1) if guard else total
-    if gain == "none":
-        total = torch.tensor(1.0)
-    if equal:  # the right phases, the same size for all
-        size = (along.abs() > 0).double()
-        return length * torch.sgn(along.conj()) * size / along.abs().sum().clamp(min=1e-12)
-    if alone:  # the mode that moves the point most does all of it
-        best = along.abs().argmax()
-        out = torch.zeros_like(along)
-        if along[best].abs() > 0:
-            out[best] = length / along[best]
-        return out
-    return length * (along.conj() if conj else along) / total
-
-
-def drag_any_size(shapes, x, y, pull):
-    """Every mode moves the point the right way, by the same distance."""
-    along = shapes[:, :, y, x] @ (pull / pull.norm()).to(shapes.dtype)
-    live = along.abs() > 0
-    return pull.norm() * torch.where(live, 1 / along.where(live, 1), 0) / live.sum().clamp(min=1)
-
-
-def drag_real_part(shapes, x, y, pull):
-    """Solves for the modes without a phase: real q."""
-    along = (shapes[:, :, y, x] @ (pull / pull.norm()).to(shapes.dtype)).real
-    total = along.square().sum()
-    return (pull.norm() * along / total.where(total > 0, 1)).to(shapes.dtype)
+def own_plant_part(
+    shapes, ids, pulls, *, gain=True, conj=True, swap=False, mask="own", guard=True, board=False, alone=False, last=False,
+    together=False,
+):  # fmt: skip
+    moved, total_q, seen = torch.zeros_like(shapes[0].real), 0, torch.zeros_like(ids, dtype=torch.bool)
+    for x, y, D in pulls[-1:] if last else pulls:
+        along = (shapes[:, :, x, y] if swap else shapes[:, :, y, x]) @ (D / D.norm()).to(shapes.dtype)
+        power = along.abs().square().sum()
+        power = power.where(power > 0, 1) if guard else power
+        q = D.norm() * (along.conj() if conj else along) / (power if gain else 1)
+        if alone:  # the mode that moves the point most does all of it
+            best = int(along.abs().argmax())
+            q = torch.zeros_like(q)
+            q[best] = D.norm() / along[best] if along[best].abs() > 0 else 0
+        own = ids == ids[y, x]
+        own = {"own": own & (ids > 0), "same": own, "ground": own | (ids == 0)}.get(mask, torch.ones_like(own))
+        field = D[:, None, None].expand_as(moved) if board else torch.einsum("jchw,j->chw", shapes, q).real
+        moved, total_q, seen = moved + own * field, total_q + q, seen | own
+    return seen * torch.einsum("jchw,j->chw", shapes, total_q).real if together else moved
 
 
 def mac_part(a, b, mask, *, conj=True, square=True, power=1.0, guard=True, use_mask=True, pairs=True, real=False):
@@ -383,15 +367,18 @@ WRONG = {
             lambda s, n: one_sided(torch.cat([s, s[-1:].expand(max(0, min(3, n // 2 - len(s))), *s.shape[1:])]), n), 3,
         ),
     },
-    "first_frame": {
-        "halves it": (changed(first_frame_part, factor=-1.0), 0),
-        "counts slice 0": (changed(first_frame_part, start=0), 0),
-        "shifts the mean": (first_frame_of_the_mean, 0),
-        "spreads the shift": (first_frame_by_force, 1),
-        "stops everything": (torch.zeros_like, 1),
-        "stops the motion and says so in slice 0": (lambda s: first_frame_part(0.5 * s), 1),
-        "lets slice 0 turn": (changed(first_frame_part, complex_=True), 2),
-        "works in place": (changed(first_frame_part, inplace=True), 3),
+    "other_rate": {
+        "takes 150 frames": (changed(other_rate_part, frames=150), 0),
+        "fills up to 150 frames": (changed(other_rate_part, pad=150), 0),
+        "forgets the size": (changed(other_rate_part, size="none"), 1),
+        "turns the size round": (changed(other_rate_part, size="turned"), 1),
+        "uses the whole clip": (changed(other_rate_part, whole=True), 2),
+        "takes the mean away": (changed(other_rate_part, mean=False), 3),
+        "runs backwards in time": (changed(other_rate_part, turn=True), 3),
+        "keeps half the rate": (changed(other_rate_part, known="half"), 4),
+        "keeps the mirror images": (changed(other_rate_part, known="all"), 4),
+        "returns the slices that it knows": (changed(other_rate_part, fewer=True), 4),
+        "leaves out one that it knows": (changed(other_rate_part, known="fewer"), 4),
     },
     "adaptive": {
         "counts what stands still": (changed(adaptive_part, still=True), 0),
@@ -444,16 +431,18 @@ WRONG = {
         ),
         "has cosh": (changed(oscillator_part, over="cosh"), 5),
     },
-    "drag": {
-        "has no gain": (changed(drag_part, gain="none"), 0),
-        "divides by the sum of sizes": (changed(drag_part, gain="sizes"), 0),
-        "forgets the conjugate": (changed(drag_part, conj=False), 0),
-        "exchanges rows and columns": (changed(drag_part, swap=True), 0),
-        "has no phases": (drag_real_part, 1),
-        "moves all modes alike": (changed(drag_part, equal=True), 2),
-        "lets every mode move the point as far": (drag_any_size, 2),
-        "takes one mode": (changed(drag_part, alone=True), 2),
-        "divides by zero": (changed(drag_part, guard=False), 3),
+    "own_plant": {
+        "has no gain": (changed(own_plant_part, gain=False), 0),
+        "forgets the conjugate": (changed(own_plant_part, conj=False), 0),
+        "exchanges rows and columns": (changed(own_plant_part, swap=True), 0),
+        "moves the field": (changed(own_plant_part, mask="none"), 1),
+        "takes the ground along": (changed(own_plant_part, mask="ground"), 1),
+        "moves the plant like a board": (changed(own_plant_part, board=True), 2),
+        "takes one mode": (changed(own_plant_part, alone=True), 2),
+        "hears the last pull": (changed(own_plant_part, last=True), 3),
+        "adds up the amplitudes of all pulls": (changed(own_plant_part, together=True), 3),
+        "divides by zero": (changed(own_plant_part, guard=False), 4),
+        "pulls the ground": (changed(own_plant_part, mask="same"), 4),
     },
     "mac": {
         "forgets the conjugate": (changed(mac_part, conj=False), 0),
@@ -566,10 +555,16 @@ def _volume(K=7, dtype=torch.complex128):
     return S.to(dtype)
 
 
-def test_the_series_and_its_first_frame_are_the_librarys():
+def test_the_series_is_the_librarys():
     for frames in (20, 21):
         torch.testing.assert_close(one_sided(_volume(), frames), spectral.motion(_volume(), frames))
-    torch.testing.assert_close(first_frame(_volume()), spectral.first_frame(_volume()))
+    flow = torch.randn(150, 2, 3, 4, generator=torch.Generator().manual_seed(0), dtype=F64)
+    torch.testing.assert_close(other_rate(flow, 30.0), spectral.volume(flow))
+
+
+def test_slices_of_another_rate_have_the_librarys_frequencies():
+    for rate in (24.0, 60.0):
+        torch.testing.assert_close(spectral.frequencies(16, round(5 * rate), rate), spectral.frequencies(16))
 
 
 def test_normalisation_is_the_librarys():
@@ -613,16 +608,17 @@ def test_oscillators_are_the_librarys():
 
 def test_pull_and_criterion_are_the_librarys():
     modes = modal.Modes.of(_volume(), frames=20)
-    event = modal.pull(modes, 2, 3, 1.5, -0.5, rule="direction")
-    mine = drag(modes.shapes.to(torch.complex128), 2, 3, torch.tensor([1.5, -0.5], dtype=F64))
-    torch.testing.assert_close(mine, torch.as_tensor(getattr(event, "q", event)).to(mine), rtol=1e-5, atol=1e-7)
+    q = modal.pull(modes, 2, 3, 1.5, -0.5, rule="direction")
+    pulls = [(2, 3, torch.tensor([1.5, -0.5], dtype=F64))]
+    mine = own_plant(modes.shapes.to(torch.complex128), torch.ones(4, 5, dtype=torch.int64), pulls)
+    torch.testing.assert_close(mine, modal.displacement(modes, q[None])[0].to(mine), rtol=1e-5, atol=1e-6)
     mask = torch.rand(4, 5, generator=torch.Generator().manual_seed(0)) > 0.3
     torch.testing.assert_close(mac(_volume(3), _volume(4), mask).float(), modal.mac(_volume(3), _volume(4), mask))
 
 
 def test_the_closed_loop_is_the_librarys():
     theirs = loop.projected(_volume(), 20)  # which also starts at the picture
-    torch.testing.assert_close(first_frame(close_loop(_volume(), 20)), theirs)
+    torch.testing.assert_close(spectral.first_frame(close_loop(_volume(), 20)), theirs)
     assert loop.closure_energy(close_loop(_volume(), 20), 20) < 1e-12
 
 

@@ -500,7 +500,7 @@ def test_how_long_a_picture_may_be(made, tmp_path, capsys):
         FormatError, match="size: expected 16 pixels or more a side, found 2000 x 20, made 384 x 4; cut out"
     ):
         own.read_picture(saved(tmp_path / "a.png", np.zeros((20, 2000, 3), np.uint8)), 384)
-    with pytest.raises(FormatError, match=r"expected 8 bits per channel, found"):
+    with pytest.raises(FormatError, match=r"expected 8 bits per channel, found .*; save it with 8 bits a channel"):
         own.read_picture(saved(tmp_path / "a.png", np.zeros((64, 64), np.uint16)), 384)
     assert f"{own.LEAST_SIDE} pixels a side" in program.SHAPES
     with pytest.raises(SystemExit):

@@ -10,6 +10,8 @@ import math
 
 import torch
 
+from bestpapers.kernels.rasterize import rules
+
 DIFFERENTIABLE = ("means", "quats", "scales", "opacities", "colors", "viewmats", "Ks", "backgrounds")
 
 
@@ -149,3 +151,34 @@ def faint() -> dict:
 EDGE_CASES = {
     f.__name__: f for f in (empty, culled, behind, near, wide, needles, huge, tiny, ties, opaque, faint)
 }  # fmt: skip
+
+ALONE = ("random", "wide", "tiny", "needles", "behind")
+
+
+def assert_projects_alike(ops, reference, name: str, eps2d: float, device: str) -> None:
+    """Projection alone, also where det S' is on its floor (tiny, without blur): the values of `ops` in float32 are those of the
+    reference in float64, and the gradients for a random gradient of every output at once."""
+    scene = random_scene(20, cameras=2) if name == "random" else EDGE_CASES[name]()
+    names = ("means", "quats", "scales", "viewmats", "Ks")
+
+    def pull(ops, dtype):
+        inputs = [scene[k].to(device, dtype).requires_grad_() for k in names]
+        out = ops.project(*inputs, scene["width"], scene["height"], eps2d, rules.NEAR_PLANE, rules.FAR_PLANE)
+        seen = out[4][..., 0] > 0  # the others hold nothing of meaning
+        g, loss = torch.Generator().manual_seed(2), 0.0
+        for t in out[:4]:
+            weight = torch.randn(t.shape, generator=g, dtype=torch.float64).to(t)
+            size = t.detach()[seen].abs().max()  # so that every output counts
+            loss = loss + (t * weight)[seen].sum() / size
+        grads = torch.autograd.grad(loss, inputs)
+        return [t.detach()[seen].double().cpu() for t in out[:4]], {k: g.double().cpu() for k, g in zip(names, grads)}
+
+    got, got_grads = pull(ops, torch.float32)
+    want, want_grads = pull(reference, torch.float64)
+    if name == "tiny" and not eps2d:
+        assert (want[3] < 0.99).any(), "without a floor, det S' would be det S"
+    for a, b in zip(got, want):
+        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
+    for k in names:
+        size = want_grads[k].square().mean().sqrt()
+        assert (got_grads[k] - want_grads[k]).square().mean().sqrt() <= 1e-4 * size, k

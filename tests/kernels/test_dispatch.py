@@ -1,5 +1,6 @@
 """Which backend runs: named ones never fall back, reasons are sentences, and nothing but torch is needed to import."""
 
+import os
 import subprocess
 import sys
 
@@ -111,3 +112,36 @@ else:
 def test_imports_and_runs_without(module):
     done = subprocess.run([sys.executable, "-c", IMPORTS, module], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+FORK = """
+import multiprocessing, sys
+import torch
+from bestpapers.kernels.softsplat import softsplat
+
+def work():
+    return softsplat(torch.ones(1, 1, 4, 4), torch.zeros(1, 2, 4, 4), mode="average").output.sum().item()
+
+if __name__ == "__main__":
+    before, method = sys.argv[1] == "before", sys.argv[2]
+    if before:
+        work()
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        try:
+            print(pool.apply(work))
+        except RuntimeError as error:
+            print(error)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing forks here")
+@pytest.mark.parametrize(
+    ("when", "method", "said"),
+    [("before", "fork", "forked from one whose threads"), ("after", "fork", "16.0"), ("before", "spawn", "16.0")],
+)
+def test_a_forked_child_says_why_it_cannot_compute(when, method, said, tmp_path):
+    """If threads had computed before: without a word it would be ended by OpenMP, or wait for ever."""
+    (tmp_path / "work.py").write_text(FORK)
+    command = [sys.executable, str(tmp_path / "work.py"), when, method]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert said in done.stdout, done.stdout + done.stderr

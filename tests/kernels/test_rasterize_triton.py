@@ -28,16 +28,17 @@ def test_says_why_it_cannot_run():
         rasterization(**scene, backend="triton")
 
 
-# Triton makes a kernel of its own for every whole number that is 1, so the smallest sizes are tried besides ordinary ones.
+# Triton makes a kernel of its own for whole numbers that are 1 or multiples of 16, so such sizes are tried besides others.
 SIZES = [
     (90, dict(C=2, N=40, D=3, width=48, height=20)),
+    (75, dict(C=1, N=48, D=4, width=800, height=800)),
     (90, dict(C=1, N=1, D=1, width=1, height=1)),
     (80, dict(C=1, N=7, D=37, width=9, height=33)),
 ]
 
 
 @programs.needs_compiler
-@pytest.mark.parametrize(("capability", "size"), SIZES, ids=["common", "ones", "many-channels"])
+@pytest.mark.parametrize(("capability", "size"), SIZES, ids=["common", "sixteens", "ones", "many-channels"])
 def test_every_launch_compiles(capability, size, monkeypatch):
     from bestpapers.kernels.rasterize.composite import gpu as composite
     from bestpapers.kernels.rasterize.harmonics import gpu as harmonics
@@ -51,19 +52,20 @@ def test_every_launch_compiles(capability, size, monkeypatch):
     inputs = [torch.zeros(*shape) for shape in ((N, 3), (N, 4), (N, 3), (C, 4, 4), (C, 3, 3))]
     with programs.compiling([project, harmonics, tiles, composite], capability, monkeypatch) as compiled:
         means2d, depths, conics, rhos, _ = project.forward(*inputs, *settings)
-        project.backward(*inputs, *settings, means2d, depths, conics, rhos)
-        dirs = torch.zeros(C, N, 3)
+        for cameras in (False, True):
+            project.backward(*inputs, *settings, means2d, depths, conics, rhos, cameras=cameras)
+        dirs, seen = torch.zeros(C, N, 3), torch.ones(C, N, dtype=torch.bool)
         for degree in (0, 3):
             coeffs = torch.zeros(N, 16, D)
-            grad = harmonics.forward(degree, dirs, coeffs)
-            harmonics.backward(degree, dirs, coeffs, grad)
+            grad = harmonics.forward(degree, dirs, coeffs, seen)
+            harmonics.backward(degree, dirs, coeffs, seen, grad)
         colors = torch.zeros(C, N, D)
         lists = tiles.bin_tiles(means2d, conics, depths, depths, width, height)
-        image, alpha = composite.forward(means2d, conics, colors, depths, lists, width, height)
-        composite.backward(means2d, conics, colors, depths, lists, width, height, image, alpha, image, alpha)
+        image, alpha, *kept = composite.forward(means2d, conics, colors, depths, lists, width, height)
+        composite.backward(means2d, conics, colors, depths, lists, width, height, *kept, image, alpha)
     for name, kernel in compiled.items():
         assert len(kernel.asm["cubin"]) > 1000, name
-    if D == 3:  # what the docstrings promise about the two loops that take the time
+    if D in (3, 4):  # what the docstrings promise about the two loops that take the time
         for name in ("_composite_forward", "_composite_backward"):
             assert "ttg.convert_layout" not in compiled[name].asm["ttgir"], f"{name} reshuffles vectors between threads"
         assert "bar.sync" not in compiled["_composite_backward"].asm["ptx"]

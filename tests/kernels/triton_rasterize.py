@@ -15,11 +15,11 @@ import pytest
 import torch
 
 from bestpapers.kernels import dispatch, rasterize
-from bestpapers.kernels.rasterize import reference, rules
+from bestpapers.kernels.rasterize import reference
 from bestpapers.kernels.rasterize.tiles.gpu import bin_tiles
 
-from . import programs
-from .scenes import DIFFERENTIABLE, EDGE_CASES, random_scene
+from .poison import poisoned_memory
+from .scenes import ALONE, DIFFERENTIABLE, EDGE_CASES, assert_projects_alike, random_scene
 
 DEVICE = "cpu" if dispatch.interpreting() else "cuda"
 LARGE = DEVICE == "cuda"
@@ -141,31 +141,9 @@ def test_edge_case_in_classic_mode_with_depth(name):
 
 
 @pytest.mark.parametrize("eps2d", [0.0, 0.3])
-@pytest.mark.parametrize("name", ["random", "wide", "tiny", "needles", "behind"])
+@pytest.mark.parametrize("name", ALONE)
 def test_projection_alone(name, eps2d):
-    """Also where det S' is on its floor (tiny, without blur), and for a random gradient of every output at once."""
-    scene = random_scene(20, cameras=2) if name == "random" else EDGE_CASES[name]()
-    names = ("means", "quats", "scales", "viewmats", "Ks")
-
-    def pull(ops, dtype):
-        inputs = [scene[k].to(DEVICE, dtype).requires_grad_() for k in names]
-        out = ops.project(*inputs, scene["width"], scene["height"], eps2d, rules.NEAR_PLANE, rules.FAR_PLANE)
-        seen = out[4][..., 0] > 0  # the others hold nothing of meaning
-        g, loss = torch.Generator().manual_seed(2), 0.0
-        for t in out[:4]:
-            weight = torch.randn(t.shape, generator=g, dtype=torch.float64).to(t)
-            size = t.detach()[seen].abs().max()  # so that every output counts
-            loss = loss + (t * weight)[seen].sum() / size
-        grads = torch.autograd.grad(loss, inputs)
-        return [t.detach()[seen].double().cpu() for t in out[:4]], {k: g.double().cpu() for k, g in zip(names, grads)}
-
-    got, got_grads = pull(rasterize._compiled("triton"), torch.float32)
-    want, want_grads = pull(rasterize._Reference, torch.float64)
-    for a, b in zip(got, want):
-        assert (a - b).abs().max() <= 1e-5 * b.abs().max()
-    for k in names:
-        size = want_grads[k].square().mean().sqrt()
-        assert (got_grads[k] - want_grads[k]).square().mean().sqrt() <= 1e-4 * size, k
+    assert_projects_alike(rasterize._compiled("triton"), rasterize._Reference, name, eps2d, DEVICE)
 
 
 def test_pairs_are_exactly_the_tiles_in_reach():
@@ -226,13 +204,20 @@ def test_conic_that_has_lost_its_shape():
     assert alpha[0, 9, 49] > 0.49  # the first one's ends are far from its mean
 
 
-def test_every_cell_is_written(monkeypatch):
+def test_gaussians_on_many_tiles_and_on_few():
+    """Slots of 80 tiles are summed in another way than those of two."""
+    scene = random_scene(20 if LARGE else 4, size=(160, 128), seed=5)
+    scene["scales"][0] *= 100
+    compare(scene, render_mode="RGB")
+
+
+def test_every_cell_is_written():
     scenes = [random_scene(9, cameras=2, sh_degree=2, size=(19, 33)), EDGE_CASES["culled"](), EDGE_CASES["empty"]()]
     clean = [render(scene)[:2] for scene in scenes]
 
-    programs.poison(monkeypatch)
-    for scene, (images, grads) in zip(scenes, clean):
-        again, grads_again, _ = render(scene)
+    with poisoned_memory():
+        poisoned = [render(scene)[:2] for scene in scenes]
+    for (images, grads), (again, grads_again) in zip(clean, poisoned):
         assert all(torch.equal(images[k], again[k]) for k in images)
         assert all(torch.equal(grads[k], grads_again[k]) for k in grads)
 

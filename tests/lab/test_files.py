@@ -8,6 +8,7 @@ import struct
 import sys
 import threading
 import tracemalloc
+import unicodedata
 import zlib
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from bestpapers.lab.files import (
     Skips,
     atomic_write,
     cache_dir,
+    check_file,
     inside,
     opened_image,
     parse_json,
@@ -64,6 +66,25 @@ def test_skips_count_all_and_keep_the_first_messages():
     assert Skips().messages is not Skips().messages
 
 
+def test_skips_keep_the_first_message_of_each_kind():
+    skips = Skips(keep=2)
+    for i in range(5):
+        skips.add(FormatError("a.tfrecord", f"record {i} (uid-{i}), picture", "one file", "none"))
+    skips.add(FormatError("a.tfrecord", "record 7 (uid-7), overall_score", "a number", "none"))
+    assert [message.split(":")[1] for message in skips.messages] == [
+        " record 0 (uid-0), picture", " record 1 (uid-1), picture", " record 7 (uid-7), overall_score",
+    ]  # fmt: skip
+    for i in range(10_000):
+        skips.add(FormatError("a", "x" * (i % 500), "b", "c"))
+    assert len(skips.messages) < 100
+
+
+def test_what_would_steer_a_terminal_is_escaped():
+    error = FormatError("a\x1b[2J\nb\udcff.png", "\u202ename", "é\u00a0☃", "\x07", "\r")
+    assert str(error) == "a\\x1b[2J\\nb\\udcff.png: \\u202ename: expected é\u00a0☃, found \\x07; \\r"
+    assert error.path == Path("a\x1b[2J\nb\udcff.png")
+
+
 def test_values_in_messages_are_short():
     assert show(None) == "nothing"
     for value in ("x" * 10_000, list(range(10_000)), {str(i): i for i in range(1000)}, [[[[[[[[1]]]]]]]], 10**4000):
@@ -88,6 +109,20 @@ def test_read_file(tmp_path):
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(FormatError, match="nothing of that name"):
             read_file(tmp_path / "pipe")
+
+
+def test_what_git_lfs_leaves_is_known(tmp_path):
+    path = tmp_path / "a.png"
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"a" * 64 + b"\nsize 99\n"
+    for data, found in ((pointer, "in the place of 99 bytes"), (pointer[:60], "in the place of some bytes")):
+        path.write_bytes(data)
+        for read in (check_file, read_file, lambda path: opened_image(path).__enter__()):
+            with pytest.raises(FormatError, match=f"expected the data, found a Git LFS pointer.*{found}; run `git lfs"):
+                read(path)
+    path.write_bytes(b"version 2")
+    check_file(path)
+    with pytest.raises(FormatError, match="found a folder; give a file in it"):
+        check_file(tmp_path)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="needs a user whom permissions stop")
@@ -133,6 +168,13 @@ def test_paths_stay_inside(tmp_path):
             inside(folder, name, table, "line 2")
 
 
+def test_an_accent_may_be_a_character_of_its_own(tmp_path):
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        folder, name = tmp_path / form, "caf\u00e9 \u1ec7.png"
+        write_file(folder / unicodedata.normalize(form, name), b"1")
+        assert inside(folder, unicodedata.normalize(other, name), folder, "x").read_bytes() == b"1"
+
+
 def test_links_that_lead_out_are_refused(tmp_path):
     folder = tmp_path / "photos"
     write_file(folder / "a.jpg", b"1")
@@ -166,7 +208,6 @@ def test_images_in_files_and_in_memory(tmp_path, kind):
         np.testing.assert_array_equal(np.asarray(image), pixels)
 
 
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_images_that_are_refused(tmp_path):
     for data, field, found in (
         (b"", "image", "something else"),
@@ -186,6 +227,16 @@ def test_images_that_are_refused(tmp_path):
         assert caught.value.path == tmp_path / "a.png"
     with pytest.raises(FormatError), opened_image(tmp_path / "none.png"):
         pass
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_pillow_only_warns_of_is_silent(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with opened_image(tmp_path / "a.jpg", image_bytes("JPEG", exif=exif.tobytes()[:-8])) as image:
+        assert image.getexif().get(0x0112) is None  # "Corrupt EXIF data"
+    with pytest.raises(FormatError, match="found 10000 x 9000"), opened_image(tmp_path, png_header(10_000, 9_000)):
+        pass  # DecompressionBombWarning
 
 
 def test_a_reader_is_never_asked_for_more_than_the_file_holds(tmp_path):

@@ -6,9 +6,10 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import bootstrap as scipy_bootstrap
+from scipy.stats import pearsonr, ttest_1samp, ttest_rel
 
-from bestpapers.lab.stats import bootstrap, interval, mean_range, paired
+from bestpapers.lab.stats import bootstrap, bootstrap_of, interval, mean_range, paired
 
 
 def test_over_seeds_it_is_students_t():
@@ -88,3 +89,56 @@ def test_mean_and_range():
     assert mean_range(iter([3])) == (3.0, 3, 3)
     with pytest.raises(ValueError, match="at least one"):
         mean_range([])
+
+
+def correlation(x, y):
+    x, y = x - x.mean(-1, keepdims=True), y - y.mean(-1, keepdims=True)
+    return (x * y).sum(-1) / np.sqrt((x * x).sum(-1) * (y * y).sum(-1))
+
+
+def test_of_a_mean_it_is_the_bootstrap_and_of_a_correlation_scipys():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 60))
+    y += x
+    assert bootstrap_of(lambda v: v.mean(-1), x) == pytest.approx(bootstrap(x))
+    clusters = x.reshape(20, 3)
+    assert bootstrap_of(lambda v: v.mean(-1), clusters) == pytest.approx(bootstrap(clusters))
+    value, low, high = bootstrap_of(correlation, x, y)
+    want = scipy_bootstrap(
+        (x, y), lambda a, b, axis: pearsonr(a, b, axis=axis).statistic, paired=True, n_resamples=2000, rng=0
+    ).confidence_interval
+    assert value == pytest.approx(pearsonr(x, y).statistic)
+    assert (low, high) == pytest.approx(want, abs=0.04)
+
+
+def test_the_interval_of_a_correlation_holds_the_truth_about_as_often_as_it_says():
+    """Of 200 worlds 190 are expected, with a standard deviation of 3."""
+    inside = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        x, noise = rng.normal(size=(2, 50))
+        _, low, high = bootstrap_of(correlation, x, 0.6 * x + 0.8 * noise, repeats=300, seed=seed)
+        inside += low < 0.6 < high
+    assert 0.9 * 200 <= inside <= 0.99 * 200
+
+
+def test_paired_differences_share_what_their_rows_share():
+    rng = np.random.default_rng(0)
+    common, label = rng.normal(size=(2, 80))
+    a, b = label + 2 * common, label + 2 * common + 0.5 * rng.normal(size=80)
+    value, low, high = bootstrap_of(lambda a, b, y: correlation(a, y) - correlation(b, y), a, b, label)
+    _, alone_low, alone_high = bootstrap_of(correlation, a, label)
+    assert low < value < high
+    assert high - low < 0.5 * (alone_high - alone_low)
+    assert bootstrap_of(lambda a, b: correlation(a, b) - correlation(a, b), a, label) == (0, 0, 0)
+
+
+def test_what_a_statistic_needs():
+    x = np.arange(5.0)
+    for bad in ((), (x, x[:4]), (x[:1],), (np.zeros((2, 2, 2)),), (1.0,)):
+        with pytest.raises(ValueError, match="at least two rows"):
+            bootstrap_of(correlation, *bad)
+    with pytest.raises(ValueError, match="not finite for these rows"), np.errstate(invalid="ignore"):
+        bootstrap_of(correlation, x, 0 * x)
+    with pytest.raises(ValueError, match="not finite for a draw"), np.errstate(invalid="ignore"):
+        bootstrap_of(correlation, x[:3], x[:3] ** 2)

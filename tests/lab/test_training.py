@@ -145,13 +145,36 @@ def test_it_is_saved_every_so_often(tmp_path):
 def test_what_was_made_otherwise_is_refused(tmp_path):
     path = tmp_path / "run.safetensors"
     Run(checkpoint=path).run(until=2, quiet=True)
-    with pytest.raises(ValueError, match="trained with seed = 0, this run has 1; use another checkpoint file"):
+    other = "use another checkpoint file, or delete it to start anew"
+    with pytest.raises(ValueError, match=f"trained with seed = 0, this run has 1; {other}"):
         Run(replace(CONFIG, seed=1), path)
-    with pytest.raises(ValueError, match="trained on other points; use another checkpoint file"):
+    with pytest.raises(ValueError, match=f"trained on other points; {other}"):
         Run(checkpoint=path, shift=0.5)
-    with pytest.raises(ValueError, match="trained with another model; use another checkpoint file"):
+    with pytest.raises(ValueError, match=f"trained with another model; {other}"):
         Run(checkpoint=path, model=nn.Linear(4, 4))
     assert Run(replace(CONFIG, checkpoint_every=7, backend="numba"), path).iteration == 2  # they decide no result
+
+
+def test_fewer_steps_than_are_done_are_refused(tmp_path, monkeypatch):
+    path = tmp_path / "run.safetensors"
+    Run(checkpoint=path).run(until=5, quiet=True)
+    said = (
+        "stands at step 5 of a longer run, and this one was asked for 4 steps; ask for {}, or delete it to start anew"
+    )
+    with pytest.raises(ValueError, match=said.format("30")):
+        Run(replace(CONFIG, steps=4), path)
+    monkeypatch.setattr(Run, "settings", lambda self: {})  # where another number of steps decides nothing
+    Run(checkpoint=path).save(path)
+    with pytest.raises(ValueError, match=said.format("at least 5")):
+        Run(replace(CONFIG, steps=4), path)
+
+
+def test_what_is_no_file_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected a file, found a folder"):
+        Run(checkpoint=tmp_path)
+    (tmp_path / "a").write_bytes(b"version https://git-lfs.github.com/spec/v1\nsize 9\n")
+    with pytest.raises(ValueError, match="Git LFS pointer"):
+        Run(checkpoint=tmp_path / "a")
 
 
 @pytest.mark.parametrize("kind", checkpoints.KINDS)
@@ -175,7 +198,7 @@ def test_a_header_that_says_something_else_is_refused(tmp_path, header):
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("iteration", "2"), ("iteration", -1), ("iteration", 31), ("seconds", None), ("history", {}), ("state", []),
+    [("iteration", "2"), ("iteration", -1), ("seconds", None), ("history", {}), ("state", []),
      ("data", 3), ("settings", []), ("tensors", 3)],
 )  # fmt: skip
 def test_a_header_with_a_wrong_field_is_refused(tmp_path, field, value):

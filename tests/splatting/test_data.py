@@ -350,6 +350,31 @@ def test_the_seed_decides_noise_and_points_and_leaves_the_task_alone():
     assert torch.equal(a.train[16].images, more.train[16].images)
 
 
+@pytest.mark.parametrize("detail", data.DETAILS)
+@pytest.mark.parametrize("name", ["wheel", "foliage"])
+def test_a_variant_is_another_scene_of_the_same_kind(name, detail):
+    camera = camera_ring(1, size=24)[0]
+    plain, one, two = (render_truth(make_scene(name, detail, v), camera, supersample=4) for v in (None, 1, 2))
+    assert min((plain - one).abs().mean(), (one - two).abs().mean()) > 0.01
+    assert make_scene(name, detail, 1) is make_scene(name, detail, 1)
+    pixels = torch.stack([plain, one, two])
+    assert torch.isfinite(pixels).all()
+    assert pixels.std((1, 2)).amin() > 0.05  # none is dull
+
+
+def test_with_a_variant_the_cameras_are_other_ones_too():
+    sizes = dict(n_train=4, n_test=2, n_points=20, test_sizes=(16,))
+    plain, one, again = (make_dataset("wheel", "thin", 16, variant=v, **sizes) for v in (None, 1, 1))
+    for part in ("train", "test"):
+        cameras = [getattr(d, part)[16].cameras for d in (plain, one, again)]
+        assert all((a.viewmat != b.viewmat).any() for a, b in zip(cameras[0], cameras[1], strict=True))
+        assert all((a.viewmat == b.viewmat).all() for a, b in zip(cameras[1], cameras[2], strict=True))
+    seen = {
+        camera.viewmat.tobytes() for d in (plain, one) for views in (d.train, d.test) for camera in views[16].cameras
+    }
+    assert len(seen) == 12  # training and test share none
+
+
 def test_the_close_ring_comes_close_and_the_test_cameras_stay():
     plain, close = (make_dataset("wheel", "thin", 16, 8, 2, n_close=n, n_points=1) for n in (0, 3))
     distance = [np.linalg.norm(c.position) for c in close.train[16].cameras]
@@ -421,6 +446,11 @@ def test_band_limit_keeps_what_the_training_size_can_show():
         (lambda: data.surface_points(make_scene("wheel"), -1, np.random.default_rng(0)), "n must be a whole number"),
         (lambda: data.cast(make_scene("wheel"), [[0, 0, 3]], [[0, 0]]), r"must both be \[N, 3\]"),
         (lambda: data.box_mean(torch.zeros(5, 5, 3), 2), "do not divide"),
+        (lambda: make_scene("wheel", "thin", -1), "variant must be None or a whole number"),
+        (lambda: make_scene("text", "thin", 1), "one eye chart only"),
+        (lambda: data.make_capture(blur_px=-1), "blur_px must be finite and at least 0"),
+        (lambda: data.make_capture(exposure_stops=math.nan), "exposure_stops must be finite"),
+        (lambda: data.make_capture(jpeg=100), "quality from 1 to 95"),
     ],
 )
 def test_bad_input_says_what_was_wrong(call, message):
@@ -452,3 +482,23 @@ def test_a_capture_is_photographs_as_a_camera_gives_them():
     assert not torch.equal(views.images, other[0].images)
     with pytest.raises(ValueError, match="make_capture: n must be"):
         data.make_capture("wheel", 0)
+
+
+def test_what_a_camera_does_to_a_capture():
+    def photographs(**camera):
+        return data.make_capture("wheel", 4, width=48, height=32, n_points=50, seed=3, **dict(noise_std=0) | camera)
+
+    clean, points, _ = photographs()
+    sharpness = [v.images.float().diff(dim=2).abs().mean() for v in (clean, photographs(blur_px=1.0)[0])]
+    assert sharpness[1] < 0.7 * sharpness[0]
+    stops = (
+        photographs(exposure_stops=0.5)[0].images.float().mean((1, 2, 3)) / clean.images.float().mean((1, 2, 3))
+    ).log2()
+    assert 0.05 < stops.abs().max() <= 0.5
+    assert stops.std() > 0.05  # each photograph has its own
+    packed = photographs(jpeg=50)[0].images
+    assert 0.5 < (packed.float() - clean.images.float()).abs().mean() < 20  # of 255
+    for camera in (dict(blur_px=1.0), dict(jpeg=50), dict(exposure_stops=0.5)):
+        views, same, _ = photographs(**camera)
+        assert torch.equal(same, points)
+        assert all((a.viewmat == b.viewmat).all() for a, b in zip(views.cameras, clean.cameras, strict=True))

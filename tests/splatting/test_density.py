@@ -80,9 +80,18 @@ def test_prune():
     with torch.no_grad():
         c.model.opacity_logits[0] = torch.logit(torch.tensor(0.004))
         c.model.log_scales[1] = math.log(0.2)
-    assert c.densify(600, torch.Generator())["pruned"] == 1  # huge ones only after the first opacity reset
+    assert c.densify(3000, torch.Generator())["pruned"] == 1  # huge ones only after the first opacity reset
     assert c.densify(3100, torch.Generator())["pruned"] == 1
     assert len(c.model) == 4
+
+
+@pytest.mark.parametrize(("huge", "left"), [(range(5), 1), (range(6), 6)])
+def test_pruning_stops_before_nothing_is_left(huge, left):
+    c = control(least=0.1)
+    with torch.no_grad():
+        c.model.log_scales[list(huge)] = math.log(0.2)
+    assert c.densify(3100, torch.Generator())["pruned"] == 6 - left
+    assert (len(c.model), c.spared) == (left, int(left == 6))
 
 
 def test_the_limit_takes_the_strongest():
@@ -102,10 +111,13 @@ def test_opacity_reset_acts_on_what_is_drawn(method):
     with torch.no_grad():
         c.model.opacity_logits[:] = torch.tensor([3.0, 3, 3, 3, -3, -6])
         _, before = c.model.scales_opacities()
+        state = c.optimizer.state[c.model.opacity_logits]
+        state["exp_avg_sq"].fill_(1.0)
         c.reset_opacities()
         _, after = c.model.scales_opacities()
     torch.testing.assert_close(after, before.clamp(max=0.01), rtol=1e-5, atol=1e-8)
-    assert not c.optimizer.state[c.model.opacity_logits]["exp_avg"].any()
+    assert not state["exp_avg"].any()
+    assert not state["exp_avg_sq"].any()
 
 
 def test_opacity_reset_keeps_logits_finite():

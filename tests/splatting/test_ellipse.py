@@ -1,6 +1,7 @@
 import io
 import itertools
 import json
+import math
 import shutil
 import subprocess
 
@@ -201,6 +202,50 @@ def test_every_control_answers_the_keyboard(tmp_path):
                 slider.focus()
                 page.keyboard.press(key)
             assert "NaN" not in pages.drawing(page) + page.locator("output").inner_text()
+
+
+@pytest.mark.parametrize(("turn", "roll"), [(0.0, -30.0), (60.0, -30.0), (60.0, 80.0)])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_its_axes_are_dragged_by_their_ends(tmp_path, turn, roll, axis):
+    with pages.opened(tmp_path, Ellipse(turn=turn, roll=roll, scales=[0.2, 0.1, 0.1])) as page:
+        svg = page.locator("figure:first-child svg").bounding_box()
+        step = svg["width"] / (ellipse.WIDTH + 2 * ellipse.BORDER[0])  # of the window, for one pixel of the image
+        to = svg["x"] + (24 + 4 + 16) * step, svg["y"] + (12 + 6 + 8) * step
+
+        def handle():
+            box = page.locator(".bp-handle circle").nth(axis).bounding_box()
+            return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+        page.mouse.move(*handle())
+        page.mouse.down()
+        page.mouse.move(*to, steps=12)
+        page.mouse.move(to[0] + 1, to[1])
+        page.mouse.move(*to)
+        page.mouse.up()
+        np.testing.assert_allclose(handle(), to, atol=0.2 * step)
+        assert page.locator(".bp-linear").first.get_attribute("d").count("NaN") == 0
+        if axis == 2:  # it lies in the image's plane: its length says its size, and its direction the roll
+            size, rolled = (page.get_by_role("slider", name=n) for n in ("size, 2nd axis", "roll in the image"))
+            assert size.get_attribute("aria-valuetext") == f"{(math.hypot(4, 6) - 2.6) / 3 * 2 / 24:.3g}"
+            want = math.degrees(math.atan2(6, 4)) - 90
+            assert float(rolled.get_attribute("aria-valuetext")[:-1].replace("−", "-")) == pytest.approx(want, abs=0.2)
+
+
+def test_its_centre_is_dragged_and_all_comes_back(tmp_path):
+    with pages.opened(tmp_path, Ellipse()) as page:
+        pages.assert_resets(page)
+        page.evaluate("scrollTo(0, 0)")
+        svg = page.locator("figure:first-child svg").bounding_box()
+        ring = page.locator(".bp-handle circle").first.bounding_box()
+        at = ring["x"] + ring["width"] / 2, ring["y"] + ring["height"] / 2
+        page.mouse.move(*at)
+        page.mouse.down()
+        page.mouse.move(at[0] - svg["width"] / 8, at[1] - 30, steps=3)
+        page.mouse.move(at[0] - svg["width"], at[1], steps=3)
+        assert page.get_by_role("slider", name="place across").get_attribute("aria-valuetext") == "−16 px"
+        page.mouse.move(at[0] - svg["width"] / 8, at[1] - 30, steps=3)
+        page.mouse.up()
+        assert page.get_by_role("slider", name="place across").get_attribute("aria-valuetext") == "16 px"
 
 
 def test_the_drawn_ellipses_have_the_right_sizes(tmp_path):

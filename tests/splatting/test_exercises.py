@@ -19,9 +19,10 @@ from bestpapers.splatting.exercises.blend import blend
 from bestpapers.splatting.exercises.covariance import covariance
 from bestpapers.splatting.exercises.filter_size import filter_size
 from bestpapers.splatting.exercises.fit_blob import fit_blob
-from bestpapers.splatting.exercises.fuse import fuse
+from bestpapers.splatting.exercises.missed import missed
 from bestpapers.splatting.exercises.ply_file import NAMES, _scene, ply_file
 from bestpapers.splatting.exercises.project import project
+from bestpapers.splatting.exercises.redraw import redraw
 from bestpapers.splatting.exercises.reset_opacity import reset_opacity
 from bestpapers.splatting.exercises.turn_harmonics import turn_harmonics
 from bestpapers.splatting.exercises.widen import widen
@@ -137,11 +138,30 @@ def size_part(
     return torch.tensor([(math.sqrt(0.2) / (nu or worst)) ** power for nu in found])
 
 
-def fuse_once(log_scales, logits, phi):
-    """Takes what is as wide as its filter for fused already."""
-    done = log_scales.exp().amin(-1) >= phi
-    scales, opacities = fuse(log_scales, logits, phi)
-    return torch.where(done[:, None], log_scales, scales), torch.where(done, logits, opacities)
+def redraw_part(cov, opacities, *, add=0.2, factor=None, cap=1.0):
+    """The solution with parts left out or changed."""
+    other, wide = cov + add * EYE, cov + 0.3 * EYE
+    rho = (torch.det(other) / torch.det(wide)).sqrt()
+    return other, (opacities / (rho if factor is None else factor(cov, other, wide))).clamp(max=cap)
+
+
+def missed_part(
+    centres, stds, opacities, method, shift, *, half=0.5, way=1.0, rho=True, axes=2, eps=None, skip=1 / 255
+):
+    """The solution with parts left out or changed."""
+    variance = stds**2 + (eps or (0.1 if method == "mip" else 0.3))
+    height = opacities * stds**2 / variance if rho and (method != "3dgs" or rho == "always") else opacities
+    away = (centres - way * torch.tensor(shift, dtype=centres.dtype) - half)[:, :axes]
+    away = away - away.round()
+    return height * torch.exp(-away.square().sum(-1) / (2 * variance)) < skip
+
+
+def missed_by_the_pixel_below(centres, stds, opacities, method, shift):
+    """Asks the pixel that is nearest while the grid stands still."""
+    variance = stds**2 + (0.1 if method == "mip" else 0.3)
+    height = opacities if method == "3dgs" else opacities * stds**2 / variance
+    away = centres - torch.tensor(shift, dtype=centres.dtype) - 0.5 - (centres - 0.5).round()
+    return height * torch.exp(-away.square().sum(-1) / (2 * variance)) < 1 / 255
 
 
 def reset_through_the_sigmoid(logits, factors):
@@ -322,13 +342,25 @@ WRONG = {
         "gives unseen ones the smallest filter": (changed(size_part, unseen=max), 5),
         "sees what touches the lens": (changed(size_part, near=0.0), 6),
     },
-    "fuse": {
-        "adds sizes instead of squares": (lambda s, o, p: ((s.exp() + p[:, None]).log(), fuse(s, o, p)[1]), 0),
-        "forgets the logarithm": (lambda s, o, p: (fuse(s, o, p)[0].exp(), fuse(s, o, p)[1]), 0),
-        "leaves opacity alone": (lambda s, o, p: (fuse(s, o, p)[0], o), 1),
-        "multiplies the logit": (lambda s, o, p: (fuse(s, o, p)[0], o * (s - fuse(s, o, p)[0]).sum(-1).exp()), 1),
-        "works in float32": (lambda *a: tuple(t.double() for t in fuse(*(t.float() for t in a))), 2),
-        "refuses to fuse twice": (fuse_once, 3),
+    "redraw": {
+        "widens as if there were no second filter": (changed(redraw_part, add=0.3), 0),
+        "goes the other way": (lambda c, o: (c - 0.2 * EYE, o), 0),
+        "leaves opacity alone": (lambda c, o: (redraw(c, o)[0], o), 1),
+        "multiplies by the factor": (
+            changed(redraw_part, factor=lambda c, other, wide: (torch.det(wide) / torch.det(other)).sqrt()),
+            1,
+        ),
+        "takes the factor of the scene as it was": (
+            changed(redraw_part, factor=lambda c, other, wide: (torch.det(c) / torch.det(wide)).sqrt()),
+            1,
+        ),
+        "has no limit": (changed(redraw_part, cap=9.0), 2),
+        "stops at 0.99": (changed(redraw_part, cap=0.99), 2),
+        "limits what goes in": (lambda c, o: redraw(c, torch.where(o > 2 / 3, torch.ones_like(o), o)), 3),
+        "counts the splats by len": (
+            lambda c, o: (redraw(c, o)[0], redraw(c, o)[1] if o.dim() < 2 else redraw(c, o)[1][0]),
+            4,
+        ),
     },
     "reset_opacity": {
         "returns opacities": (lambda o, c: reset_opacity(o, c).sigmoid(), 0),
@@ -390,6 +422,18 @@ WRONG = {
         "trains at every size": (changed(run_zoom_out, views=lambda world: world.train), 1),
         "trains for one step": (changed(run_zoom_out, steps=1), 1),
     },
+    "missed": {
+        "says which are seen": (lambda *a: ~missed(*a), 0),
+        "puts centres at whole numbers": (changed(missed_part, half=0.0), 1),
+        "forgets to lower the height": (changed(missed_part, rho=False), 1),
+        "lowers it under 3DGS, too": (changed(missed_part, rho="always"), 2),
+        "does not move the grid": (changed(missed_part, way=0.0), 3),
+        "moves by twice the shift": (changed(missed_part, way=2.0), 3),
+        "asks the pixel that was nearest before": (missed_by_the_pixel_below, 4),
+        "moves the grid the other way": (changed(missed_part, way=-1.0), 5),
+        "looks along x only": (changed(missed_part, axes=1), 1),
+        "widens as EWA under all": (changed(missed_part, eps=0.3), 5),
+    },
 }
 MODULES = by_name(exercises.EXERCISES)
 
@@ -418,13 +462,12 @@ def test_solutions_are_what_the_library_does():
         for mine, library in zip(widen(S, method), filters.widen_2d(S, rules.eps2d, rules.compensate), strict=True):
             torch.testing.assert_close(mine, library)
 
-    phi = torch.rand(20, generator=torch.Generator().manual_seed(2), dtype=four.F64)
-    opacities = torch.linspace(0.1, 0.9, 20, dtype=four.F64)
-    fused = fuse(sizes.log(), torch.logit(opacities), phi)
-    for mine, library in zip(
-        (fused[0].exp(), fused[1].sigmoid()), filters.smooth_3d(sizes, opacities, phi), strict=True
-    ):
-        torch.testing.assert_close(mine, library)
+    # what a viewer with the Mip filter makes of redrawn splats is what 3DGS makes of them
+    cov = S[:2]
+    other, opacity = redraw(cov, four.OPACITIES[:2])
+    wide, factor = filters.widen_2d(other, filters.MIP_VARIANCE, True)
+    torch.testing.assert_close(wide, filters.widen_2d(cov, filters.DILATION, False)[0])
+    torch.testing.assert_close(opacity * factor, four.OPACITIES[:2])
 
 
 def test_the_compositor_is_the_rasterizers():

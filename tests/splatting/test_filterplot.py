@@ -108,6 +108,11 @@ def test_values_out_of_range_are_refused(variance):
         FilterPlot(variance=variance)
 
 
+def test_all_comes_back(tmp_path):
+    with pages.opened(tmp_path, FilterPlot()) as page:
+        pages.assert_resets(page)
+
+
 def test_slider_and_buttons_answer_the_keyboard(tmp_path):
     with pages.opened(tmp_path, FilterPlot()) as page:
         assert pages.press_each_slider(page) == []

@@ -8,6 +8,7 @@ import torch
 
 from bestpapers.kernels.rasterize.reference import rotation_matrices
 from bestpapers.splatting import filters
+from bestpapers.splatting.coordinates import placed
 from bestpapers.splatting.data import Camera
 
 from .golden import CAMERA, COEF, F64, MEANS, OPACITIES, PHI, SCALES
@@ -58,9 +59,31 @@ def test_margin_of_fifteen_percent(x, seen):
     assert rate.tolist() == pytest.approx([50.0 if seen else 50 / 8, 50 / 8])
 
 
+@pytest.mark.parametrize(
+    ("x", "y", "seen"), [(2.59, 0, True), (2.61, 0, False), (0, 0.81, True), (0, 0.82, False), (0, -0.82, False)]
+)
+def test_the_margin_is_of_its_own_side(x, y, seen):
+    # 200 x 100 px, fx = 50, fy = 80, z = 1: u = 50 x + 100 up to 230, v = 80 y + 50 up to 115
+    wide = Camera(np.eye(4), [[50, 0, 100], [0, 80, 50], [0, 0, 1]], 200, 100)
+    points = torch.tensor([[x, y, 1.0], [0, 0, 8.0]], dtype=F64)
+    for rule in ("code", "paper"):
+        assert filters.sampling_rate(points, [wide], rule)[0].item() == pytest.approx(50.0 if seen else 50 / 8)
+
+
 def test_nearer_than_the_near_plane_is_not_seen():
-    points = torch.tensor([[0, 0, 0.2], [0, 0, 0.2001], [0, 0, 4.0]], dtype=F64)
-    assert filters.sampling_rate(points, [camera(50.0)]).tolist() == pytest.approx([12.5, 50 / 0.2001, 12.5])
+    points = torch.tensor([[0, 0, 0.2], [0, 0, 0.2001], *[[0, 0, 4.0]] * 3], dtype=F64)
+    assert filters.sampling_rate(points, [camera(50.0)]).tolist() == pytest.approx([12.5, 50 / 0.2001, *[12.5] * 3])
+
+
+def test_the_near_limit_goes_with_the_unit_of_a_small_scene():
+    """In units of 3 % everything lies nearer than the authors' 0.2; the filter is the same part of the scene."""
+    cameras = [camera(100.0, z=z) for z in (0.0, 1.0)]
+    points = torch.rand(50, 3, dtype=F64, generator=torch.Generator().manual_seed(0)) + torch.tensor([-0.5, -0.5, 2.0])
+    assert filters.near_limit(points, cameras) == filters.NEAR
+    small = [placed(c, (0, 0, 0), 1 / 0.03) for c in cameras]
+    torch.testing.assert_close(
+        filters.smoothing_scale(0.03 * points, small), 0.03 * filters.smoothing_scale(points, cameras)
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,22 @@ import io
 import struct
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from plyfile import PlyData, PlyElement, PlyListProperty
 
+from bestpapers.splatting.cameras import camera_ring
+from bestpapers.splatting.coordinates import placed
 from bestpapers.splatting.filters import METHODS
 from bestpapers.splatting.formats import (
     FormatError,
+    clouds,
     ply_bytes,
     read_ply,
+    read_scene,
     read_splat,
     splat_bytes,
     write_ply,
@@ -211,9 +216,15 @@ def edit_vertex(data: bytes, i: int, name: str, value: float) -> bytes:
     return bytes(body)
 
 
-def drop_rotation(data: bytes) -> bytes:
-    for i in range(4):
-        data = edit_vertex(data, 5, f"rot_{i}", 0.0)
+def edit_all(data: bytes, name: str, value: float, n: int) -> bytes:
+    for i in range(n):
+        data = edit_vertex(data, i, name, value)
+    return data
+
+
+def edit_one(data: bytes, i: int, *names: str, value: float = 0.0) -> bytes:
+    for name in names:
+        data = edit_vertex(data, i, name, value)
     return data
 
 
@@ -241,12 +252,8 @@ BAD_PLY = {  # what is done to a good file: field, expected, found
     "no opacity": (lambda d: d.replace(b"float opacity", b"float o"), "property opacity", "a property", "only 'x', 'y', 'z'"),
     "f_rest count": (lambda d: d.replace(b"f_rest_44", b"other"), "f_rest", "0, 9, 24 or 45", "44"),
     "f_rest gap": (lambda d: d.replace(b"f_rest_44", b"f_rest_45"), "f_rest", "counted from f_rest_0", "45"),
-    "nan": (lambda d: edit_vertex(d, 2, "y", np.nan), "vertex 2, y", "a finite number", "nan"),
-    "infinity": (lambda d: edit_vertex(d, 6, "f_rest_3", -np.inf), "vertex 6, f_rest_3", "a finite number", "-inf"),
-    "too large": (lambda d: edit_vertex(d, 0, "opacity", 1e30), "vertex 0, opacity", "a finite number", "1e+30"),
-    "scale": (lambda d: edit_vertex(d, 1, "scale_2", 41), "vertex 1, scale_2", "at most 40", "41"),
-    "phi": (lambda d: edit_vertex(d, 4, "filter_3D", -0.5), "vertex 4, filter_3D", "at least 0", "-0.5"),
-    "quaternion": (drop_rotation, "vertex 5, quaternion", "a rotation", "length 0"),
+    "mostly nan": (lambda d: edit_all(d, "y", np.nan, 4), "vertex 0, y", "a finite number", "nan"),
+    "no size": (lambda d: edit_all(d, "scale_1", 41, 7), "vertex 0, scale_1", "at most 40", "41"),
     "our method": (lambda d: d.replace(b"method=mip", b"method=pim"), "comment bestpapers", "method=<key>", "method=pim"),
     "our background": (lambda d: d.replace(b"0.25,", b"2,"), "comment bestpapers", "background=r,g,b", "background=2"),
     "our degree": (lambda d: d.replace(b"degree=3", b"degree=-1"), "comment bestpapers", "0 to 3", "method"),
@@ -266,6 +273,218 @@ def test_bad_ply_is_refused(tmp_path, what):
     assert str(error).startswith(f"{path}: {field}: expected {error.expected}, found {error.found}")
 
 
+SCALES, QUATS = [f"scale_{i}" for i in range(3)], [f"rot_{i}" for i in range(4)]
+LEFT_OUT = {  # what is done to a good file: how many go, the first of them
+    "nan": (lambda d: edit_one(d, 2, "y", value=np.nan), 1, "vertex 2, y is nan"),
+    "two": (lambda d: edit_one(edit_one(d, 5, *QUATS), 3, "x", value=np.inf), 2, "vertex 3, x is inf"),
+    "infinity": (lambda d: edit_one(d, 6, "f_rest_3", value=-np.inf), 1, "vertex 6, f_rest_3 is -inf"),
+    "opacity": (lambda d: edit_one(d, 0, "opacity", value=np.nan), 1, "vertex 0, opacity is nan"),
+    "scale": (lambda d: edit_one(d, 1, "scale_2", value=41), 1, "vertex 1, scale_2 is 41"),
+    "scale nan": (lambda d: edit_one(d, 1, "scale_2", value=np.nan), 1, "vertex 1, scale_2 is nan"),
+    "no size": (lambda d: edit_one(d, 1, *SCALES, value=-np.inf), 1, "vertex 1, scale_0 is -inf"),
+    "phi": (lambda d: edit_one(d, 4, "filter_3D", value=-0.5), 1, "vertex 4, filter_3D is -0.5"),
+    "phi nan": (lambda d: edit_one(d, 4, "filter_3D", value=np.nan), 1, "vertex 4, filter_3D is nan"),
+    "quaternion": (lambda d: edit_one(d, 5, *QUATS), 1, "vertex 5, quaternion is length 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", LEFT_OUT)
+def test_gaussians_that_cannot_be_drawn_are_left_out(tmp_path, what):
+    change, lost, first = LEFT_OUT[what]
+    (tmp_path / "a.ply").write_bytes(change(ply_bytes(random_model())))
+    with pytest.warns(
+        UserWarning, match=f"{lost} of 7 Gaussians cannot be drawn and are left out; the first: {first}$"
+    ):
+        model = read_ply(tmp_path / "a.ply")
+    kept = [i for i in range(7) if i != int(first.split()[1][:-1]) and not (what == "two" and i == 5)]
+    assert torch.equal(model.means, random_model().means[kept])
+    assert torch.equal(model.sh_rest, random_model().sh_rest[kept])
+    assert torch.equal(model.phi, random_model().phi[kept])
+
+
+def test_infinities_that_mean_something(tmp_path):
+    """An opacity of 1 or 0 has an infinite logit; a flat splat has a size of 0, whose logarithm is -inf."""
+    data = edit_one(edit_one(ply_bytes(random_model()), 0, "opacity", value=np.inf), 1, "opacity", value=-np.inf)
+    (tmp_path / "a.ply").write_bytes(edit_all(data, "scale_1", -np.inf, 7))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = read_ply(tmp_path / "a.ply")
+    opacities = model.opacity_logits.sigmoid()
+    assert opacities[0] == 1
+    assert opacities[1] < 1e-30
+    assert (model.log_scales[:, 1] == -40).all()
+    assert all(tensor.isfinite().all() for tensor in model.state_dict().values())
+    assert model.render([CAMERA]).colors.isfinite().all()
+
+
+def test_a_file_of_2d_gaussians_is_read_flat(tmp_path):
+    model = random_model("3dgs", background=(0.0, 0.0, 0.0))
+    vertices = foreign(model)[0]
+    kept = [name for name in vertices.dtype.names if name != "scale_2"]
+    two = np.array([tuple(v[name] for name in kept) for v in vertices], dtype=[(name, "f4") for name in kept])
+    (tmp_path / "a.ply").write_bytes(write_foreign(two))
+    with pytest.warns(UserWarning, match="a file of 2D Gaussians.*flat 3D Gaussians"):
+        read = read_ply(tmp_path / "a.ply")
+    assert torch.equal(read.log_scales[:, :2], model.log_scales[:, :2])
+    assert (read.log_scales[:, 2] == -40).all()
+
+
+@pytest.mark.parametrize(
+    ("comment", "method"),
+    [
+        ("SplatRenderMode: mip", "mip"), ("splatrendermode:mip", "mip"), ("SPLATRENDERMODE: MIP", "mip"),
+        ("antialiased 1", "mip"), ("antialiased 0", "3dgs"), ("SplatRenderMode: default", "3dgs"),
+        ("not antialiased 1", "3dgs"),
+    ],
+)  # fmt: skip
+def test_comments_of_other_programs(tmp_path, comment, method):
+    plain = foreign(random_model("3dgs", 0))[1]
+    (tmp_path / "a.ply").write_bytes(plain.replace(b"element vertex", f"comment {comment}\nelement vertex".encode()))
+    assert read_ply(tmp_path / "a.ply").config.method == method
+
+
+def test_places_far_off_are_written_as_they_were(tmp_path):
+    """UTM: doubles in the file, and in the model numbers that count from an origin."""
+    offset = np.array([500_000.0, 5_000_000.0, 100.0])
+    near = random_model("mip", 1)
+    points = near.means.detach().double() + torch.from_numpy(offset)
+    far = Gaussians.from_points(points, torch.rand(7, 3), GaussianConfig("mip"))
+    assert far.means.dtype == torch.float32
+    assert far.means.abs().max() < 10
+    write_ply(tmp_path / "a.ply", far)
+    vertex = PlyData.read(tmp_path / "a.ply")["vertex"]
+    np.testing.assert_allclose([vertex[k] for k in "xyz"], points.T, rtol=0, atol=1e-6)
+    again = read_ply(tmp_path / "a.ply")
+    camera = camera_ring(1, size=32)[0]
+    for model in (far, again):
+        torch.testing.assert_close(
+            model.render([placed(camera, -offset)]).colors,
+            far.placed(offset).render([camera]).colors,
+            rtol=0,
+            atol=1e-4,
+        )
+    with pytest.raises(ValueError, match="cannot hold a scene so far from the origin"):
+        splat_bytes(far)
+
+
+# ------------------------------------------------------------------------------------------------- files of other kinds
+
+
+def packed_ply(model: Gaussians, colours: bool = True) -> bytes:
+    """The model as a compressed .ply, written after PlayCanvas' description; older files have no limits of colours."""
+    n = len(model)
+    values = dict(
+        position=model.means.detach().numpy(), scale=model.log_scales.detach().numpy(),
+        color=(0.5 + C0 * model.sh_dc[:, 0]).detach().numpy(),
+    )  # fmt: skip
+    starts = range(0, n, 256)
+    low, high = (
+        {k: np.stack([f(v[i : i + 256], 0) for i in starts]) for k, v in values.items()} for f in (np.min, np.max)
+    )
+    if not colours:
+        low["color"], high["color"] = np.zeros((len(starts), 3)), np.ones((len(starts), 3))
+    which = np.arange(n) // 256
+    share = {k: (v - low[k][which]) / (high[k] - low[k])[which] for k, v in values.items()}
+
+    def pack(parts, bits):
+        out = np.zeros(n, np.uint64)
+        for part, b in zip(parts, bits):
+            out = out << np.uint64(b) | np.rint(part * (2**b - 1)).astype(np.uint64)
+        return out.astype("<u4")
+
+    quats = torch.nn.functional.normalize(model.quats, dim=-1).detach().numpy().copy()
+    largest = np.abs(quats).argmax(1)
+    quats *= np.sign(np.take_along_axis(quats, largest[:, None], 1))
+    small = np.stack([np.delete(q, i) for q, i in zip(quats, largest)]) / 2**0.5 + 0.5
+    opacity = model.opacity_logits.sigmoid().detach().numpy()
+    vertex = np.empty(n, [(f"packed_{k}", "<u4") for k in ("position", "rotation", "scale", "color")])
+    vertex["packed_position"], vertex["packed_scale"] = (pack(share[k].T, (11, 10, 11)) for k in ("position", "scale"))
+    vertex["packed_rotation"] = pack((largest / 3, *small.T), (2, 10, 10, 10))
+    vertex["packed_color"] = pack((*share["color"].T, opacity), (8, 8, 8, 8))
+    limits = [
+        low["position"],
+        high["position"],
+        low["scale"],
+        high["scale"],
+        *([low["color"], high["color"]] * colours),
+    ]
+    kinds = ("", "xyz"), ("scale_", "xyz"), ("", "rgb")
+    names = [f"{end}_{kind}{axis}" for kind, axes in kinds for end in ("min", "max") for axis in axes]
+    bounds = np.concatenate(limits, 1)
+    chunks = np.array([tuple(row) for row in bounds], [(name, "<f4") for name in names[: bounds.shape[1]]])
+    rest = np.clip((model.sh_rest.detach().transpose(1, 2).flatten(1).numpy() / 8 + 0.5) * 256, 0, 255).astype("u1")
+    sh = np.array([tuple(row) for row in rest], [(f"f_rest_{i}", "u1") for i in range(rest.shape[1])])
+    elements = [
+        PlyElement.describe(x, k) for x, k in ((chunks, "chunk"), (vertex, "vertex"), (sh, "sh")) if x.dtype.names
+    ]
+    file = io.BytesIO()
+    PlyData(elements).write(file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("degree", "colours"), [(1, True), (3, True), (0, False)])
+def test_a_compressed_ply_is_read(tmp_path, degree, colours):
+    """To the steps of its numbers: 1/1023 of a chunk's extent, 1/255 of its colours, 1/32 of a harmonic."""
+    model = random_model("3dgs", degree, n=600, background=(0.0, 0.0, 0.0))
+    with torch.no_grad():
+        model.sh_dc.clamp_(-1.7, 1.7)
+        model.sh_rest.clamp_(-3.9, 3.9)
+    (tmp_path / "a.compressed.ply").write_bytes(packed_ply(model, colours))
+    read = read_ply(tmp_path / "a.compressed.ply")
+    assert read.config == GaussianConfig("3dgs", degree)
+    for name, step in (("means", 8 / 1023), ("log_scales", 8 / 1023), ("sh_dc", 4 / 255), ("sh_rest", 1 / 32)):
+        torch.testing.assert_close(read.get_parameter(name), model.get_parameter(name), rtol=0, atol=0.51 * step)
+    torch.testing.assert_close(read.opacity_logits.sigmoid(), model.opacity_logits.sigmoid(), rtol=0, atol=0.51 / 255)
+    cosine = (torch.nn.functional.normalize(model.quats, dim=-1) * read.quats).sum(-1).abs()
+    assert cosine.min() > 1 - 1e-5
+    assert set(torch.nn.functional.normalize(model.quats, dim=-1).abs().argmax(-1).tolist()) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "expected"),
+    [
+        (lambda d: d.replace(b"element chunk 1", b"element chunk 0"), "element chunk", "at least one chunk"),
+        (lambda d: d.replace(b"uint packed_scale", b"int packed_scale"), "element vertex", "packed_position, packed_rotation"),
+        (lambda d: d.replace(b"float min_y", b"float min_q"), "property min_y", "a property"),
+        (lambda d: d[:-1], "element sh", "at most 6"),
+    ],
+)  # fmt: skip
+def test_a_bad_compressed_ply_is_refused(tmp_path, change, field, expected):
+    (tmp_path / "a.ply").write_bytes(change(packed_ply(random_model("3dgs", 1))))
+    with pytest.raises(FormatError) as caught:
+        read_ply(tmp_path / "a.ply")
+    assert caught.value.field == field, str(caught.value)
+    assert expected in caught.value.expected, str(caught.value)
+
+
+XYZ = b"ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nproperty float y\nproperty float z\n"
+OTHERS = {
+    "points.ply": (XYZ + b"end_header\n1 2 3\n", "a point cloud .only 'x', 'y', 'z'"),
+    "mesh.ply": (XYZ + b"element face 0\nproperty list uchar int vertex_indices\nend_header\n1 2 3\n", "a mesh"),
+    "a.spz": (b"\x1f\x8b\x08" + bytes(60), r"Niantic's compressed \.spz; save it as \.ply"),
+    "spz named.ply": (b"\x1f\x8b\x08" + bytes(60), r"Niantic's compressed \.spz"),
+    "a.sog": (b"PK\x03\x04" + bytes(60), "PlayCanvas' .sog; save it"),
+    "a.ksplat": (bytes(5000), "compressed .ksplat; save it"),
+    "a.obj": (b"v 0 0 0\n", r"a mesh \(.obj\)$"),
+    "text.ply": (b"hello", 'header line 1: expected "ply"'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_no_3dgs_file_is_named(tmp_path, name):
+    (tmp_path / name).write_bytes(OTHERS[name][0])
+    with pytest.raises(FormatError, match=OTHERS[name][1]):
+        read_scene(tmp_path / name)
+
+
+def test_the_content_tells_a_ply_from_a_splat(tmp_path):
+    model = random_model("3dgs", 0)
+    (tmp_path / "a.splat").write_bytes(ply_bytes(model))
+    (tmp_path / "b.splat").write_bytes(splat_bytes(model))
+    assert_same(read_scene(tmp_path / "a.splat"), model)
+    assert read_scene(tmp_path / "b.splat", "mip").config == GaussianConfig("mip")
+
+
 def test_bad_text_ply_is_refused(tmp_path):
     lines = foreign(random_model(), text=True)[1].splitlines()
     start = lines.index(b"end_header") + 1
@@ -274,7 +493,6 @@ def test_bad_text_ply_is_refused(tmp_path):
         (lines[start + 2] + b" 1", "vertex 2", "63 numbers on a line", "64"),
         (lines[start + 2][3:].replace(b" ", b" x", 1), "vertex 2", "numbers", "x"),
         (b"", "vertex 2", "63 numbers on a line", "0"),
-        (b"nan " + lines[start + 2].split(b" ", 1)[1], "vertex 2, x", "a finite number", "nan"),
     ):
         path.write_bytes(b"\n".join([*lines[: start + 2], change, *lines[start + 3 :]]))
         with pytest.raises(FormatError) as caught:
@@ -343,11 +561,11 @@ def pack(mean=(0, 0, 0), scale=(1, 1, 1), rgba=(1, 2, 3, 4), quat=(255, 128, 128
 BAD_SPLAT = {
     "empty": (b"", "size", "a multiple of 32 bytes, and not 0", "0 bytes"),
     "truncated": (pack()[:-1], "size", "a multiple of 32 bytes", "31 bytes"),
-    "nan": (pack() + pack((0, np.nan, 0)), "Gaussian 1, position y", "a finite number", "nan"),
+    "nan": (pack((0, np.nan, 0)), "Gaussian 0, position y", "a finite number", "nan"),
     "infinite scale": (pack(scale=(1, 1, np.inf)), "Gaussian 0, scale 2", "a finite number", "inf"),
-    "no scale": (pack() + pack(scale=(1, 0, 1)), "Gaussian 1, scale 1", "a size above 0", "0"),
+    "no scale": (pack() + 2 * pack(scale=(0, 0, 0)), "Gaussian 1, scale 0", "a size above 0", "0"),
     "negative": (pack(scale=(-1, 0, 1)), "Gaussian 0, scale 0", "a size above 0", "-1"),
-    "quaternion": (pack() + pack(quat=(128,) * 4), "Gaussian 1, quaternion", "a rotation", "length 0"),
+    "quaternion": (pack(quat=(128,) * 4), "Gaussian 0, quaternion", "a rotation", "length 0"),
 }
 
 
@@ -362,6 +580,17 @@ def test_bad_splat_is_refused(tmp_path, what):
     assert (error.field, expected in error.expected, found in error.found) == (field, True, True), str(error)
     with pytest.raises(ValueError, match="method must be one of"):
         read_splat(path, "nerf")
+
+
+def test_gaussians_of_a_splat_that_cannot_be_drawn_are_left_out(tmp_path):
+    bad = (pack((0, np.nan, 0)), pack(quat=(128,) * 4), pack(scale=(0, 0, 0)))
+    (tmp_path / "a.splat").write_bytes(b"".join((pack(), *bad, pack((1, 0, 0), scale=(1, 0, 1)), pack((2, 0, 0)))))
+    with pytest.warns(UserWarning, match="3 of 6 Gaussians .* the first: Gaussian 1, position y is nan"):
+        model = read_splat(tmp_path / "a.splat")
+    assert model.means[:, 0].tolist() == [0, 1, 2]
+    assert model.log_scales[1].tolist() == [0, -40, 0]  # flat
+    assert not clouds.is_whole((tmp_path / "a.splat").read_bytes())
+    assert clouds.is_whole(pack())
 
 
 def test_splat_of_a_broken_model_is_refused():

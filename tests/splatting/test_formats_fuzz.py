@@ -24,7 +24,7 @@ from bestpapers.splatting.formats import (
 from bestpapers.splatting.formats import write_transforms as write_list
 
 from .. import fuzz
-from .test_formats_clouds import random_model
+from .test_formats_clouds import packed_ply, random_model
 
 FILES = 1000  # per reader
 PEAK = 4 << 20  # bytes while reading one file of at most 6 kB
@@ -129,6 +129,7 @@ def readers(tmp_path_factory):
         file = io.BytesIO()
         PlyData([PlyData.read(io.BytesIO(ply_bytes(model)))["vertex"]], **kind).write(file)
         out[name] = file.getvalue(), parse, check_model
+    out["packed.ply"] = packed_ply(model), parse, check_model
     out["splat"] = splat_bytes(model), partial(clouds.parse_splat, path=folder / "a.splat"), check_model
 
     rng = np.random.default_rng(0)
@@ -152,6 +153,7 @@ READERS = (
         "little.ply",
         "big.ply",
         "text.ply",
+        "packed.ply",
         "splat",
         "png",
         "jpeg",

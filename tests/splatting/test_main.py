@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,21 @@ import torch
 from PIL import Image
 
 from bestpapers.splatting import __main__ as program
-from bestpapers.splatting import formats, train
-from bestpapers.splatting.data import camera_ring, make_scene, points_on_rays, render_truth
+from bestpapers.splatting import coordinates, formats, train
+from bestpapers.splatting.data import (
+    camera_ring,
+    look_at,
+    make_scene,
+    points_on_rays,
+    render_truth,
+    surface_points,
+)
+from bestpapers.splatting.density import DensityConfig
 from bestpapers.splatting.evaluate import evaluate
 from bestpapers.splatting.filters import METHODS
+from bestpapers.splatting.formats import clouds
+from bestpapers.splatting.model import GaussianConfig, Gaussians
+from bestpapers.splatting.widgets import viewer
 
 
 def run(*words) -> int:
@@ -35,6 +47,20 @@ def scene(capture, tmp_path_factory):
     out = tmp_path_factory.mktemp("trained") / "scene.ply"
     assert run("train", "--data", capture, "--out", out, "--iterations", 200, "--preview-every", 100) == 0
     return out
+
+
+def test_a_capture_as_a_worse_camera_gives_it(tmp_path, capsys):
+    def first(*words):
+        folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"
+        assert run("capture", "--out", folder, "--photos", 2, "--width", 32, "--height", 20, *words) == 0
+        return np.array(Image.open(folder / "images/0000.png"), dtype=float)
+
+    clean = first("--noise", 0)
+    for words in (("--blur", 1), ("--exposure", 0.5), ("--jpeg", 40)):
+        assert np.abs(first("--noise", 0, *words) - clean).mean() > 1, words  # of 255
+    assert run("capture", "--out", tmp_path / "never", "--jpeg", 99) == 2
+    assert "jpeg must be a quality from 1 to 95, got 99" in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_scene_is_learned(capture, scene):
@@ -94,7 +120,7 @@ def test_other_settings_do_not_go_on_from_it_but_restart_does(capture, tmp_path,
         run(*words)
     monkeypatch.undo()
     assert run(*words, "--method", "ewa") == 2
-    assert "trained with method = mip, this run has ewa" in capsys.readouterr().err
+    assert "trained with method = 'mip', this run has ewa" in capsys.readouterr().err
     assert run(*words, "--method", "ewa", "--restart") == 0
 
 
@@ -140,6 +166,98 @@ def test_other_captures_without_points(tmp_path, kind, capsys):
     assert json.loads(out.with_suffix(".json").read_text())["held_out"]["psnr"] > 14
 
 
+def placed(capture, folder, origin=(0.0, 0.0, 0.0), unit=1.0):
+    """The same capture in other coordinates."""
+    photos, _ = formats.read_capture(capture, test_every=0)
+    points = (photos.points.double() - torch.tensor(origin)) / unit
+    cameras = [coordinates.placed(camera, origin, unit) for camera in photos.cameras]
+    formats.write_colmap(folder, cameras, photos.names, points, photos.colors, photos.views().images)
+    return folder
+
+
+def test_a_capture_in_other_coordinates_is_learned_as_well(capture, tmp_path, capsys):
+    """UTM, and a unit in which the cameras stand at a tenth from what they see: nothing is lost, and files stay in both."""
+    offset = np.array([-500_000.0, -5_000_000.0, -100.0])
+    folders = dict(
+        plain=capture, utm=placed(capture, tmp_path / "u", offset), small=placed(capture, tmp_path / "s", unit=1 / 0.03)
+    )
+    scores = {}
+    for name, folder in folders.items():
+        out = tmp_path / f"{name}.ply"
+        assert run("train", "--data", folder, "--out", out, "--iterations", 80, "--preview-every", 0) == 0
+        scores[name] = json.loads(out.with_suffix(".json").read_text())["held_out"]["psnr"]
+    assert scores == pytest.approx(dict.fromkeys(scores, scores["plain"]), abs=0.3)
+
+    def middle(model):
+        return model.means.detach().double().numpy().mean(0) + model.config.origin
+
+    plain, far, small = (formats.read_ply(tmp_path / f"{name}.ply") for name in folders)
+    np.testing.assert_allclose(middle(far), middle(plain) - offset, atol=0.01)
+    assert small.means.std().item() == pytest.approx(0.03 * plain.means.std().item(), rel=0.01)
+    words = (tmp_path / "utm.ply", "--data", tmp_path / "u", "--out")
+    assert run("evaluate", *words, tmp_path / "scores.json") == 0
+    found = json.loads((tmp_path / "scores.json").read_text())[0]["1/1"]["psnr"]
+    assert found == pytest.approx(scores["utm"], abs=0.01)
+    assert run("render", *words, tmp_path / "drawn") == 0
+    assert np.asarray(Image.open(tmp_path / "drawn/0000.png")).std() > 10
+    capsys.readouterr()
+    assert run("train", "--data", tmp_path / "u", "--out", tmp_path / "a.splat") == 2
+    assert "cannot hold a scene so far from the origin of coordinates" in capsys.readouterr().err
+    assert run("train", "--data", placed(capture, tmp_path / "t", unit=1000), "--out", tmp_path / "a.ply") == 2
+    assert "not drawn; multiply the positions of cameras and points" in capsys.readouterr().err
+
+
+def test_pruning_that_would_take_everything(tmp_path, monkeypatch, capsys):
+    """Nine photographs by a hand held nearly still: beside the cameras' spread every Gaussian is huge."""
+    world, rng = make_scene("wheel", "thin"), np.random.default_rng(0)
+    cameras = [look_at(np.array([0, 0, 3.0]) + rng.uniform(-0.02, 0.02, 3), size=24) for _ in range(9)]
+    points, colors = surface_points(world, 100, rng, cameras=cameras)
+    images = torch.stack([render_truth(world, camera, supersample=2) for camera in cameras])
+    formats.write_colmap(tmp_path / "still", cameras, [f"{i}.png" for i in range(9)], points, colors, images)
+    often = DensityConfig(start=5, every=5, stop=45, reset_every=10)  # for the 7,000 iterations of the defaults
+    monkeypatch.setattr(program, "_density", lambda iterations, most: often)
+    out = tmp_path / "still.ply"
+    assert run("train", "--data", tmp_path / "still", "--out", out, "--iterations", 50, "--preview-every", 0) == 0
+    assert "pruning would have left next to no Gaussian, and was left out (6 times)" in capsys.readouterr().out
+    assert len(formats.read_ply(out)) >= 100
+
+
+def test_photographs_that_are_missing_or_elsewhere(capture, tmp_path, capsys):
+    shutil.copytree(capture, tmp_path / "c")
+    (tmp_path / "c/images/0003.png").unlink()
+    (tmp_path / "c/images").rename(tmp_path / "photos")
+    words = ("train", "--data", tmp_path / "c", "--out", tmp_path / "a.ply", "--iterations", 2, "--preview-every", 0)
+    assert run(*words) == 2
+    assert "--images on the command line" in capsys.readouterr().err
+    assert run(*words, "--images", tmp_path / "photos") == 0
+    said = capsys.readouterr()
+    assert "1 of 12 photographs are missing and left out; the first: " in said.err
+    assert "Warning" not in said.err
+    assert "9 photographs to learn from, 2 held out" in said.out
+    assert run(*words, "--images", "../photos", "--test-every", 0) == 0
+
+
+def test_pictures_keep_their_names_apart(capture, scene, tmp_path, capsys):
+    """a.png and a.jpg in one capture; and no picture is drawn over a photograph."""
+    photos, _ = formats.read_capture(capture, test_every=0)
+    names = ["a.png", "a.jpg", "b/a.png", "frame.1.png"]
+    folder = tmp_path / "c"
+    formats.write_colmap(folder, photos.cameras[:4], names, photos.points, photos.colors)
+    for name, file in zip(names, photos.images):
+        (folder / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(folder / "images" / name)
+    words = ("render", scene, "--data", folder, "--split", "all", "--out")
+    assert run(*words, tmp_path / "r") == 0
+    found = {str(p.relative_to(tmp_path / "r")) for p in (tmp_path / "r").rglob("*.png")}
+    assert found == {f"{name}.png" for name in names}
+    assert program._pictures(Path("r"), names[1:]) == [Path("r", n) for n in ("a.png", "b/a.png", "frame.1.png")]
+    before = (capture / "images/0000.png").read_bytes()
+    capsys.readouterr()
+    assert run("render", scene, "--data", capture, "--out", capture / "images") == 2
+    assert "0000.png is a photograph of the capture" in capsys.readouterr().err
+    assert (capture / "images/0000.png").read_bytes() == before
+
+
 def test_render(capture, scene, tmp_path):
     assert run("render", scene, "--data", capture, "--out", tmp_path / "far", "--downscale", 2, "--zoom", 0.5) == 0
     names = sorted(p.name for p in (tmp_path / "far").iterdir())
@@ -177,14 +295,59 @@ def test_view(capture, scene, tmp_path):
     assert "https://" not in text
 
 
+def test_a_page_holds_no_more_than_it_can_show(scene, tmp_path, monkeypatch, capsys):
+    model = formats.read_ply(scene)
+    monkeypatch.setattr(viewer, "MOST", 50)
+    with pytest.raises(ValueError, match="the viewer shows up to 50; thin them out"):
+        viewer.Viewer([("a", "mip", model)], camera=camera_ring(1)[0], caption="c", description="d")
+    assert run("view", scene, "--out", tmp_path / "page.html", "--no-open") == 0
+    said = capsys.readouterr().out
+    assert f"of {len(model):,} Gaussians the page holds 50, those of the largest volume times opacity" in said
+    thin = program._thinned(scene, model)
+    scales, opacities = model.scales_opacities()
+    weight = scales.double().prod(-1) * opacities
+    least = weight.sort().values[-50].item()
+    assert sorted(thin.means[:, 0].tolist()) == sorted(model.means[weight >= least, 0].tolist())
+
+
+@pytest.mark.parametrize(
+    ("n", "spread", "size", "place"), [(1, 0, 1, 0), (200, 1e-3, 2e-4, 0), (1, 0, 1e-4, 5), (50, 1, 0.1, 4e6)]
+)
+def test_small_and_far_scenes_are_in_view(tmp_path, n, spread, size, place):
+    """One Gaussian; a scene of a millimetre; one far off."""
+    points = place + spread * torch.randn(n, 3, generator=torch.Generator().manual_seed(0)).double()
+    parameters = {name: torch.zeros(shape) for name, shape in Gaussians.shapes(n, 0).items()}
+    origin = tuple(points.median(0).values.tolist()) if place > 1e6 else (0.0, 0.0, 0.0)
+    parameters |= dict(
+        means=(points - torch.tensor(origin)).float(), log_scales=torch.full((n, 3), float(size)).log(), quats=torch.ones(n, 4),
+        opacity_logits=torch.full((n,), 4.0), sh_dc=torch.ones(n, 1, 3),
+    )  # fmt: skip
+    formats.write_ply(tmp_path / "a.ply", Gaussians(parameters, GaussianConfig("3dgs", origin=origin)))
+    model = formats.read_ply(tmp_path / "a.ply")
+    camera = program._start_camera(tmp_path / "a.ply", None, None, model)
+    shown = viewer.Viewer([("a", "3dgs", model)], camera=camera, caption="c", description="d")
+    stored = clouds.parse_gaussians(shown.files[0], Path("a.ply"))  # as the page gets it
+    with torch.no_grad():
+        light = stored.render([shown.view()]).colors[0].amax(-1)
+    assert (light > 0.3).float().mean() > 0.02  # of the picture
+    assert run("view", tmp_path / "a.ply", "--no-open") == 0
+
+
 def test_what_cannot_be_done_is_said(capture, scene, tmp_path, capsys):
     for words, message in (
         (("train", "--data", tmp_path / "nowhere", "--out", tmp_path / "a.ply"), "nowhere"),
-        (("train", "--data", capture, "--out", tmp_path / "a.obj"), "ends in .ply or .splat"),
+        (("train", "--data", capture, "--out", tmp_path / "a.obj"), "must end with .ply or .splat"),
         (("train", "--data", capture, "--out", tmp_path / "a.ply", "--background", "blue"), "--background"),
+        (
+            ("render", scene, "--data", capture, "--out", tmp_path / "r", "--background", "0,0,255"),
+            "say black, white",
+        ),
         (("evaluate", scene, "--data", capture, "--test-every", 0), "no held-out photographs"),
         (("render", tmp_path / "none.ply", "--data", capture, "--out", tmp_path / "r"), "none.ply"),
         (("capture", "--out", capture), "not empty"),
+        (("view", scene, "--out", scene, "--no-open"), "the name must end with .html or .htm"),
+        (("evaluate", scene, "--data", capture, "--out", scene), "this is read"),
+        (("view", capture / "images/0000.png", "--no-open"), "0000.png"),
     ):
         assert run(*words) == 2
         shown = capsys.readouterr().err
@@ -194,6 +357,22 @@ def test_what_cannot_be_done_is_said(capture, scene, tmp_path, capsys):
     if not torch.cuda.is_available():
         assert run("train", "--data", capture, "--out", tmp_path / "a.ply", "--device", "cuda") == 2
         assert "no CUDA device here" in capsys.readouterr().err
+
+
+def test_a_gpu_without_triton_is_not_taken_in_silence(monkeypatch, capsys):
+    """There the reference would run, in time that grows with pixels times Gaussians."""
+    from bestpapers.kernels import dispatch
+    from bestpapers.splatting.__main__ import _device
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(dispatch, "_installed", lambda module: module != "triton")
+    assert _device("auto").type == "cpu"
+    assert "on the CPU, since triton is not installed" in capsys.readouterr().out
+    assert _device("cuda").type == "cuda"
+    assert "this will be slow: triton is not installed" in capsys.readouterr().out
+    monkeypatch.setattr(dispatch, "_installed", lambda module: True)
+    assert _device("auto").type == "cuda"
+    assert capsys.readouterr().out == ""
 
 
 def test_the_weights_of_the_book_are_verified(capsys):

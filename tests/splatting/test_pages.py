@@ -114,4 +114,22 @@ def test_the_notebook_turns_the_verdict_round_as_question_6_says():
     assert {claim["key"]: claim["outcome"] for claim in claims} == {
         "splatting.C6.natural": "holds",
         "splatting.C6.thin": "does not hold",
+        "splatting.C6.thin.limited": "holds",
     }
+
+
+@pytest.mark.parametrize("notebook", ["1_idea", "2_build", "3_reproduce", "4_apply"])
+def test_each_notebook_asks_before_it_shows(notebook):
+    text = ["".join(cell["source"]) for cell in cells(notebook) if cell["cell_type"] == "markdown"]
+    asked = sum(source.count("<summary>Predict: ") for source in text)
+    assert 2 <= asked <= 4
+    assert sum(source.count("<details>") for source in text) == sum(source.count("</details>") for source in text)
+
+
+@pytest.mark.parametrize("notebook", ["1_idea", "2_build", "3_reproduce", "4_apply"])
+def test_a_visible_cell_is_short(notebook):
+    hidden = {"hide-input", "hide-cell", "remove-cell"}
+    for cell in cells(notebook):
+        if cell["cell_type"] == "code" and not hidden & set(cell["metadata"].get("tags", [])):
+            lines = [line for line in "".join(cell["source"]).splitlines() if not line.startswith(("import ", "from "))]
+            assert len(lines) <= 12, cell["id"]

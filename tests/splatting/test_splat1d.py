@@ -182,3 +182,8 @@ def test_the_page_shows_the_caption(tmp_path):
     with pages.opened(tmp_path, Splat1D(caption="Zoom out and count the light."), width=390) as page:
         assert "Zoom out and count the light." in page.locator(".bp-caption").inner_text()
         assert page.locator("img").count() == 0  # the still has gone
+
+
+def test_all_comes_back(tmp_path):
+    with pages.opened(tmp_path, Splat1D()) as page:
+        pages.assert_resets(page)

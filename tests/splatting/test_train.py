@@ -10,6 +10,7 @@ from bestpapers.splatting import train
 from bestpapers.splatting.data import Camera, Views, make_dataset
 from bestpapers.splatting.density import DensityConfig
 from bestpapers.splatting.evaluate import evaluate
+from bestpapers.splatting.filters import smoothing_scale
 from bestpapers.splatting.model import GaussianConfig, Gaussians
 from bestpapers.splatting.train import TrainConfig, Trainer, loss_fn, scene_extent
 
@@ -33,6 +34,13 @@ def test_it_learns(data):
     assert [row["iteration"] for row in rows] == [50, 100, 150, 200]
     assert evaluate(run.model, data.test)[24]["psnr"] > before + 5  # dB
     assert set(rows[0]) == {"iteration", "loss", "psnr", "count", "seconds"}
+
+
+def test_a_step_says_which_view_it_drew(data):
+    run = trainer(data, replace(CONFIG, full_share=1.0))
+    for _ in range(10):
+        _, _, truth = run.step()
+        assert torch.equal(truth, data.train[24].images[run.view])
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(data, tmp_path):
@@ -72,6 +80,29 @@ def test_photographs_of_several_sizes_as_bytes(data):
     torch.testing.assert_close(views.image(1), bytes_[1] / 255)
 
 
+def test_masked_pixels_carry_no_loss(data):
+    """Whatever stands there, training and scores are the same to the last bit; all masked, nothing is learned."""
+    mask = torch.zeros(24, 24, dtype=torch.bool)
+    mask[:, 10:] = True
+    models, scores = [], []
+    for value in (0.0, 1.0):
+        images = torch.where(mask[..., None], data.train[24].images, value)
+        views = Views(data.train[24].cameras, images, (mask,) * 7 + (None,))
+        model = Gaussians.from_points(data.points, data.colors, GaussianConfig("mip"))
+        run = Trainer(model, {24: views}, replace(CONFIG, iterations=5))
+        run.queues[0][:] = [1, 3, 0, 2, 6]  # not the last view, which has no mask
+        run.run(quiet=True)
+        models.append(model)
+        masked = Views(views.cameras[:7], images[:7], (mask,) * 7)
+        scores.append(evaluate(model, {24: masked})[24])
+    for (name, a), (_, b) in zip(*(m.named_parameters() for m in models), strict=True):
+        assert torch.equal(a, b), name
+    assert scores[0] == pytest.approx(scores[1], abs=1e-5)
+    run = Trainer(models[0], {24: Views(views.cameras, images, (torch.zeros_like(mask),) * 8)}, CONFIG)
+    run.step()
+    assert all(p.grad is None or not p.grad.any() for p in models[0].parameters())
+
+
 def test_other_settings_are_refused(data, tmp_path):
     path = tmp_path / "run.safetensors"
     trainer(data, checkpoint=path).run(until=3, quiet=True)
@@ -79,7 +110,7 @@ def test_other_settings_are_refused(data, tmp_path):
         trainer(data, replace(CONFIG, seed=1), path)
     with pytest.raises(ValueError, match="trained on other images"):
         trainer(replace(data, train={24: data.train[24]}), checkpoint=path)
-    with pytest.raises(ValueError, match="trained with method = mip, this run has ewa"):
+    with pytest.raises(ValueError, match="trained with method = 'mip', this run has ewa"):
         trainer(data, CONFIG, path, method="ewa")
     trainer(data, replace(CONFIG, checkpoint_every=7), path)  # how often it is saved does not matter
 
@@ -106,6 +137,46 @@ def test_learning_rate_of_the_means(data):
     steps = [b / a for a, b in pairwise(rates)]
     assert max(steps) == pytest.approx(min(steps))  # log-linear
     assert run.optimizer.param_groups[0]["name"] == "means"
+
+
+def test_learning_rates_and_adam_are_the_papers(data):
+    """Of the authors' code: harmonics above the constant one learn at a twentieth of its rate, and eps is 1e-15."""
+    run = trainer(data, sh_degree=1)
+    rates = {group["name"]: group["lr"] for group in run.optimizer.param_groups}
+    assert rates == pytest.approx(
+        dict(means=1.6e-4, log_scales=5e-3, quats=1e-3, opacity_logits=0.05, sh_dc=2.5e-3, sh_rest=2.5e-3 / 20)
+    )
+    assert {group["eps"] for group in run.optimizer.param_groups} == {1e-15}
+
+
+def test_the_3d_filter_is_there_from_the_start_and_follows(data):
+    """It is that of the Gaussians as they are: before the first step, after each densifying, and every so often."""
+    density = DensityConfig(start=1, every=2, stop=5, gradient=0.0)
+    run = trainer(data, TrainConfig(iterations=40, density=density, filter_every=10))
+    count = len(run.model)
+    renewed, phi = [], torch.zeros(count)
+    for iteration in range(41):
+        if iteration:
+            run.step()
+        if iteration in (0, 2, 4):  # nothing else moves in a step that densifies: new tensors have no gradient yet
+            torch.testing.assert_close(run.model.phi, smoothing_scale(run.model.means, run.cameras))
+            assert len(run.model) > count or not iteration
+            count = len(run.model)
+        if not torch.equal(run.model.phi, phi):
+            renewed.append(iteration)
+            phi = run.model.phi.clone()
+    assert renewed == [0, 2, 4, 10, 20]  # not during the last ten
+
+
+def test_a_reset_opacity_stays_for_its_iteration(data):
+    run = trainer(data, replace(CONFIG, density=DensityConfig(start=50, stop=50, reset_every=3)), method="3dgs")
+    for _ in range(3):
+        before = run.model.log_scales.detach().clone()
+        run.step()
+    assert run.model.scales_opacities()[1].max() <= 0.01 * (1 + 1e-5)
+    assert not torch.equal(run.model.log_scales, before)  # the others are not held back
+    run.step()
+    assert run.model.scales_opacities()[1].max() > 0.01 * (1 + 1e-5)
 
 
 def test_extent(data):

@@ -26,7 +26,7 @@ from bestpapers.splatting import formats, weights
 from bestpapers.splatting.data import Camera, camera_ring, look_at, stack
 from bestpapers.splatting.filters import METHODS
 from bestpapers.splatting.model import C0, GaussianConfig, Gaussians
-from bestpapers.splatting.widgets.viewer import LIMIT, Viewer
+from bestpapers.splatting.widgets.viewer import LIMIT, MOST, Viewer
 
 VENDOR = Path(__file__).parents[1] / "vendor"
 HEAD = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><link rel="icon" href="data:,">'
@@ -521,7 +521,13 @@ def test_the_slider_and_the_button(opened):
 
 def test_mouse_and_wheel(opened):
     widget = viewer()
-    page = opened(widget)
+    page = opened(widget, style="height: 3000px")
+    page.locator("canvas").nth(1).hover()
+    page.mouse.wheel(0, 100)  # nobody has clicked: the page scrolls
+    page.wait_for_function("scrollY === 100")
+    page.mouse.wheel(0, -100)
+    page.wait_for_function("scrollY === 0")
+    assert spoken(page).startswith("zoom 1 ×")
     box = page.locator("canvas").nth(1).bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -539,11 +545,17 @@ def test_mouse_and_wheel(opened):
     wait(page)
     widget.zoom = 2
     assert_shows(page, widget)
+    page.locator(".bp-hint").click()  # away from the pictures: only with Ctrl
+    page.mouse.move(x, y)
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, 100)
+    page.wait_for_function("document.querySelector('output').textContent.startsWith('zoom 1 ×')")
+    assert page.evaluate("scrollY") == 0
 
 
 def test_at_the_end_of_the_zoom_the_wheel_scrolls_the_page(opened):
     page = opened(viewer(), style="height: 3000px")
-    page.locator("canvas").first.hover()
+    page.locator("canvas").first.click()
     for _ in range(4):
         page.mouse.wheel(0, 400)
         page.wait_for_timeout(50)
@@ -570,23 +582,50 @@ class Fingers:
 
 def test_fingers(opened):
     page = opened(viewer(), style="height: 3000px", has_touch=True, viewport={"width": 390, "height": 800})
+    assert "one finger scrolls the page" in page.locator(".bp-hint").inner_text()
     box = page.locator("canvas").first.bounding_box()
+    assert box["width"] > 250  # one panel at a time
     x, y, w = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, box["width"]
     touch = Fingers(page)
+    touch.drag((x, y), (x, y - 150))
+    page.wait_for_function("scrollY > 100")
+    page.wait_for_timeout(500)
+    page.evaluate("scrollTo(0, 0)")
+    touch.drag((x + 50, y), (x - 150, y))
+    page.wait_for_function("document.querySelector('.bp-panels').scrollLeft > 100")
+    page.wait_for_timeout(500)
+    page.evaluate("document.querySelector('.bp-panels').scrollTo(0, 0)")
+    assert spoken(page) == "zoom 1 ×, 0° to the right, 0° up"
+    page.get_by_role("button", name="Turn").tap()
     touch.drag((x, y), (x - w / 6, y + w / 9))
     wait(page)
     assert spoken(page) == "zoom 1 ×, 30° to the right, 20° up"
+    page.get_by_role("button", name="Turn").tap()
     touch("touchStart", (x - 20, y), (x + 20, y))
     touch("touchMove", (x - 30, y), (x + 30, y))
     touch("touchMove", (x - 40, y), (x + 40, y))
     touch("touchEnd")
     wait(page)
     assert spoken(page) == "zoom 2 ×, 30° to the right, 20° up"
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for k in (1, 2, 3):
+        touch("touchMove", (x - 20, y - k * w / 54), (x + 20, y - k * w / 54))
+    touch("touchEnd")
+    wait(page)
+    assert spoken(page) == "zoom 2 ×, 30° to the right, 10° up"
     assert page.evaluate("scrollY") == 0
     words = page.locator(".bp-caption").bounding_box()
     touch.drag((words["x"] + 20, words["y"]), (words["x"] + 20, words["y"] - 300))
     page.wait_for_function("scrollY > 100")
-    assert spoken(page) == "zoom 2 ×, 30° to the right, 20° up"
+
+
+def test_full_screen(opened):
+    page = opened(viewer(size=64))
+    button = page.get_by_role("button", name="Full screen")
+    button.click()
+    page.wait_for_function("document.fullscreenElement?.matches('.bp-viewer')")
+    button.click()
+    page.wait_for_function("document.fullscreenElement === null")
 
 
 # ---------------------------------------------------------------------------------------------------- the reader's files
@@ -894,6 +933,11 @@ def test_wrong_arguments_are_refused(change, message):
 def test_an_unknown_method_is_refused():
     with pytest.raises(ValueError, match="method must be one of"):
         Viewer([("a", "nerf", cloud())], camera=off_axis(), caption="c", description="d")
+
+
+def test_the_page_shows_as_many_as_python_says():
+    source = (Viewer.module.parent / "viewer/clouds.js").read_text()
+    assert f"const LIMIT = {MOST:_};" in source
 
 
 def test_the_limit_can_be_lifted():

@@ -1,15 +1,15 @@
-"""The wing as a program: python -m bestpapers.bioclip {predict,embed,list-taxa,train,experiments,weights}
+"""The wing as a program: python -m bestpapers.bioclip {predict,embed,list-taxa,list-models,train,experiments,weights}
 
-The first three are for photographs of one's own: what they can do is in `classify`, and here are only the words of the command
+The first four are for photographs of one's own: what they can do is in `classify`, and here are only the words of the command
 line, those of pybioclip where it has them, and how a table is written. The others train: `experiments`, `weights`.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
+import os
+import re
 import shlex
 import sys
 import time
@@ -22,9 +22,10 @@ from ..lab.cli import Refused
 from .taxa import RANKS
 
 if TYPE_CHECKING:
-    from ..lab.files import Skips
+    from .taxa import Taxon
 
 PROGRAM = "python -m bestpapers.bioclip"
+TABLES = (".csv", ".tsv", ".txt")
 
 EPILOG = f"""\
 examples:
@@ -44,71 +45,63 @@ The small model knows the drawn organisms of this book, not photographs of real 
 
 
 def predict(args: argparse.Namespace) -> int:
+    from ..lab.files import Skips
     from . import classify
     from .taxonomy import Rank
 
     begun = time.strftime("%Y-%m-%dT%H:%M:%S")
-    photos, skips = _photos(args.photos), _skips()
+    custom = args.cls is not None or args.bins is not None
+    if custom and args.labels is not None:
+        raise Refused("--labels is for species; --cls and --bins bring labels of their own")
+    photos, skips = _photos(args.photos), Skips()
+    files = [_file(args.cls), args.bins, args.subset, *_pair(args.labels)]
+    _check_targets({"--output": args.output, "--log": args.log}, photos, args.model, files)
     settings: dict[str, Any] = dict(model_str=args.model, device=cli.device(args.device), resize=args.resize)
     common: dict[str, Any] = dict(batch_size=args.batch_size, skips=skips)
-    if args.cls is not None or args.bins is not None:
-        if args.labels is not None:
-            raise Refused("--labels is for species; --cls and --bins bring labels of their own")
-        custom: classify.CustomLabelsClassifier
+    with cli.warnings_told():
         if args.bins is not None:
-            header, rows = classify.read_table(args.bins)
-            if len(header) < 2:
-                raise Refused(f"{args.bins}: needs two columns, labels and their bins, below a header")
-            custom = classify.CustomLabelsBinningClassifier({row[0]: row[1] for row in rows}, **settings)
+            bins = classify.CustomLabelsBinningClassifier(_bins(args.bins), **settings)
+            table = bins.predict(photos, k=args.k, **common)
+        elif args.cls is not None:
+            table = classify.CustomLabelsClassifier(_labels(args.cls), **settings).predict(photos, k=args.k, **common)
         else:
-            custom = classify.CustomLabelsClassifier(_labels(args.cls), **settings)
-        table = custom.predict(photos, k=args.k, **common)
-    else:
-        tree = classify.TreeOfLifeClassifier(**settings, labels=_taxa(args.labels))
-        if args.subset is not None:
-            tree.apply_filter(tree.create_taxa_filter_from_csv(args.subset))
-        rank = Rank(RANKS.index(args.rank or "species"))
-        table = tree.predict(photos, rank, k=args.k or 5, **common)
+            tree = classify.TreeOfLifeClassifier(**settings, labels=_taxa(args.labels))
+            if args.subset is not None:
+                tree.apply_filter(tree.create_taxa_filter_from_csv(args.subset))
+            _say_whose(tree.taxa, args)
+            rank = Rank(RANKS.index(args.rank or "species"))
+            table = tree.predict(photos, rank, k=args.k or 5, **common)
     _write_table(table, args.format, args.output)
-    if args.log:
-        import torch
-
-        from .. import __version__
-
+    if args.log is not None:
         options = {
             k: str(v) for k, v in vars(args).items() if v is not None and k not in ("run", "words", "photos", "log")
         }
-        report = dict(
-            version=__version__,
-            torch=torch.__version__,
-            start=begun,
-            end=time.strftime("%Y-%m-%dT%H:%M:%S"),
-            command_line=f"{PROGRAM} {shlex.join(args.words)}",
-            settings=options | dict(device=settings["device"]),
-            images=photos,
-            left_out=skips.messages,
-        )
-        _write(json.dumps(report, indent=1) + "\n", args.log)
-    return _told(skips)
+        _write_log(args, begun, options | dict(device=settings["device"]), photos, skips.messages)
+    return cli.told(skips)
 
 
 def embed(args: argparse.Namespace) -> int:
+    from ..lab.files import Skips
     from .classify import BaseClassifier
 
-    photos, skips = _photos(args.photos), _skips()
+    photos, skips = _photos(args.photos), Skips()
+    _check_targets({"--output": args.output}, photos, args.model)
     model = BaseClassifier(args.model, cli.device(args.device), resize=args.resize)
     vectors: dict[str, list[float]] = {}
     for names, features in model.embed(photos, batch_size=args.batch_size, skips=skips):
         vectors |= zip(names, features.tolist())
-    _write(json.dumps(dict(model=args.model, embeddings=vectors), indent=1) + "\n", args.output)
-    return _told(skips)
+    cli.write(json.dumps(dict(model=args.model, embeddings=vectors), indent=1) + "\n", args.output)
+    return cli.told(skips)
 
 
 def list_taxa(args: argparse.Namespace) -> int:
     from .classify import label_row, load_labels
 
-    found = load_labels(args.model, _taxa(args.labels))
+    _check_targets({"--output": args.output}, [], args.model, _pair(args.labels))
+    with cli.warnings_told():
+        found = load_labels(args.model, _taxa(args.labels))
     species = found if isinstance(found, tuple) else found.taxa
+    _say_whose(species, args)
     _write_table([label_row(taxon) for taxon in species], args.format, args.output)
     holes = sum(not all(taxon.path) for taxon in species)
     _say(f"{len(species)} labels, {holes} of them without a name at some rank")
@@ -117,38 +110,89 @@ def list_taxa(args: argparse.Namespace) -> int:
     return 0
 
 
-# ---------------------------------------------------------------------------------------------------------------- parts
+def list_models(args: argparse.Namespace) -> int:
+    from .classify import HUB_LABELS, OWN
+
+    cli.say("\n".join([OWN, *HUB_LABELS]))
+    _say("also hf-hub:OWNER/NAME for any plain CLIP on the Hub, and local-dir:FOLDER with weights of open_clip")
+    return 0
 
 
-def _photos(given: list[Path]) -> list[str]:
-    """Files as they are given, folders as the images in them."""
-    from .formats.photos import SUFFIXES
+# --------------------------------------------------------------------------------------------------------- what is read
+
+
+def _photos(given: list[str]) -> list[str]:
+    """Files as they are given, folders as the images in them; how many other files those hold is said."""
+    from .formats.photos import SUFFIXES, is_photo
 
     found: list[str] = []
-    for path in given:
-        if path.is_dir():
-            inside = sorted(str(p) for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-            if not inside:
-                raise Refused(f"{path}: no images in this folder ({', '.join(SUFFIXES)})")
-            found += inside
-        else:
-            found.append(str(path))
+    for name in given:
+        folder = Path(name)
+        if not folder.is_dir():
+            found.append(name)
+            continue
+        files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+        photos = [p for p in files if is_photo(p)]
+        if not photos:
+            raise Refused(f"{name}: no images in this folder ({', '.join(SUFFIXES)})")
+        if others := sorted({p.suffix.lower() or "no ending" for p in set(files) - set(photos)}):
+            count = cli.counted(len(files) - len(photos), "file")
+            _say(f"{name}: {count} passed over, of other kinds ({', '.join(others)})")
+        found += [os.path.join(name, p.relative_to(folder)) for p in photos]
     return found
 
 
-def _labels(words: str) -> list[str]:
-    """Those of --cls: separated by commas, or the lines of a file."""
-    from ..lab.files import FormatError, read_file
-
-    path = Path(words)
+def _file(words: str | None) -> Path | None:
+    """The file that --cls names, if it is one."""
     try:
-        if not path.is_file():
-            return words.split(",")
-        return [line for line in read_file(path).decode("utf-8-sig").splitlines() if line.strip()]
+        return Path(words) if words and Path(words).is_file() else None
     except OSError:  # too long for the name of a file
-        return words.split(",")
-    except UnicodeDecodeError as error:
-        raise FormatError(path, "file", "text in UTF-8, a label on each line", str(error)[:100]) from error
+        return None
+
+
+def _labels(words: str) -> list[str]:
+    """Those of --cls: separated by commas, or the lines of a file. Each once."""
+    from ..lab.files import read_file
+    from ..lab.tables import utf8
+
+    path = _file(words)
+    if path is None:
+        name = re.search(r"\.(txt|text|csv|tsv|tab|json|lst|list|md)$", words, re.IGNORECASE)
+        if name or ("," not in words and re.search(r"[/\\]", words)):
+            raise Refused(f"--cls {words}: there is no file of this name; labels are given as a,b,c")
+        return _once(words.split(","), "--cls")
+    lines = utf8(path, read_file(path), "save it as UTF-8, a label on each line").splitlines()
+    return _once([line for line in lines if line.strip()], str(path))
+
+
+def _once(labels: list[str], where: str) -> list[str]:
+    once = list(dict.fromkeys(label.strip() for label in labels))
+    if len(once) < len(labels):
+        _say(f"{where}: {cli.counted(len(labels) - len(once), 'label')} given before and left out")
+    return once
+
+
+def _bins(path: Path) -> dict[str, str]:
+    """Those of --bins: each label's bin."""
+    from .classify import read_table
+
+    bins: dict[str, str] = {}
+    places: dict[str, str] = {}
+    rows = read_table(path)
+    if len(rows[0][1]) < 2:
+        raise Refused(f"{path}: needs two columns, labels and their bins, below a header")
+    for here, row in rows:
+        label, name = list(row.values())[:2]
+        here.need(label, "a label in the first column", None)
+        here.need(name, "a bin in the second column", None)
+        if bins.setdefault(label, name) != name:
+            raise here.wrong(
+                f"one bin for {label!r:.80}", f"{name!r:.80} here, and {bins[label]!r:.80} in {places[label]}"
+            )
+        places.setdefault(label, here.where)
+    if len(bins) < len(rows):
+        _say(f"{path}: {cli.counted(len(rows) - len(bins), 'label')} given before and left out")
+    return bins
 
 
 def _taxa(path: Path | None) -> Any:
@@ -157,35 +201,63 @@ def _taxa(path: Path | None) -> Any:
     from .taxa import Taxon
     from .taxonomy import clean
 
-    if path is None or path.suffix.lower() != ".csv":
+    if path is None or path.suffix.lower() not in TABLES:
         return path
-    header, rows = read_table(path)
-    place = {name.lower(): i for i, name in enumerate(header)}
-    columns = (*RANKS, "common_name")
-    if missing := [name for name in ("genus", "species") if name not in place]:
-        raise Refused(
-            f"{path}: no column {missing[0]}; it takes {', '.join(columns)}, all but genus and species if you like"
-        )
+    rows = read_table(path)
+    names = dict(zip(RANKS, RANKS), common_name="common_name")
+    if "cls" in rows[0][1]:
+        names["class"] = "cls"  # then "class" is the label of a photograph, as in the table of Rare Species
+    if missing := [name for name in ("genus", "species") if name not in rows[0][1]]:
+        columns = f"{', '.join(names)}, all but genus and species if you like"
+        raise Refused(f"{path}: no column {missing[0]}; it takes {columns}")
     species = list[Taxon]()
-    for row in rows:
-        values: list[Any] = [row[place[name]] if name in place else "" for name in columns]
-        species.append(clean(Taxon(*values)))
+    for here, row in rows:
+        values: list[Any] = [row.get(column, "") for column in names.values()]
+        taxon = clean(Taxon(*values))
+        here.need(any(taxon.path), "a name at some rank", " ".join(row.values()))
+        species.append(taxon)
     return species
 
 
-def _skips() -> Skips:
-    from ..lab.files import Skips
+def _pair(path: Path | None) -> list[Path]:
+    """The files that --labels means."""
+    if path is None or path.suffix.lower() in TABLES:
+        return [path] if path else []
+    name = str(path).removesuffix(".npy").removesuffix(".json")
+    return [Path(f"{name}.npy"), Path(f"{name}.json")]
 
-    return Skips()
+
+# ------------------------------------------------------------------------------------------------------ what is written
 
 
-def _told(skips: Skips) -> int:
-    """Name the photographs that were left out; the exit status, 1 if there are any."""
-    for message in skips.messages:
-        _say(f"left out: {message}")
-    if skips.count > len(skips.messages):
-        _say(f"left out: {skips.count - len(skips.messages)} more")
-    return 1 if skips.count else 0
+def _check_targets(
+    targets: dict[str, Path | None], photos: list[str], model: str, files: Iterable[Path | None] = ()
+) -> None:
+    """Refuse, before any work, to write over what is read, or over a log."""
+    from .formats.weights import FOLDER
+
+    folder = [Path(model.removeprefix(FOLDER)).expanduser()] if model.startswith(FOLDER) else []
+    reads = [*map(Path, photos), *files, *folder]
+    for option, path in targets.items():
+        if path is not None:
+            cli.check_target(option, path, reads=reads)
+    output, log = targets.get("--output"), targets.get("--log")
+    if output is not None and log is not None and output.resolve() == log.resolve():
+        raise Refused(f"--log {log}: this is what --output names")
+    if log is not None and log.exists():
+        if log.suffix.lower() == ".json":
+            raise Refused(
+                f"--log {log}: there is a log of this name; give another, or one without .json, which is added to"
+            )
+        _old_log(log)
+
+
+def _say_whose(labels: tuple[Taxon, ...], args: argparse.Namespace) -> None:
+    from .classify import OWN
+    from .taxa import taxa
+
+    if args.labels is None and args.model != OWN and labels == taxa():
+        _say(f"no --labels: those of this book are taken, {len(labels)} species, embedded by {args.model}")
 
 
 def _say(words: str) -> None:
@@ -193,28 +265,52 @@ def _say(words: str) -> None:
 
 
 def _write_table(rows: list[dict[str, Any]], form: str, output: Path | None) -> None:
+    from ..lab.tables import csv_text
+
     columns = list(rows[0]) if rows else ["file_name", "score"]
     if form == "csv":
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows([row[name] for name in columns] for row in rows)
-        _write(file.getvalue(), output)
+        cli.write(csv_text(rows, columns), output)
         return
     cells = [[f"{row[name]:.4f}" if name == "score" else str(row[name]) for name in columns] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells)]
     lines = [columns, ["-" * width for width in widths], *cells]
     text = "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
-    _write(text + "\n", output)
+    cli.write(text + "\n", output)
 
 
-def _write(text: str, output: Path | None) -> None:
-    from ..lab.files import write_file
+def _write_log(
+    args: argparse.Namespace, begun: str, settings: dict[str, str], photos: list[str], left_out: list[str]
+) -> None:
+    """How a table was made: as JSON, or as text, which is added to what the file holds."""
+    import torch
 
-    if output is None:
-        sys.stdout.write(text)
-    else:
-        write_file(output, text.encode())
+    from .. import __version__
+
+    report = dict(
+        version=__version__,
+        torch=torch.__version__,
+        start=begun,
+        end=time.strftime("%Y-%m-%dT%H:%M:%S"),
+        command_line=f"{PROGRAM} {shlex.join(args.words)}",
+        settings=settings,
+        images=photos,
+        left_out=left_out,
+    )
+    if args.log.suffix.lower() == ".json":
+        cli.write(json.dumps(report, indent=1) + "\n", args.log)
+        return
+    title = f"** predictions of bestpapers {__version__}, torch {torch.__version__}, {begun} to {report['end']} **"
+    lines = ["*" * len(title), title, "*" * len(title), f"command line: {report['command_line']}"]
+    lines += [f"{name.replace('_', ' ')}: {value}" for name, value in settings.items()]
+    lines += ["images:", *photos, *(["left out:", *left_out] if left_out else []), ""]
+    cli.write(_old_log(args.log) + "\n".join(lines) + "\n", args.log)
+
+
+def _old_log(path: Path) -> str:
+    from ..lab.files import read_file
+    from ..lab.tables import utf8
+
+    return utf8(path, read_file(path), "give the log another name") if path.exists() else ""
 
 
 # ------------------------------------------------------------------------------------------------------- command line
@@ -238,37 +334,44 @@ def _weights() -> Any:
     return arguments, run
 
 
+def _target(word: str) -> Path | None:
+    return None if word == "stdout" else Path(word)  # as pybioclip calls it
+
+
 def parser() -> argparse.ArgumentParser:
     top, command = cli.program(PROGRAM, "Names photographs of organisms, at any rank of the tree of life.", EPILOG)
 
     def photographs(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("photos", type=Path, nargs="+", metavar="PHOTO", help="an image, or a folder of images")
+        sub.add_argument("photos", nargs="+", metavar="PHOTO", help="an image, or a folder of images")
         cli.add_device(sub)
         sub.add_argument(
             "--batch-size", type=cli.positive_int, default=10, metavar="N", help="photographs at a time (default 10)"
         )
         sub.add_argument(
-            "--resize", default="squash", choices=("squash", "hub"),
-            help="press all of a photograph into the square (default), or take the square in its middle",
+            "--resize", choices=("squash", "hub"),
+            help="press all of a photograph into the square (squash), or do as the model's files say, mostly to take the "
+            "square in its middle (hub) (default: squash, but hub for models on the Hub that are not BioCLIP's)",
         )  # fmt: skip
 
     def model(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--model", default="ours",
-            help="ours (default), hf-hub:imageomics/bioclip, hf-hub:imageomics/bioclip-2, or local-dir:FOLDER with weights",
+            help="ours (default), hf-hub:imageomics/bioclip, hf-hub:imageomics/bioclip-2 (see list-models), or "
+            "local-dir:FOLDER with weights, checkpoints of open_clip's training too",
         )  # fmt: skip
 
     def labels(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--labels", type=Path, metavar="FILE",
-            help="what is known: a .csv of taxa (kingdom ... genus, species, common_name), or a pair of .npy and .json as "
-            "pybioclip keeps it (default: the 128 species of this book; those of TreeOfLife for the authors' models)",
+            help="what is known: a .csv or .tsv of taxa (kingdom ... genus, species, common_name), each taken once, or a pair "
+            "of .npy and .json as pybioclip keeps it (default: the 128 species of this book; those of TreeOfLife for the "
+            "authors' models)",
         )  # fmt: skip
 
     def output(sub: argparse.ArgumentParser, table: bool = True) -> None:
         if table:
             sub.add_argument("--format", default="csv", choices=("csv", "table"), help="default: csv")
-        sub.add_argument("--output", type=Path, metavar="FILE", help="write there, not on the screen")
+        sub.add_argument("--output", type=_target, metavar="FILE", help="write there, not on the screen")
 
     sub = command("predict", "say what is on photographs, with probabilities", predict)
     photographs(sub)
@@ -290,8 +393,10 @@ def parser() -> argparse.ArgumentParser:
     )
     output(sub)
     sub.add_argument(
-        "--log", type=Path, metavar="FILE.json", help="write how this was made: versions, command, times, images"
-    )
+        "--log", type=Path, metavar="FILE",
+        help="write how this was made (versions, command, times, images): as JSON to a new FILE.json, or as text, added to "
+        "any other",
+    )  # fmt: skip
 
     sub = command("embed", "write the embedding of each photograph, not normalised, as JSON", embed)
     photographs(sub)
@@ -303,6 +408,7 @@ def parser() -> argparse.ArgumentParser:
     labels(sub)
     output(sub)
 
+    command("list-models", "list the models that have a name here", list_models)
     command(
         "train", "train a small model on drawn organisms; under torchrun its processes share each batch", later=_train
     )

@@ -1,40 +1,45 @@
 """Which species is it? Photographs in, rows of a table out, in the names of the authors' package pybioclip.
 
 Whoever knows `TreeOfLifeClassifier` and `CustomLabelsClassifier` from there finds the methods and the columns here. What is
-different: embeddings of labels are computed once and kept on disk, memory does not grow with the number of photographs,
-labels whose stored embedding is zero never win, min_prob applies to sums, and tables are lists of dicts, which
-pandas.DataFrame takes.
+different: photographs are turned upright, embeddings of labels are computed once and kept on disk, memory does not grow with
+the number of photographs, labels whose stored embedding is zero never win, and min_prob applies to sums. Labels that the
+model cannot read, in part or at all, are told of in a warning.
 """
 
 from __future__ import annotations
 
 import contextlib
-import csv
 import hashlib
-import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import re
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import normalize as unit
 
 from ..course.progress import progress
-from ..lab.files import FormatError, Skips, atomic_write, cache_dir, read_file, show
+from ..lab.files import FormatError, Skips, atomic_write, cache_dir
+from ..lab.places import Place
+from ..lab.tables import read_rows, text_of
 from . import formats
-from .formats.photos import decode
+from .formats.photos import decode, upright
 from .taxa import RANKS, Taxon, taxa
-from .taxonomy import TEXT_TYPES, Rank, captions, groups_at, taxa_filter
+from .taxonomy import TEXT_TYPES, Lineage, Rank, captions, groups_at, taxa_filter
 
 if TYPE_CHECKING:
-    import torch
+    import pandas
     from PIL.Image import Image
-    from torch import Tensor, nn
 
     Photo = str | os.PathLike[str] | Image
+    Callback = Callable[[int, int | None], object]
 
 OWN = "ours"
 HUB_LABELS = {  # the data sets that hold the embedded labels of the authors' models
@@ -42,25 +47,31 @@ HUB_LABELS = {  # the data sets that hold the embedded labels of the authors' mo
     "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
 }
 TRAINING_TEMPLATE = ("a photo of {}.",)
-MAX_TABLE = 64 << 20  # bytes
 TEXTS = 256  # that go through the model at a time
 
 Row = dict[str, Any]
 
 
-class BaseClassifier:
-    """A CLIP model that embeds photographs.
+class BaseClassifier(nn.Module):
+    """A CLIP model that embeds photographs. Those with labels can be called as modules, with gradients; see `forward`.
 
     model_str  "ours", the small model of this book; "hf-hub:imageomics/bioclip" or "local-dir:<folder>" (see `formats.load`)
-    device     of torch: "cpu", "cuda", "mps"
-    resize     "squash": all of a photograph pressed into the square, as pybioclip does it and the training images were made;
-               "hub": the square in its middle
+    device     of torch: "cpu", "cuda", "cuda:1", "mps"
+    resize     "squash": all of a photograph pressed into the square, as BioCLIP's training images were made; "hub": as the
+               model's files say, mostly the square in its middle. None: "squash" for ours, the authors' two, and weights in
+               a folder, "hub" for other models on the Hub; so does pybioclip, but for folders
     """
 
-    def __init__(self, model_str: str = OWN, device: str | torch.device = "cpu", *, resize: str = "squash") -> None:
-        if resize not in ("squash", "hub"):
+    txt_embeddings: Tensor  # [D, N] of N labels, columns of length 1
+
+    def __init__(self, model_str: str = OWN, device: str | torch.device = "cpu", *, resize: str | None = None) -> None:
+        if resize not in (None, "squash", "hub"):
             raise ValueError(f'resize must be "squash" or "hub", got {resize!r}')
+        super().__init__()
         self.model_str, self.device = model_str, device
+        if resize is None:
+            other = model_str.startswith("hf-hub:") and _name(model_str) not in HUB_LABELS
+            resize = "hub" if other else "squash"
         if model_str == OWN:
             from . import weights
 
@@ -72,26 +83,25 @@ class BaseClassifier:
 
     @staticmethod
     def ensure_rgb_image(image: Photo) -> Image:
-        """A photograph as RGB; a file upright, as the camera noted. Raises FormatError if the file is missing or damaged."""
+        """A photograph as RGB, upright, as the camera noted. Raises FormatError if a file is missing or damaged."""
         if not isinstance(image, str | os.PathLike):
             if not hasattr(image, "convert"):
                 kind = type(image).__name__
                 raise TypeError(f"a photograph is a path or an image of Pillow, not {kind}; see PIL.Image.fromarray")
-            return image.convert("RGB")
+            return upright(image)
         path = Path(image)
         if not path.is_file():
             raise FormatError(path, "file", "a photograph", "a folder" if path.is_dir() else "nothing of that name")
         return decode(path)
 
     def create_image_features(self, images: Iterable[Image], normalize: bool = True) -> Tensor:
-        """Images -> [B, D], rows of length 1 unless `normalize` is False."""
-        import torch
-        from torch.nn.functional import normalize as unit
+        """Images -> [B, D], rows of length 1 unless `normalize` is False; without gradients."""
+        return self._features([self.preprocess(image) for image in images], normalize)
 
-        with torch.no_grad():
-            batch = torch.stack([self.preprocess(image) for image in images]).to(self.device)
-            features: Tensor = self.model.encode_image(batch)
-            return unit(features, dim=-1) if normalize else features
+    @torch.no_grad()
+    def _features(self, batch: Sequence[Tensor], normalize: bool) -> Tensor:
+        features: Tensor = self.model.encode_image(torch.stack(list(batch)).to(self.device))
+        return unit(features, dim=-1) if normalize else features
 
     def create_image_features_for_image(self, image: Photo, normalize: bool = True) -> Tensor:
         """One photograph -> [D]."""
@@ -99,10 +109,20 @@ class BaseClassifier:
 
     def create_probabilities(self, img_features: Tensor, txt_features: Tensor) -> Tensor:
         """[B, D] and [D, N], both of length 1 along D -> softmax over the N labels of their scaled cosines: [B, N]."""
-        import torch
+        return (self.model.logit_scale.exp() * img_features @ txt_features).softmax(dim=1)
 
-        with torch.no_grad():
-            return (self.model.logit_scale.exp() * img_features @ txt_features).softmax(dim=1)
+    def get_txt_embeddings(self) -> Tensor:
+        """[D, M] of the M labels that are predicted among."""
+        return self.txt_embeddings
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Preprocessed images [B, 3, H, W] -> probabilities of the labels that are predicted among: [B, M].
+
+        Gradients pass, as maps of saliency ask for.
+        """
+        return self.create_probabilities(
+            unit(self.model.encode_image(x.to(self.device)), dim=-1), self.get_txt_embeddings()
+        )
 
     def embed(
         self,
@@ -111,26 +131,34 @@ class BaseClassifier:
         batch_size: int = 10,
         normalize: bool = False,
         skips: Skips | None = None,
+        callback: Callback | None = None,
     ) -> Iterator[tuple[list[str], Tensor]]:
-        """Photographs in batches of (names, [B, D]): a file's name is its path, an image's its number.
+        """Photographs in batches of (names, [B, D]): a file's name is its path as given, an image's its number.
 
-        A damaged file raises FormatError, or is counted in `skips` and left out. Shows a progress bar.
+        A damaged file raises FormatError, or is counted in `skips` and left out. Shows a progress bar, or calls in its place
+        callback(photographs done, of how many), the latter None where that is not known, after each batch.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         listed = images if isinstance(images, Iterable) and not isinstance(images, str) else [images]
-        total = len(listed) if isinstance(listed, Sequence) else None
-        opened = self._open(listed, skips)
-        with progress(total=total, desc="photographs", unit="photo") as bar:
-            while batch := list(islice(opened, batch_size)):
-                yield [name for name, _ in batch], self.create_image_features([image for _, image in batch], normalize)
-                bar.update(len(batch))
+        total = len(listed) if isinstance(listed, Sized) else None
+        rest, done = iter(listed), 0
+        with progress(total=total, desc="photographs", unit="photo", disable=callback is not None) as bar:
+            while chunk := list(islice(rest, batch_size)):
+                batch = list(self._open(chunk, done, skips))
+                if batch:
+                    yield [name for name, _ in batch], self._features([pixels for _, pixels in batch], normalize)
+                done += len(chunk)
+                bar.update(len(chunk))
+                if callback is not None:
+                    callback(done, total)
 
-    def _open(self, images: Iterable[Photo], skips: Skips | None) -> Iterator[tuple[str, Image]]:
-        for number, image in enumerate(images):
+    def _open(self, images: Iterable[Photo], first: int, skips: Skips | None) -> Iterator[tuple[str, Tensor]]:
+        """Name and preprocessed pixels of each, one whole photograph in memory at a time."""
+        for number, image in enumerate(images, first):
             name = os.fspath(image) if isinstance(image, str | os.PathLike) else str(number)
             try:
-                yield name, self.ensure_rgb_image(image)
+                yield name, self.preprocess(self.ensure_rgb_image(image))
             except FormatError as error:
                 if skips is None:
                     raise
@@ -138,10 +166,9 @@ class BaseClassifier:
 
     # ------------------------------------------------------------------------------------------------------- labels
 
-    def _embed_labels(self, texts: Sequence[Sequence[str]]) -> Tensor:
-        """Equally many texts for each of N labels -> [D, N]: their mean directions. From the disk if it was there before."""
-        import torch
-
+    def _embed_labels(self, labels: Sequence[str], texts: Sequence[Sequence[str]]) -> Tensor:
+        """N labels, and equally many texts for each -> [D, N]: their mean directions. From the disk if it was there before."""
+        self._check_labels(labels, texts)
         key = hashlib.sha256(_fingerprint(self.model))
         context = getattr(self.tokenizer, "context_length", None)
         key.update(json.dumps([type(self.tokenizer).__name__, context, texts]).encode())
@@ -159,18 +186,38 @@ class BaseClassifier:
             np.save(file, features.cpu().numpy(), allow_pickle=False)
         return features
 
-    def _encode_labels(self, texts: Sequence[Sequence[str]]) -> Tensor:
-        import torch
-        from torch.nn.functional import normalize
+    def _check_labels(self, labels: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
+        """Warn of texts that are cut, and of words that the model has not learnt; ValueError for a label without others."""
+        encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
+        if encode is None or context is None:
+            return
+        cut = [label for label, own in zip(labels, texts) if len(encode(max(own, key=len))) + 2 > context]
+        if cut:
+            what = f"the {context} tokens that this model reads, and are cut: {cut[0]!r:.100}"
+            _warn(f"{len(cut)} of {len(labels)} labels are longer than {what}" + (", ..." if cut[1:] else ""))
+        table = getattr(self.model, "token_embedding", None)
+        learnt = torch.ones(0) if table is None else (table.weight != 0).any(1).cpu()  # ours has zeros for the others
+        if learnt.all():
+            return
+        words = [re.findall(r"[^\W\d_]+", label.lower()) for label in labels]
+        known = {word: bool(learnt[encode(word)].all()) for own in words for word in own}
+        if empty := [label for label, own in zip(labels, words) if not any(known[word] for word in own)]:
+            some = ", ".join(map(repr, empty[:5])) + (f" and {len(empty) - 5} more" if empty[5:] else "")
+            advice = "leave them out, or take --model hf-hub:imageomics/bioclip, which knows all words"
+            raise ValueError(f"labels: the model has learnt no word of {some}, only the names of this book; {advice}")
+        if unknown := [word for word in known if not known[word]]:
+            some = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if unknown[10:] else "")
+            _warn(f"the model has not learnt these words of the labels, and goes by the others: {some}")
 
+    def _encode_labels(self, texts: Sequence[Sequence[str]]) -> Tensor:
         at_once = max(1, TEXTS // len(texts[0]))
         columns = []
         with torch.no_grad(), progress(total=len(texts), desc="labels", unit="label") as bar:
             for i in range(0, len(texts), at_once):
                 group = texts[i : i + at_once]
                 tokens = self.tokenizer([text for label in group for text in label]).to(self.device)
-                features: Tensor = normalize(self.model.encode_text(tokens), dim=-1)
-                columns.append(normalize(features.view(len(group), -1, features.shape[-1]).mean(1), dim=-1))
+                features: Tensor = unit(self.model.encode_text(tokens), dim=-1)
+                columns.append(unit(features.view(len(group), -1, features.shape[-1]).mean(1), dim=-1))
                 bar.update(len(group))
         return torch.cat(columns).T.contiguous()
 
@@ -179,8 +226,8 @@ class TreeOfLifeClassifier(BaseClassifier):
     """Probabilities over species, or over the groups of a higher rank by summing those of their species.
 
     labels  what is known. None: for the authors' two models on the Hub all of their labels (a large download, once), else the
-            128 species of this book. Or taxa of your own, which are embedded once as captions of type `text`; or the path
-            of a pair of .npy and .json files as pybioclip keeps them, embedded by the same model.
+            128 species of this book. Or taxa of your own, which are embedded once as captions of type `text`, each species
+            once; or the path of a pair of .npy and .json files as pybioclip keeps them, embedded by the same model.
 
     The rest as for `BaseClassifier`.
     """
@@ -190,12 +237,10 @@ class TreeOfLifeClassifier(BaseClassifier):
         model_str: str = OWN,
         device: str | torch.device = "cpu",
         *,
-        resize: str = "squash",
+        resize: str | None = None,
         labels: Sequence[Taxon] | str | os.PathLike[str] | None = None,
         text: str = "taxon_com",
     ) -> None:
-        import torch
-
         if text not in TEXT_TYPES:
             raise ValueError(f"text must be one of {', '.join(TEXT_TYPES)}, got {text!r}")
         super().__init__(model_str, device, resize=resize)
@@ -208,7 +253,8 @@ class TreeOfLifeClassifier(BaseClassifier):
             self.txt_embeddings /= lengths.clamp(min=1e-12)  # in place: the real one has gigabytes
         else:
             self.taxa = found
-            self.txt_embeddings = self._embed_labels([[captions(taxon)[text]] for taxon in found])
+            words = [" ".join([*taxon.path, taxon.common_name]) for taxon in found]
+            self.txt_embeddings = self._embed_labels(words, [[captions(taxon)[text]] for taxon in found])
         have, need = len(self.txt_embeddings), self.model.visual.output_dim
         if have != need:
             raise ValueError(
@@ -218,9 +264,17 @@ class TreeOfLifeClassifier(BaseClassifier):
         self._usable[empty] = False
         self.apply_filter(np.ones(len(self.taxa), bool))
 
-    def get_label_data(self) -> list[Row]:
-        """A row per label, filtered or not, with the columns that `predict` has for species."""
-        return [label_row(taxon) for taxon in self.taxa]
+    @property
+    def txt_names(self) -> list[list[Any]]:
+        """[[kingdom, phylum, class, order, family, genus, epithet], common name] of each label, filtered or not."""
+        return [[list(taxon.path), taxon.common_name] for taxon in self.taxa]
+
+    def get_label_data(self) -> pandas.DataFrame:
+        """A row per label, filtered or not, with the columns that `predict` has for species. Needs pandas, the extra of this
+        name; `label_row` makes a row without."""
+        import pandas
+
+        return pandas.DataFrame([label_row(taxon) for taxon in self.taxa])
 
     def create_taxa_filter(self, rank: Rank, user_values: str | Sequence[str]) -> NDArray[np.bool_]:
         """Which labels [N] belong to the groups of these names; see `taxonomy.taxa_filter`."""
@@ -228,17 +282,17 @@ class TreeOfLifeClassifier(BaseClassifier):
 
     def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> NDArray[np.bool_]:
         """The same from a table, whose first column is headed by a rank and holds the names. Others are left alone."""
-        header, rows = read_table(csv_path)
-        if header[0].lower() not in RANKS:
-            raise FormatError(
-                Path(csv_path), "line 1", f"first a column named after a rank ({', '.join(RANKS)})", show(header[0])
-            )
-        return self.create_taxa_filter(Rank(RANKS.index(header[0].lower())), [row[0] for row in rows])
+        rows = read_table(csv_path)
+        column = next(iter(rows[0][1]))
+        first = f"first a column named after a rank ({', '.join(RANKS)})"
+        Place(Path(csv_path), "line 1").need(column in RANKS, first, column)
+        try:
+            return self.create_taxa_filter(Rank(RANKS.index(column)), [row[column] for _, row in rows])
+        except ValueError as error:
+            raise ValueError(f"{csv_path}: {error}") from error
 
     def apply_filter(self, keep_labels_ary: Sequence[bool] | NDArray[np.bool_]) -> None:
         """Predict among these labels [N] only. A new filter takes the place of the last one."""
-        import torch
-
         keep = np.asarray(keep_labels_ary)
         if keep.dtype != bool or keep.shape != (len(self.taxa),):
             raise ValueError(
@@ -259,15 +313,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         """The M labels that the filter leaves."""
         return self._kept_taxa
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Preprocessed images [B, 3, H, W] -> probabilities of the labels that the filter leaves: [B, M]."""
-        import torch
-        from torch.nn.functional import normalize
-
-        with torch.no_grad():
-            features = normalize(self.model.encode_image(x.to(self.device)), dim=-1)
-            return self.create_probabilities(features, self._kept)
-
+    @torch.no_grad()
     def predict(
         self,
         images: Photo | Iterable[Photo],
@@ -275,6 +321,7 @@ class TreeOfLifeClassifier(BaseClassifier):
         min_prob: float = 1e-9,
         k: int = 5,
         batch_size: int = 10,
+        callback: Callback | None = None,
         *,
         skips: Skips | None = None,
     ) -> list[Row]:
@@ -282,20 +329,23 @@ class TreeOfLifeClassifier(BaseClassifier):
 
         images    a path, an image of Pillow, or several
         rank      of the answer. A group is a full path from the kingdom down, and its probability the sum over its species
-        min_prob  what is less probable is left out of the answer
+        min_prob  groups that are less probable are left out of the answer
+        callback  is called in place of a progress bar, see `embed`
         skips     counts damaged files; None raises FormatError for them
 
         Columns: file_name (of an image its number), kingdom and so on down to the rank, score. For species: species_epithet,
-        species with both names, common_name, score. A rank that a label lacks is "".
+        species with both names, common_name, score. A rank that a label lacks is "", so species for one known by its genus.
         """
         _check_k(k)
         rank, kept = Rank(rank), self._kept_taxa
         groups, index = groups_at(kept, rank)
         rows: list[Row] = []
-        for names, features in self.embed(images, batch_size=batch_size, normalize=True, skips=skips):
+        for names, features in self.embed(
+            images, batch_size=batch_size, normalize=True, skips=skips, callback=callback
+        ):
             scores = self.create_probabilities(features, self._kept)
             if rank is Rank.SPECIES:  # a row per label, even where two of them have one name
-                rows += _rows(names, scores, lambda i: label_row(kept[i]), k, min_prob)
+                rows += _rows(names, scores, lambda i: label_row(kept[i]), k)
             else:
                 summed = _sums(scores, index, len(groups))
                 rows += _rows(names, summed, lambda i: dict(zip(RANKS, groups[i])), k, min_prob)
@@ -318,16 +368,17 @@ class CustomLabelsClassifier(BaseClassifier):
         model_str: str = OWN,
         device: str | torch.device = "cpu",
         *,
-        resize: str = "squash",
+        resize: str | None = None,
         templates: Sequence[str] | None = None,
     ) -> None:
-        self.classes = [label.strip() for label in ([cls_ary] if isinstance(cls_ary, str) else cls_ary)]
-        if not self.classes or not all(self.classes):
-            raise ValueError("labels: " + ("one of them is empty" if self.classes else "there are none"))
-        if len(set(self.classes)) < len(self.classes):
-            twice = next(label for i, label in enumerate(self.classes) if label in self.classes[:i])
+        classes = [label.strip() for label in ([cls_ary] if isinstance(cls_ary, str) else cls_ary)]
+        if not classes or not all(classes):
+            raise ValueError("labels: " + ("one of them is empty" if classes else "there are none"))
+        if len(set(classes)) < len(classes):
+            twice = next(label for i, label in enumerate(classes) if label in classes[:i])
             raise ValueError(f"labels: {twice!r:.80} is there twice, and the two would share its probability")
         super().__init__(model_str, device, resize=resize)
+        self.classes = classes
         if bad := [template for template in templates or () if "{}" not in template]:
             raise ValueError(f"templates: {bad[0]!r:.80} has no {{}} for the label")
         if templates is None and model_str != OWN:
@@ -336,22 +387,26 @@ class CustomLabelsClassifier(BaseClassifier):
             texts = [[template(label) for template in fill] for label in self.classes]
         else:
             texts = [[t.replace("{}", label) for t in templates or TRAINING_TEMPLATE] for label in self.classes]
-        self.txt_embeddings = self._embed_labels(texts)
+        self.txt_embeddings = self._embed_labels(self.classes, texts)
 
+    @torch.no_grad()
     def predict(
         self,
         images: Photo | Iterable[Photo],
         k: int | None = None,
         batch_size: int = 10,
+        callback: Callback | None = None,
         *,
         skips: Skips | None = None,
     ) -> list[Row]:
         """The k most probable labels of each photograph, best first; all of them for None. Columns: file_name,
-        classification, score."""
+        classification, score. The rest as for `TreeOfLifeClassifier`."""
         _check_k(k)
         labels, index = self._answers()
         rows: list[Row] = []
-        for names, features in self.embed(images, batch_size=batch_size, normalize=True, skips=skips):
+        for names, features in self.embed(
+            images, batch_size=batch_size, normalize=True, skips=skips, callback=callback
+        ):
             scores = _sums(self.create_probabilities(features, self.txt_embeddings), index, len(labels))
             rows += _rows(names, scores, lambda i: dict(classification=labels[i]), k)
         return rows
@@ -365,10 +420,10 @@ class CustomLabelsBinningClassifier(CustomLabelsClassifier):
     """Probabilities of bins, each the sum over its labels. cls_to_bin: {label: bin}."""
 
     def __init__(self, cls_to_bin: Mapping[str, str], model_str: str = OWN, **settings: Any) -> None:
-        self.cls_to_bin = {label.strip(): name for label, name in cls_to_bin.items()}
-        if bad := [label for label, name in self.cls_to_bin.items() if not isinstance(name, str) or not name.strip()]:
+        if bad := [label for label, name in cls_to_bin.items() if not isinstance(name, str) or not name.strip()]:
             raise ValueError(f"bins: that of {bad[0]!r:.80} is empty")
         super().__init__(list(cls_to_bin), model_str, **settings)
+        self.cls_to_bin = {label.strip(): name for label, name in cls_to_bin.items()}
 
     def _answers(self) -> tuple[list[str], NDArray[np.int64]]:
         bins = list(dict.fromkeys(self.cls_to_bin.values()))
@@ -382,7 +437,7 @@ def load_labels(
     model_str: str, labels: Sequence[Taxon] | str | os.PathLike[str] | None
 ) -> tuple[Taxon, ...] | formats.LabelEmbeddings:
     """The labels that `TreeOfLifeClassifier` would take, embedded if they are so on the disk or on the Hub."""
-    if labels is None and (dataset := HUB_LABELS.get(model_str.partition("@")[0])):
+    if labels is None and (dataset := HUB_LABELS.get(_name(model_str))):
         return formats.fetch_label_embeddings(dataset)
     if labels is None:
         return taxa()
@@ -390,33 +445,40 @@ def load_labels(
         return formats.load_label_embeddings(Path(labels))
     if not labels:
         raise ValueError("labels: there are none")
-    return tuple(labels)
+    once: dict[Lineage, Taxon] = {}
+    for taxon in labels:
+        if not once.setdefault(taxon.path, taxon).common_name:
+            once[taxon.path] = taxon
+    if len(once) < len(labels):
+        _warn(f"{len(labels) - len(once)} of {len(labels)} labels name a species again, and are left out")
+    return tuple(once.values())
 
 
 def label_row(taxon: Taxon) -> Row:
-    """The columns of a species: kingdom to genus, species_epithet, species with both names, common_name."""
+    """The columns of a species: kingdom to genus, species_epithet, species with both names, common_name. Without one of the
+    two names the species is ""."""
     row: Row = dict(zip(RANKS[: Rank.SPECIES], taxon.path))
-    return row | dict(species_epithet=taxon.species, species=taxon.name.strip(), common_name=taxon.common_name)
+    both = taxon.name if taxon.genus and taxon.species else ""
+    return row | dict(species_epithet=taxon.species, species=both, common_name=taxon.common_name)
 
 
-def read_table(path: str | os.PathLike[str]) -> tuple[list[str], list[list[str]]]:
-    """The header and the rows of a CSV file in UTF-8, at least one row and as many values in each as in the header."""
-    path = Path(path)
-    try:
-        text = read_file(path, MAX_TABLE).decode("utf-8-sig")
-        header, *rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text, newline="")) if row]
-    except FormatError:
-        raise
-    except (ValueError, csv.Error) as error:  # not UTF-8; no line at all
-        raise FormatError(path, "file", "a table in UTF-8 with a header", str(error)[:100]) from error
-    if not rows:
-        raise FormatError(path, "rows", "at least one below the header", "none")
-    for number, row in enumerate(rows, 1):
-        if len(row) != len(header):
-            raise FormatError(
-                path, f"row {number}", f"{len(header)} values", show(row), "put quotes around text with commas"
-            )
-    return header, rows
+def read_table(path: str | os.PathLike[str]) -> list[tuple[Place, dict[str, str]]]:
+    """(where it stands, {column: text}) of the rows of a table, see `lab.tables`; at least one. Names of columns are small."""
+    rows = [
+        (here, {name: text_of(value, here / f"column {name}").strip() for name, value in row.items()})
+        for here, row in read_rows(Path(path), ("label", "bin"))
+    ]
+    Place(Path(path), "rows").need(rows, "at least one below the header", None)
+    return rows
+
+
+def _name(model_str: str) -> str:
+    """Of a model, without its revision."""
+    return model_str.partition("@")[0]
+
+
+def _warn(words: str) -> None:
+    warnings.warn(words, stacklevel=4)
 
 
 def _check_k(k: int | None) -> None:
@@ -426,8 +488,6 @@ def _check_k(k: int | None) -> None:
 
 def _sums(scores: Tensor, index: NDArray[np.int64], groups: int) -> Tensor:
     """Sum [B, N] into [B, groups]. `taxonomy.rollup` does the same for one call, and finds the groups each time."""
-    import torch
-
     to = torch.from_numpy(index).to(scores.device)
     return scores.new_zeros(len(scores), groups).index_add(1, to, scores)
 

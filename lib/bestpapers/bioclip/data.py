@@ -10,9 +10,10 @@ import hashlib
 import math
 import operator
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,13 @@ __all__ = [
     "MIMICS",
     "TEST_START",
     "TRAITS_OF_COLOUR",
+    "WORDS",
     "Split",
     "World",
     "body",
     "check_split",
     "collection",
+    "describe",
     "long_tail",
     "make_split",
     "observe",
@@ -59,6 +62,7 @@ __all__ = [
     "photographs",
     "species",
     "traits",
+    "with_siblings",
 ]
 
 _HERE = Path(__file__).parent
@@ -190,16 +194,23 @@ class Split:
     u1    unseen species of genera that are seen
     u2    unseen species of genera that are not seen, in families that are. Two unknown siblings cannot be told apart by
           name alone, so u2 is scored by genus
+    u3    unseen species of genera that are seen, several of each genus; none but for `with_siblings`
+
+    The 128 species are two to a genus and their genera two to a family, but for one family of three. So u1 never holds two
+    species of a genus, and u2 hardly ever two genera of a family: who knows genus and family and no more can be right in both.
     """
 
     seed: int
     seen: tuple[int, ...]
     u1: tuple[int, ...]
     u2: tuple[int, ...]
+    u3: tuple[int, ...] = ()
 
     def parts(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """("seen", ...), ("u1", ...), ("u2", ...)."""
+        """("seen", ...), ("u1", ...), ("u2", ...), and ("u3", ...) if there are any."""
         yield from (("seen", self.seen), ("u1", self.u1), ("u2", self.u2))
+        if self.u3:
+            yield "u3", self.u3
 
 
 def make_split(taxa: Sequence[Taxon], seed: int = 0, n_u1: int = 20, n_u2_genera: int = 8) -> Split:
@@ -246,8 +257,8 @@ def check_split(split: Split, taxa: Sequence[Taxon]) -> None:
     """Raise ValueError, naming the species, if a split leaks or a part is not what its name says. Checks, in this order:
 
     every number is one of the table; no species and no common name is in two parts; no species is twice in a part; each
-    genus of u1 is seen; no genus of u2 is seen; each family of u2 is seen. Small and capital letters are the same, as for
-    the tokenizer.
+    genus of u1 and u3 is seen; no genus of u2 is seen; each family of u2 is seen; no genus of u3 has one species only
+    there. Small and capital letters are the same, as for the tokenizer.
     """
     where: dict[tuple[str, ...], tuple[str, int]] = {}
     for part, members in split.parts():
@@ -261,11 +272,14 @@ def check_split(split: Split, taxa: Sequence[Taxon]) -> None:
         if len({_key(taxa[i].path) for i in members}) < len(members):
             raise ValueError(f"split: {part}: a species is there twice")
     seen = {_key(taxa[i].path[:depth]): i for i in split.seen for depth in (5, 6)}
-    for part, members in (("u1", split.u1), ("u2", split.u2)):
+    siblings = Counter(taxa[i].path[:6] for i in split.u3)
+    for part, members in (("u1", split.u1), ("u2", split.u2), ("u3", split.u3)):
         for i in members:
             taxon, sibling = taxa[i], seen.get(_key(taxa[i].path[:6]))
-            if part == "u1" and sibling is None:
-                raise ValueError(f"split: u1: no species of the genus of {taxon.name} is seen (it belongs to u2)")
+            if part != "u2" and sibling is None:
+                raise ValueError(f"split: {part}: no species of the genus of {taxon.name} is seen (it belongs to u2)")
+            if part == "u3" and siblings[taxon.path[:6]] < 2:
+                raise ValueError(f"split: u3: {taxon.name} has no sibling there (it belongs to u1)")
             if part == "u2" and sibling is not None:
                 raise ValueError(
                     f"split: leak: u2: {taxon.name} is of the genus of {taxa[sibling].name}, which is seen"
@@ -276,3 +290,46 @@ def check_split(split: Split, taxa: Sequence[Taxon]) -> None:
 
 def _key(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
+
+
+def with_siblings(taxa: Sequence[Taxon], split: Split, each: int) -> tuple[tuple[Taxon, ...], Split]:
+    """Table and split with `each` more species in every seen genus, invented, and all in u3.
+
+    They stand behind the others, genus by genus, so all numbers stay. Their names are those that `species` invents, and say
+    no more of looks than any name here does.
+    """
+    each = integer("with_siblings: each", each, 2)
+    first: dict[tuple[str, ...], Taxon] = {}  # of each seen genus
+    for i in split.seen:
+        first.setdefault(taxa[i].path[:6], taxa[i])
+    known = len(species())
+    if len(taxa) > known:
+        raise ValueError(f"with_siblings: the table has invented species already: {len(taxa)} in place of {known}")
+    invented = iter(species(extra=each * len(first))[known:])  # no two with one epithet or common name
+    new = []
+    for relative in first.values():
+        for _ in range(each):
+            name, noun = next(invented), relative.common_name.split()[-1]
+            common = f"{name.common_name.split()[0]} {noun}"
+            new.append(replace(relative, species=name.species, common_name=common, invented=True))
+    table = (*taxa, *new)
+    split = replace(split, u3=tuple(range(len(taxa), len(table))))
+    check_split(split, table)
+    return table, split
+
+
+WORDS = dict(value=("dark", "pale"), saturation=("dull", "bright"))
+
+
+def describe(taxa: Sequence[Taxon], world: World = WORLD) -> tuple[Taxon, ...]:
+    """The same species, with common names that tell of two traits: "Dark Bright Velmoran Oak".
+
+    One of two WORDS for each trait: the second if it is above 0, its mean over many worlds. Pictures do not depend on common
+    names, so they stay the same.
+    """
+    table = []
+    for taxon in taxa:
+        its = traits(taxon, world)
+        words = [pair[getattr(its, name) > 0].capitalize() for name, pair in WORDS.items()]
+        table.append(replace(taxon, common_name=" ".join((*words, taxon.common_name))))
+    return tuple(table)

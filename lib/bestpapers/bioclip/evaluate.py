@@ -6,9 +6,10 @@ several seeds (each its own world, split and start) are compared pair by pair wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ from .model import Classifier, embed_images, embed_texts, image_features
 from .taxa import Taxon
 from .taxonomy import TEXT_TYPES, Rank, captions, lca_height, rollup
 
+if TYPE_CHECKING:
+    from .train import Photos
+
 __all__ = [
     "TestSet",
     "bootstrap",
@@ -29,6 +33,9 @@ __all__ = [
     "image_scores",
     "image_table",
     "interval",
+    "lookup",
+    "lookup_scores",
+    "means",
     "open_ranks",
     "paired",
     "pixels",
@@ -123,6 +130,77 @@ def calibration(probability: Tensor, truth: Tensor, taxa: Sequence[Taxon], bins:
         gap = torch.zeros(bins, dtype=confidence.dtype).index_add(0, place, confidence - right)
         out[rank] = float(gap.abs().sum() / len(truth))
     return out
+
+
+# --------------------------------------------------------------------------------------------------------- the look-up
+
+
+def means(features: Tensor, species: Tensor) -> Tensor:
+    """What is remembered of each species: the mean of its embeddings. features [N, D]; species [N], each of 0 to K - 1 at
+    least once -> [K, D]."""
+    unit = F.normalize(features, dim=-1)
+    total = unit.new_zeros(int(species.max()) + 1, unit.shape[-1]).index_add(0, species, unit)
+    return total / species.bincount()[:, None]
+
+
+def lookup(
+    images: Tensor,
+    memory: Tensor,
+    known: Sequence[int],
+    taxa: Sequence[Taxon],
+    among: Sequence[int],
+    rank: Rank = Rank.SPECIES,
+) -> Tensor:
+    """`zero_shot` without a text: a new name stands where its relatives do. Photographs of the species `among`, named by
+    these species' names: how right they are, [A, n] in [0, 1].
+
+    images  [S, n, D] of the whole table, any length
+    memory  [K, D], what is remembered of the species `known`: `means` of photographs, class vectors, vectors of captions
+
+    Each candidate, a path down to `rank`, gets the mean of the known species that share most ranks with it, and the nearest
+    one wins (by cosine). Candidates with the same relatives have the same place. Then the guess is among them, so a
+    photograph that is nearest to the place of k candidates, the true one among them, counts 1 / k.
+    """
+    paths, unit = [taxa[i].path for i in known], F.normalize(memory, dim=-1)
+    truth = [taxa[i].path[: rank + 1] for i in among]
+    kin = {}  # of each candidate: the longest beginning of its path that a known species has
+    for path in truth:
+        depths = range(len(path), -1, -1)
+        kin[path] = next(path[:d] for d in depths if any(other[:d] == path[:d] for other in paths))
+    groups = list(dict.fromkeys(kin.values()))
+    members = [[k for k, path in enumerate(paths) if path[: len(group)] == group] for group in groups]
+    places = F.normalize(torch.stack([unit[of].mean(0) for of in members]), dim=-1)
+    nearest = (F.normalize(images[list(among)], dim=-1) @ places.T).argmax(-1)  # [A, n]
+    own = torch.tensor([groups.index(kin[path]) for path in truth])
+    alike = Counter(kin.values())
+    share = torch.tensor([1 / alike[kin[path]] for path in truth], dtype=torch.float64)
+    return (nearest == own[:, None]) * share[:, None]
+
+
+def lookup_scores(images: Tensor, memories: Mapping[str, Tensor], test: TestSet) -> dict[str, float]:
+    """lookup.<memory>.{u1,u2,u3,unseen}: `lookup` in each closed test of `score`, of embeddings [S, n, D] of the test.
+
+    memories: [K, D] each, of the seen species in the order of the split
+    """
+    out = {}
+    for name, memory in memories.items():
+        for part, of in _unseen_parts(test):
+            rank = Rank.GENUS if part == "u2" else Rank.SPECIES
+            right = lookup(images, memory, test.split.seen, test.taxa, of, rank)
+            out[f"lookup.{name}.{part}"] = float(right.mean())
+    return out
+
+
+def _unseen_parts(test: TestSet) -> list[tuple[str, Sequence[int]]]:
+    return [(part, of) for part, of in test.split.parts() if part != "seen"] + [("unseen", test.unseen())]
+
+
+def _genera(test: TestSet) -> list[list[int]]:
+    """The species of u3, by genus."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i in test.split.u3:
+        groups.setdefault(test.taxa[i].path[:6], []).append(i)
+    return list(groups.values())
 
 
 # ------------------------------------------------------------------------------------------------------------ few-shot
@@ -231,22 +309,32 @@ def bootstrap(right: Tensor, by: str = "species", repeats: int = 2000, seed: int
 # ------------------------------------------------------------------------------------------------------ all of a model
 
 
-def score(model: Any, tokenizer: Any, test: TestSet, arm: str = "mixed") -> dict[str, float]:
+def score(
+    model: Any, tokenizer: Any, test: TestSet, arm: str = "mixed", training: Photos | None = None
+) -> dict[str, float]:
     """All measures of a model, each under a name of words joined by dots.
 
-    zero.<text type>.{seen,u1,u2}      closed zero-shot accuracy among the seen, the u1, the u2 species; u2 by genus
+    training  the photographs that the model was trained on; without them there is no look-up
+
+    zero.<text type>.{seen,u1,u2,u3}   closed zero-shot accuracy among the species of a part; u2 by genus
+    zero.<text type>.siblings          among the u3 species of one genus, mean over the genera
+    lookup.photo.{u1,u2,u3,unseen}     the same tests without a text: by the mean of the relatives' training photographs
+    lookup.label.{u1,u2,u3,unseen}     by the mean of their class vectors, or of their captions' (own type, mixed: taxon_com)
     zero.<text type>.unseen            the same among u1 and u2 together, by species: the candidates of the few-shot test
     open.{seen,unseen}.<rank>          all species are candidates; captions of the own type (mixed: taxon_com)
     severity.{seen,unseen}             mean height of these mistakes at species rank; ece.{seen,unseen}.<rank> of these
     head.{rank}                        a classifier's accuracy on the seen species, by its heads
     few.<k>.{CL2N,L2N}                 k-shot accuracy among the unseen species, mean of five draws
+    few.1.siblings                     one shot among the u3 species of one genus, CL2N
     tree.{seen,unseen}                 correlation of embeddings and tree
     {silhouette,knn,knn_chance}.<rank> of the unseen species
     """
     images = image_table(model, test)
     out: dict[str, float] = {}
+    labels: Tensor | None = None  # of the seen species
     if tokenizer is None:
         out |= _head_scores(model, test)
+        labels = _class_vectors(model, [test.taxa[i].path for i in test.split.seen])
     else:
         texts, scale = text_table(model, tokenizer, test.taxa), float(model.logit_scale.detach().exp())
         for kind in TEXT_TYPES:
@@ -254,7 +342,11 @@ def score(model: Any, tokenizer: Any, test: TestSet, arm: str = "mixed") -> dict
                 rank = Rank.GENUS if part == "u2" else Rank.SPECIES
                 right = zero_shot(images, texts[kind], scale, test.taxa, of, rank)
                 out[f"zero.{kind}.{part}"] = float(right.double().mean())
+            if genera := _genera(test):
+                hits = [zero_shot(images, texts[kind], scale, test.taxa, of) for of in genera]
+                out[f"zero.{kind}.siblings"] = float(torch.cat(hits).double().mean())
         own = texts[arm if arm in TEXT_TYPES else "taxon_com"]
+        labels = own[list(test.split.seen)]
         for part, members in (("seen", list(test.split.seen)), ("unseen", test.unseen())):
             for rank, right in open_ranks(images, own, scale, test.taxa, members).items():
                 out[f"open.{part}.{rank.get_label()}"] = float(right.double().mean())
@@ -263,20 +355,42 @@ def score(model: Any, tokenizer: Any, test: TestSet, arm: str = "mixed") -> dict
             out[f"severity.{part}"] = severity(truth, p.argmax(-1), test.taxa)
             for rank, gap in calibration(p, truth, test.taxa).items():
                 out[f"ece.{part}.{rank.get_label()}"] = gap
-    return out | image_scores(images, test)
+    memory = None
+    if training is not None:
+        memory = means(embed_images(model, training.images).cpu(), training.species)
+        if labels is not None:
+            out |= lookup_scores(images, dict(label=labels), test)
+    return out | image_scores(images, test, memory)
 
 
-def image_scores(features: Tensor, test: TestSet) -> dict[str, float]:
-    """The measures of `score` that ask for no text, of any features [S, n, D]: also of `pixels` and untrained models."""
-    out = {}
+def image_scores(features: Tensor, test: TestSet, memory: Tensor | None = None) -> dict[str, float]:
+    """The measures of `score` that ask for no text, of any features [S, n, D]: also of `pixels` and untrained models.
+
+    memory: [K, D], `means` of such features of the training photographs; without it there is no look-up
+    """
+    out = lookup_scores(features, dict(photo=memory), test) if memory is not None else {}
     unseen, seen = test.unseen(), list(test.split.seen)
     for shots in (1, 5):
         draws = support_draws(len(unseen), features.shape[1], shots)
         for transform in ("CL2N", "L2N"):
             out[f"few.{shots}.{transform}"] = float(few_shot(features[unseen], draws, transform).double().mean())
+    if genera := _genera(test):
+        hits = [few_shot(features[of], support_draws(len(of), features.shape[1], 1)) for of in genera]
+        out["few.1.siblings"] = float(torch.cat(hits, 1).double().mean())
     out["tree.seen"] = tree_correlation(features[seen], [test.taxa[i] for i in seen])
     out["tree.unseen"] = tree_correlation(features[unseen], [test.taxa[i] for i in unseen])
     return out | shape_by_rank(features[unseen], [test.taxa[i] for i in unseen])
+
+
+def _class_vectors(model: Classifier, paths: Sequence[tuple[str, ...]]) -> Tensor | None:
+    """The rows of the species' head [K, D] for these species; None if it has none for one of them."""
+    if Rank.SPECIES not in model.groups:
+        return None
+    number = {path: i for i, path in enumerate(model.groups[Rank.SPECIES])}
+    if not number.keys() >= set(paths):
+        return None
+    rows: Tensor = model.heads[Rank.SPECIES.get_label()].state_dict()["weight"].cpu()
+    return rows[[number[path] for path in paths]]
 
 
 @torch.inference_mode()

@@ -1,8 +1,9 @@
 """Experiments: settings, arms, one trained arm, series of them, and the recorded runs behind `3_reproduce`.
 
     python -m bestpapers.bioclip experiments --settings base null --arms taxon ce --seeds 0 1 2 3 4 --out results.json
-    python -m bestpapers.bioclip experiments --record                 all recorded runs, about 40 minutes of one core
+    python -m bestpapers.bioclip experiments --record                 all recorded runs, about an hour of one core
     python -m bestpapers.bioclip experiments --record base null       of these settings
+    python -m bestpapers.bioclip experiments --record many --arms ce hce    of these arms of it
     python -m bestpapers.bioclip experiments --verify                 are their photographs still the same?
 
 Five seeds of every arm take longer than a class can wait, so their scores are kept in `results/`, a JSON file to a setting.
@@ -10,6 +11,8 @@ The notebook trains some of them anew and compares. `GRID` and `SEEDS` were fixe
 them, since size and learning rate of the model were chosen on it. A file names the source of its photographs. Whoever
 changes that (`data.SOURCE`) has to record again, or to verify: then the photographs are made again and the file is signed,
 if they have come out the same.
+
+A file's `rules` are the rule of each claim as it stood when rows were recorded.
 
 The `seconds` of a row are wall time on a machine that did other work as well, so they are no benchmark.
 """
@@ -26,13 +29,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..course import claims
 from ..course.presets import device
 from ..lab import machine, runs
 from ..lab.cli import integer, positive_int
 from ..lab.files import FormatError
-from .data import SOURCE, TEST_START, World, long_tail, make_split, photographs, species
-from .evaluate import TestSet, image_scores, image_table, pixels, score
-from .model import ARMS, RANK_WEIGHTS, Config, Vocabulary, build, expand, tiny
+from .data import SOURCE, TEST_START, World, describe, long_tail, make_split, photographs, species, with_siblings
+from .evaluate import TestSet, image_scores, image_table, means, pixels, score
+from .model import ARMS, RANK_WEIGHTS, Config, Vocabulary, build, embed_images, expand, tiny
 from .taxonomy import TEXT_TYPES
 from .train import Photos, TrainConfig, Trainer, distinct, photos, processes, text_of
 
@@ -50,6 +54,8 @@ class Setting:
     extra        invented species beside the 128 real ones
     per_species  photographs of each seen species; with an exponent, their mean, spread by `data.long_tail`
     n_seen       train on so many of the seen species only
+    siblings     unseen species more in each seen genus: the part u3 of the split, see `data.with_siblings`
+    words        common names tell of traits, see `data.describe`
     """
 
     name: str = "base"
@@ -61,8 +67,17 @@ class Setting:
     test_per_species: int = 20
     train: TrainConfig = field(default_factory=TrainConfig)
     model: Config = field(default_factory=Config)
+    siblings: int = 0
+    words: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """The setting as a file keeps it. What came later, and is off, is left out: files from before stay valid."""
+        fields = asdict(self)
+        return {name: value for name, value in fields.items() if value or name not in ("siblings", "words")}
 
 
+# siblings differ more than elsewhere, or even their pictures could hardly tell them apart
+_APART = World(sigma=(*World().sigma[:6], 1.0))
 _SHORT = TrainConfig(steps=1200, batch=23)
 SETTINGS = {
     setting.name: setting
@@ -86,6 +101,9 @@ SETTINGS = {
             test_per_species=10,
             train=TrainConfig(batch=92, sampler="random"),
         ),
+        # several new species of one genus; the same pictures with names that tell of looks
+        Setting("siblings", _APART, test_per_species=10, siblings=4),
+        Setting("words", _APART, test_per_species=10, siblings=4, words=True),
     )
 }
 
@@ -116,6 +134,10 @@ def test_set(setting: Setting, seed: int) -> TestSet:
     if setting.n_seen is not None:
         order = torch.randperm(len(split.seen), generator=torch.Generator().manual_seed(seed)).tolist()
         split = replace(split, seen=tuple(sorted(split.seen[i] for i in order[: setting.n_seen])))
+    if setting.siblings:
+        taxa, split = with_siblings(taxa, split, setting.siblings)
+    if setting.words:
+        taxa = describe(taxa, world)
     images = photographs(taxa, setting.test_per_species, world, setting.model.image_size, TEST_START)
     return TestSet(taxa, split, images)
 
@@ -146,7 +168,7 @@ def train_arm(
     data = data or material(setting, seed)
     trainer = _trainer(arm, seed, setting, data)
     losses = trainer.run(desc=f"{setting.name} {arm} {seed}", quiet=quiet)
-    scores = score(trainer.model, trainer.tokenizer, data.test, arm)
+    scores = score(trainer.model, trainer.tokenizer, data.test, arm, data.photos)
     return Run(trainer.model, trainer.tokenizer, scores, losses, trainer.seconds)
 
 
@@ -185,12 +207,13 @@ def compare(
 ) -> Results:
     """Train every arm under every setting with every seed, and keep the scores in a JSON file, if a path is given.
 
-    What the file holds already is not run again, so an interrupted series goes on. Runs go side by side in `workers`
-    processes, or in those of torchrun, see `lab.runs.side_by_side`; they come out the same as one after the other.
+    What the file holds already is not run again, so an interrupted series goes on. Runs go side by
+    side in `workers` processes, or in those of torchrun, see `lab.runs.side_by_side`; they come out the same as one after the
+    other.
     """
     results = Results(path)
     for setting in settings:
-        results.expect(setting.name, asdict(setting), SOURCE)
+        results.expect(setting.name, setting.told(), SOURCE)
     jobs = [
         (arm, seed, setting)
         for setting in settings
@@ -229,6 +252,8 @@ GRID: dict[str, tuple[str, ...]] = {
     "diverse": ("mixed",),
     "many": OBJECTIVES,
     "long": OBJECTIVES,
+    "siblings": ("mixed", "taxon", "taxon_com", "com", "ce", "hce"),
+    "words": ("mixed", "taxon_com", "com"),
 }
 _BASE = SETTINGS["base"]
 RECORDED: dict[str, Setting] = {name: SETTINGS[name] for name in GRID if name in SETTINGS}
@@ -238,12 +263,7 @@ RECORDED["long"] = replace(_BASE, name="long", train=replace(_BASE.train, steps=
 
 def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> Results:
     """The recorded rows of these settings, together. Raises FormatError for a file that is missing or damaged."""
-    together = Results()
-    for name in names:
-        part = _recorded(name, folder)
-        together.settings |= part.settings
-        together.rows |= part.rows
-    return together
+    return runs.gathered(Results(), folder, names, PROGRAM)
 
 
 def _recorded(name: str, folder: Path) -> Results:
@@ -254,31 +274,43 @@ def _recorded(name: str, folder: Path) -> Results:
     return Results(path)
 
 
-def baselines(setting: Setting, seed: int) -> dict[str, dict[str, float]]:
+def baselines(data: Material, config: Config, seed: int) -> dict[str, dict[str, float]]:
     """Scores of what needs no training: raw pixels, and the untrained encoder that all arms of the seed start from."""
-    test = test_set(setting, seed)
-    features = dict(pixels=pixels(test.images), untrained=image_table(tiny(setting.model, seed, vocabulary=4), test))
-    return {arm: image_scores(of, test) for arm, of in features.items()}
+    test, images, model = data.test, data.photos.images, tiny(config, seed, vocabulary=4)
+    features = dict(pixels=pixels(test.images), untrained=image_table(model, test))
+    learned = dict(pixels=pixels(images[:, None])[:, 0], untrained=embed_images(model, images))
+    memory = {arm: means(of, data.photos.species) for arm, of in learned.items()}
+    return {arm: image_scores(of, test, memory[arm]) for arm, of in features.items()}
 
 
-def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
-    """Run one setting of the grid with all its arms and seeds. What its file holds already is not run again."""
+def rules() -> dict[str, str]:
+    """The rule of each claim of the wing that has one."""
+    return {key: claim.rule for key, claim in claims.load("bioclip").items() if claim.rule}
+
+
+def record(name: str, folder: Path = FOLDER, workers: int | None = 1, arms: Sequence[str] | None = None) -> None:
+    """Run one setting of the grid with all its arms, or with those of `arms` that it has, and all seeds. What its file holds
+    already is not run again."""
     setting = RECORDED[name]
-    results = compare([setting], GRID[name], SEEDS, folder / f"{name}.json", workers)
-    about = dict(command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy", "numba"))
+    chosen = [arm for arm in GRID[name] if arms is None or arm in arms]
+    results = compare([setting], chosen, SEEDS, folder / f"{name}.json", workers)
+    about = dict(
+        command=f"{PROGRAM} --record {name}", made_with=machine.record("torch", "numpy", "numba"), rules=rules()
+    )
     results.about = about | results.about
     for seed in SEEDS:
         if f"{name}/pixels/{seed}" not in results.rows:
-            data = fingerprint(material(setting, seed))
-            for arm, scores in baselines(setting, seed).items():
-                results.add(name, arm, seed, scores, data=data)
+            found = _at_hand(setting, seed)
+            data = fingerprint(found)
+            for arm, scores in baselines(found, setting.model, seed).items():
+                results.add(name, arm, seed, scores=scores, data=data)
 
 
 def verify(name: str, folder: Path = FOLDER) -> None:
     """Make the photographs of recorded runs again. If each row was made of these very ones, sign its file with the present
     source; else raise ValueError naming the rows that have to be recorded anew."""
     setting, results = RECORDED[name], _recorded(name, folder)
-    results.expect(name, asdict(setting), results.source)
+    results.expect(name, setting.told(), results.source)
     rows = {key: row["data"] for key, row in results.rows.items() if "data" in row}
     wrong = []
     for seed in SEEDS:
@@ -306,7 +338,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     some(what, "--record", GRID, "make the recorded runs of these settings or, if none is named, of all", "*")
     some(what, "--verify", GRID, "make the photographs of the recorded runs again, and compare", "*")
     some(parser, "--settings", SETTINGS, "conditions (default base)", "+", ["base"])
-    some(parser, "--arms", ARMS, "text types and losses (default mixed)", "+", ["mixed"])
+    some(parser, "--arms", ARMS, "text types and losses (default mixed; to record: all of the setting)", "+")
     parser.add_argument(
         "--seeds", nargs="+", type=integer(0), default=[0], help="each makes the whole experiment anew (default 0)"
     )
@@ -321,11 +353,11 @@ def run(options: argparse.Namespace) -> int:
         settings = [SETTINGS[name] for name in options.settings]
         if options.steps:
             settings = [replace(s, train=replace(s.train, steps=options.steps)) for s in settings]
-        compare(settings, options.arms, options.seeds, options.out, options.workers)
+        compare(settings, options.arms or ["mixed"], options.seeds, options.out, options.workers)
         return 0
     if options.record is not None:
         for name in options.record or GRID:
-            record(name, options.folder, options.workers)
+            record(name, options.folder, options.workers, options.arms)
     else:
         for name in options.verify or GRID:
             verify(name, options.folder)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from enum import IntEnum
+from itertools import groupby
 from typing import TYPE_CHECKING, overload
 
 import numpy as np
@@ -28,6 +30,12 @@ UNKNOWN = ("unknown", "unidentified", "(unidentified)", "not_classified", "pleas
 KINGDOMS = {"Metazoa": "Animalia", "Archaeplastida": "Plantae", "Chloroplastida": "Plantae"}  # synonyms
 # small words inside the names of authors
 PARTICLES = ("de", "den", "der", "du", "la", "le", "von", "van", "ex", "et", "and", "in")
+# what stands in the place of an epithet, or before one that is uncertain or of a part of the species
+NO_EPITHETS = (
+    "sp", "spp", "spec", "species", "ssp", "subsp", "var", "forma", "cf", "aff", "nr", "near", "indet", "undetermined",
+    "unknown", "unidentified", "hybrid",
+)  # fmt: skip
+CROSS = "×"  # of hybrids
 
 
 class Rank(IntEnum):
@@ -52,15 +60,18 @@ class Rank(IntEnum):
 def clean(taxon: Taxon) -> Taxon:
     """A taxon as data sources write it -> as the captions want it: "Panthera", "leo" from "PANTHERA", "<i>Panthera leo</i> L.".
 
-    HTML tags, authors, years and brackets go, and "ssp.", "subsp.", "var." with what follows; what is unknown becomes empty;
-    kingdoms get one name each. A species that repeats its genus loses it, one that brings the missing genus gives it away,
-    and "pica pica" in place of an epithet is "pica". Ranks are capitalised, the epithet is small. A third name without a
-    mark stays: "lupus familiaris". The common name keeps its case.
+    HTML tags, authors, years and brackets go, a subgenus too, and "ssp.", "subsp.", "var." with what follows; what is unknown
+    becomes empty; kingdoms get one name each. A species that repeats its genus loses it, one that brings the missing genus
+    gives it away, and "pica pica" in place of an epithet is "pica". Where the species is "Quercus", "Quercus L." or
+    "Quercus sp.", the name of a family, or a name in another genus, there is no epithet. Ranks are capitalised, the epithet
+    is small. A third name without a mark stays: "lupus familiaris". A hybrid's name loses its mark, × or x, with which it is
+    the same name (the code of nomenclature, H.3); one that is given by its parents keeps both: "robur × petraea". Letters
+    with accents are composed. The common name keeps its case.
 
     For use on raw data, once: in "pica melanotos", a magpie's subspecies, a second pass would take "pica" for the genus.
     """
     *ranks, genus, species = (_strip(value) for value in taxon.path)
-    genus, species = _binomial(genus, species)
+    genus, species = _binomial(_genus(genus), species, {rank.lower() for rank in ranks})
     kingdom, phylum, class_, order, family, genus = (name.capitalize() for name in (*ranks, genus))
     kingdom = KINGDOMS.get(kingdom, kingdom)
     return replace(
@@ -77,49 +88,94 @@ def clean(taxon: Taxon) -> Taxon:
 
 
 def _strip(value: str) -> str:
-    """Without HTML and surplus spaces; empty if it says that nothing is known."""
+    """Composed, with straight apostrophes, without HTML and surplus spaces; empty if it says that nothing is known."""
+    value = unicodedata.normalize("NFC", value).replace("\u2019", "'")
     value = " ".join(re.sub(r"<[^<>]*>|[<>]", " ", value).split())
     return "" if value.lower() in UNKNOWN else value
 
 
-def _binomial(genus: str, species: str) -> tuple[str, str]:
-    """Genus and epithet from the two fields."""
-    if species.isupper():  # then capitals do not tell names of authors
-        species = species.lower()
-    words = species.replace("×", " ").split()
-    if len(words) > 1 and _is_genus(words, genus):
-        genus = genus or words[0]
-        del words[0]
+def _words(value: str) -> list[str]:
+    """Words, with brackets and the marks of hybrids by themselves: "leo(L.)", "×rosacea", "x rosacea"."""
+    words = re.sub(r"[(\[]", r" \g<0>", value.replace(CROSS, f" {CROSS} ")).split()
+    return [CROSS if word in ("x", "X") else word for word in words]
+
+
+def _genus(value: str) -> str:
+    """A genus without its author, its subgenus and the mark of a hybrid."""
+    words = _words(value)
+    words = words[1:] if words[:1] == [CROSS] else words
+    name = " ".join(words[: 2 if words[:1] == ["Candidatus"] else 1]).strip("[],;")
+    return name if all(map(_word_like, name.split())) else ""
+
+
+def _binomial(genus: str, species: str, above: Collection[str]) -> tuple[str, str]:
+    """Genus and epithet from the two fields; above: the names of higher ranks, in small letters."""
+    words = _words(species.lower() if species.isupper() else species)  # then capitals do not tell names of authors
+    words = _behind_genus(words)
+    if words and words[0].lower() in above:
+        return genus, ""
+    genus, words = _without_genus(genus, words)
+    parents = [list(group) for is_mark, group in groupby(words, CROSS.__eq__) if not is_mark]
+    if CROSS not in words[1:]:
+        return genus, _epithet(words)
+    epithets = [_epithet(parents[0]), *(_parent(genus, parent) for parent in parents[1:])]
+    return genus, f" {CROSS} ".join(epithets) if words[-1] != CROSS and all(epithets) else ""
+
+
+def _without_genus(genus: str, words: list[str]) -> tuple[str, list[str]]:
+    """The genus, of "Panthera leo ..." if it was not known, and what follows it: "leo ...". Told by capitals and by what
+    follows: "leo Linnaeus" has none, and in "lynx (L.)" of the genus Lynx it is the epithet that stands there."""
+    if not words:
+        return genus, words
+    first, rest = words[0].rstrip(",;"), _behind_genus(words[1:])
+    second = rest[0].rstrip(",;") if rest else ""
+    binomial = _word_like(second) and second.islower() and second not in NO_EPITHETS and not _is_author(rest, 0)
+    if genus and first.lower() in (genus.lower(), f"{genus[0].lower()}."):
+        return genus, rest if first[0].isupper() or binomial else words
+    if not _word_like(first):
+        return genus, words
+    if first[0].isupper() and (binomial or not genus):
+        return (genus, []) if genus else (first, rest)  # the former is a name in another genus
+    return (first, rest) if binomial and not genus and rest == words[1:] else (genus, words)
+
+
+def _behind_genus(words: list[str]) -> list[str]:
+    """Without the subgenus and the mark of a hybrid: "(Stegomyia) aegypti", "× piperita"."""
+    if len(words) > 1 and re.fullmatch(r"\([\w-]+\)", words[0]) and words[1][0].islower():
+        words = words[1:]
+    return words[1:] if words[:1] == [CROSS] else words
+
+
+def _epithet(words: Sequence[str]) -> str:
     epithet = list[str]()
     for i, word in enumerate(words):
         name = word.rstrip(",;")
-        if not _word_like(name) or (epithet and (not name.islower() or _is_author(words, i))):
-            break  # a bracket, a year, an author, "var."
+        if not _word_like(name) or name.rstrip("0123456789_").lower() in NO_EPITHETS:
+            break  # a bracket, a year, "var."
+        if epithet and (not name.islower() or _is_author(words, i)):
+            break
+        if not name.islower() and (not name.istitle() or "'" in name or name != word or _is_author(words, i)):
+            break  # an author, and not an epithet with a capital letter
         epithet.append(name.lower())
         if name != word:
             break
-    while len(epithet) > 1 and epithet[-1] in PARTICLES:
+    while epithet and epithet[-1] in PARTICLES:
         epithet.pop()
     if len(epithet) == 2 and epithet[0] == epithet[1]:
         epithet.pop()
-    return genus, " ".join(epithet)
+    return " ".join(epithet)
 
 
-def _is_genus(words: Sequence[str], genus: str) -> bool:
-    """Whether "Panthera leo ..." begins here, and not "leo Linnaeus": told by capitals and by what follows. A genus that is
-    known must be this one; but in "lynx (L.)" of the genus Lynx it is the epithet that stands there."""
-    first, second = words[0], words[1].rstrip(",;")
-    if not (_word_like(first) and _word_like(second)):
-        return False
-    if genus:
-        return first.lower() == genus.lower() and (first[0].isupper() or second.islower())
-    if first[0].isupper():
-        return second.islower() or (second == words[1] and not _is_author(words, 1))
-    return second.islower() and not _is_author(words, 1)
+def _parent(genus: str, words: list[str]) -> str:
+    """The other parent of a hybrid: "petraea", also from "Q. petraea"; with its genus where that is another one."""
+    if words[0][0].islower() or words[0].lower() in (genus.lower(), f"{genus[:1].lower()}."):
+        return _epithet(_without_genus(genus, words)[1])
+    epithet = _epithet(words[1:])
+    return f"{words[0]} {epithet}" if epithet else ""
 
 
 def _word_like(name: str) -> bool:
-    return bool(re.fullmatch(r"[\w-]+", name) and re.search(r"[^\W\d_]{2}", name))
+    return bool(re.fullmatch(r"[^\W_][\w'-]*", name) and re.search(r"[^\W\d_]{2}", name))
 
 
 def _is_author(words: Sequence[str], i: int) -> bool:
@@ -225,7 +281,7 @@ def lca_height(a: Sequence[Taxon], b: Sequence[Taxon]) -> NDArray[np.int64]:
 
 
 def taxa_filter(rank: Rank, names: str | Sequence[str], taxa: Sequence[Taxon]) -> NDArray[np.bool_]:
-    """Which taxa [S] belong to the groups of these names at a rank; capitals do not matter.
+    """Which taxa [S] belong to the groups of these names at a rank; capitals, and how accents are encoded, do not matter.
 
     A species goes by its two names ("Ovis canadensis"), other ranks by one. A name that two kingdoms use means both groups.
     Raises ValueError for a name that none of the taxa has, with the closest ones there are.
@@ -233,14 +289,12 @@ def taxa_filter(rank: Rank, names: str | Sequence[str], taxa: Sequence[Taxon]) -
     rank = Rank(rank)
     parts = slice(Rank.GENUS, None) if rank is Rank.SPECIES else slice(rank, rank + 1)
     own = [" ".join(taxon.path[parts]) if all(taxon.path[parts]) else "" for taxon in taxa]
-    known = {name.lower(): name for name in own if name}
-    wanted = {name.lower() for name in ([names] if isinstance(names, str) else names)}
+    known = {_plain(name): name for name in own if name}
+    wanted = {_plain(name) for name in ([names] if isinstance(names, str) else names)}
     if not wanted:
-        raise ValueError("taxa_filter: no names")
+        raise ValueError("filter: no names")
     if unknown := sorted(wanted - known.keys()):
-        lines = [
-            f"taxa_filter: {len(unknown)} of {len(wanted)} names are no {rank.get_label()} of the {len(own)} taxa:"
-        ]
+        lines = [f"filter: {len(unknown)} of {len(wanted)} names are no {rank.get_label()} of the {len(own)} taxa:"]
         for name in unknown[:5]:
             close = [known[key] for key in difflib.get_close_matches(name, known, n=3)]
             close += [full for key, full in known.items() if name in key.split() and full not in close][:3]
@@ -248,4 +302,8 @@ def taxa_filter(rank: Rank, names: str | Sequence[str], taxa: Sequence[Taxon]) -
         if len(unknown) > 5:
             lines.append(f"  and {len(unknown) - 5} more")
         raise ValueError("\n".join(lines))
-    return np.array([name.lower() in wanted for name in own], bool)
+    return np.array([_plain(name) in wanted for name in own], bool)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).lower()

@@ -13,7 +13,8 @@ A checker is built beside the wing's library and called in the exercise's cell:
     check_low_pass(low_pass)     # prints: exercise 2.3: all 3 properties hold
 
 When a property does not hold, the checker raises CheckFailed, which names the property, the input, what was expected and
-what was found. An exception inside the reader's function is shown in full above that. A stub that still raises
+what was found. Its last line says how to call the function with that very input: the checker keeps it, as `failing` and
+`failing_kw`. An exception inside the reader's function is shown in full above that. A stub that still raises
 NotImplementedError gives one line that says so. `verify` is the test of a checker itself.
 """
 
@@ -36,8 +37,20 @@ from numpy.typing import NDArray
 Function = Callable[..., Any]
 
 
+Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # what a function was called with: positional, by name
+
+
 class CheckFailed(AssertionError):
-    """A property of an exercise does not hold; the message says which, for which input, and what was found."""
+    """A property of an exercise does not hold; the message says which, for which input, and what was found.
+
+    inputs  what the function was called with last, positional and by name; None if it was not called
+    """
+
+    inputs: Inputs | None
+
+    def __init__(self, message: str, inputs: Inputs | None = None) -> None:
+        super().__init__(message)
+        self.inputs = inputs
 
 
 class _Mismatch(Exception):
@@ -54,12 +67,14 @@ class _AnswerRaised(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a checker found: the state, the property that does not hold (if one), and the words for the reader."""
+    """What a checker found: the state, the property that does not hold and the input that shows it (if one), and the words
+    for the reader."""
 
     state: Literal["holds", "not started", "failed"]
     message: str
     property: str | None = None
     cause: BaseException | None = None
+    inputs: Inputs | None = None
 
 
 class _Answer:
@@ -67,7 +82,7 @@ class _Answer:
 
     def __init__(self, function: Function) -> None:
         self.function = function
-        self.inputs: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+        self.inputs: Inputs | None = None
         self.output: Any = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -98,11 +113,25 @@ class Checker:
     def __init__(self, exercise: str) -> None:
         self.exercise = exercise
         self._properties: dict[str, Callable[[Function], None]] = {}
+        self._failing: Inputs = (), {}
+        self._name = "check"  # by which a reader's notebook knows this checker
 
     @property
     def properties(self) -> tuple[str, ...]:
         """The names of the properties, in the order in which they are tried."""
         return tuple(self._properties)
+
+    @property
+    def failing(self) -> tuple[Any, ...]:
+        """The input on which the last answer failed, copied: `function(*check.failing)` sees what the checker saw."""
+        copied: tuple[Any, ...] = _own_copy(self._failing[0])
+        return copied
+
+    @property
+    def failing_kw(self) -> dict[str, Any]:
+        """What of it was given by name: `function(*check.failing, **check.failing_kw)`; mostly nothing."""
+        copied: dict[str, Any] = _own_copy(self._failing[1])
+        return copied
 
     def property(self, name: str) -> Callable[[Callable[[Function], None]], Callable[[Function], None]]:
         """Register the decorated function as the property `name`, a short sentence that is true of a right answer.
@@ -115,6 +144,9 @@ class Checker:
 
         def register(test: Callable[[Function], None]) -> Callable[[Function], None]:
             self._properties[name] = test
+            package, _, module = getattr(test, "__module__", "").rpartition(".")
+            if package.endswith(".exercises"):
+                self._name = f"exercises.{module}.check"
             return test
 
         return register
@@ -127,7 +159,7 @@ class Checker:
         """
         outcome = self.run(answer)
         if outcome.state == "failed":
-            raise CheckFailed(outcome.message) from outcome.cause
+            raise CheckFailed(outcome.message, outcome.inputs) from outcome.cause
         print(outcome.message)
 
     def grade(self, answer: Function) -> None:
@@ -141,7 +173,7 @@ class Checker:
         with contextlib.redirect_stderr(sys.stdout):
             outcome = self.run(answer)
         if outcome.state != "holds":
-            raise CheckFailed(outcome.message) from outcome.cause
+            raise CheckFailed(outcome.message, outcome.inputs) from outcome.cause
         print(outcome.message)
 
     def run(self, answer: Function) -> Outcome:
@@ -152,7 +184,7 @@ class Checker:
             )
         if not self._properties:
             raise ValueError(f"exercise {self.exercise}: the checker has no properties")
-        total = len(self._properties)
+        total, self._failing = len(self._properties), ((), {})
         for number, (name, test) in enumerate(self._properties.items(), start=1):
             watched = _Answer(answer)
             try:
@@ -165,9 +197,7 @@ class Checker:
                 if _is_stub(cause):
                     return Outcome("not started", self._not_started(answer))
                 expected, found = "a result", f"{type(cause).__name__}: {cause}"
-                hint = (
-                    "the traceback above ends at the line that raised; call your function with this input to see more"
-                )
+                hint = "the traceback above ends at the line that raised"
             except (
                 Exception
             ) as error:  # the property could not use what the answer returned, say None or one value of two
@@ -183,8 +213,18 @@ class Checker:
                 f"  expected  {expected}",
                 f"  found     {found}",
             ]
-            return Outcome("failed", "\n".join(lines + [f"  hint      {hint}"] * bool(hint)), name, cause)
+            lines += [f"  hint      {hint}"] * bool(hint)
+            if watched.inputs is not None:
+                self._failing = watched.inputs
+                lines.append(f"  try again {self._call(answer)}")
+            return Outcome("failed", "\n".join(lines), name, cause, watched.inputs)
         return Outcome("holds", f"exercise {self.exercise}: all {total} properties hold")
+
+    def _call(self, answer: Function) -> str:
+        """The call of the reader's function with the input that failed, to be pasted into a cell."""
+        name = getattr(answer, "__name__", "")
+        by_name = f", **{self._name}.failing_kw" if self._failing[1] else ""
+        return f"{name if name.isidentifier() else 'your_function'}(*{self._name}.failing{by_name})"
 
     def _not_started(self, answer: Function) -> str:
         name = getattr(answer, "__name__", "your function")

@@ -28,7 +28,6 @@ from torch.nn import functional as F
 
 from ..lab import diffusion, machine, runs
 from ..lab.cli import positive_int
-from ..lab.files import FormatError
 from . import evaluate, measured, render, spectral, toy, train, worlds
 from .data import SOURCE, Clip
 from .measured import Measured
@@ -256,16 +255,7 @@ def record(name: str, folder: Path = FOLDER, workers: int | None = 1) -> None:
 
 def load(names: Sequence[str] = tuple(GRID), folder: Path = FOLDER) -> runs.Results:
     """The recorded rows of these settings, together. Raises FormatError for a file that is missing or damaged."""
-    together = runs.Results(source=SOURCE)
-    for name in names:
-        path = folder / f"{name}.json"
-        if not path.exists():
-            raise FormatError(path, "file", "recorded runs", "nothing", f"make them with {PROGRAM} --record {name}")
-        part = runs.Results(path)
-        together.settings |= part.settings
-        together.rows |= part.rows
-        together.about |= {name: part.about}
-    return together
+    return runs.gathered(runs.Results(source=SOURCE), folder, names, PROGRAM)
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,25 @@ if TYPE_CHECKING:
     import torch
 
 BACKENDS = ("triton", "numba", "reference")  # the order in which "auto" tries them
+FORKED = (
+    "this process was forked from one whose threads had computed, which they do not survive (they would hang or end it); start "
+    'workers afresh instead: multiprocessing.get_context("spawn"), or DataLoader(multiprocessing_context="spawn")'
+)
 PASSES = dict(numba="cpu", triton="gpu")  # the module of an op with the hand-written passes of a backend
+
+
+class _Process:
+    """What this process has been through: whether a compiled loop has run here, and in the one that it was forked from."""
+
+    computed = forked = False
+
+    @classmethod
+    def in_child(cls) -> None:
+        cls.computed, cls.forked = False, cls.computed or cls.forked
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_Process.in_child)
 
 
 def interpreting() -> bool:
@@ -62,18 +80,26 @@ def unavailable(backend: str, device: str | torch.device, dtype: torch.dtype | N
     return None
 
 
+def _fastest(device: torch.device, dtype: torch.dtype) -> str:
+    # the interpreter is for reading and testing: nobody wants it by surprise
+    names = [b for b in BACKENDS if not (b == "triton" and device.type == "cpu")]
+    return next(b for b in names if unavailable(b, device, dtype) is None)
+
+
 def choose(op: str, backend: str, device: torch.device, dtype: torch.dtype) -> str:
     """Resolve `backend` ("auto" or a name) for tensors of this device and dtype.
 
     Raises:
-        RuntimeError: a backend asked for by name cannot run here; the message says why.
+        RuntimeError: a backend asked for by name cannot run here, or none can in this process; the message says why.
     """
     if backend == "auto":
-        # the interpreter is for reading and testing: nobody wants it by surprise
-        names = [b for b in BACKENDS if not (b == "triton" and device.type == "cpu")]
-        return next(b for b in names if unavailable(b, device, dtype) is None)
-    if reason := unavailable(backend, device, dtype):
+        backend = _fastest(device, dtype)
+    elif reason := unavailable(backend, device, dtype):
         raise RuntimeError(f"{op}(backend={backend!r}): {reason}")
+    if backend == "numba":
+        if _Process.forked:
+            raise RuntimeError(f"{op}: {FORKED}")
+        _Process.computed = True
     return backend
 
 
@@ -82,7 +108,7 @@ def report(device: str | torch.device = "cpu") -> str:
     import torch
 
     dev = torch.device(device)
-    chosen = choose("report", "auto", dev, torch.float32)
+    chosen = _fastest(dev, torch.float32)
     why = {b: (unavailable(b, dev) or "ok").removeprefix(f"{b} ") for b in reversed(BACKENDS) if b != chosen}
     others = [f"{b}: {reason}" for b, reason in why.items()]
     return f"kernels on {dev.type}: {chosen} · " + " · ".join(others)

@@ -20,6 +20,7 @@ FAR = F(80.0)  # the largest s of `exp_neg`: e^-80 is still a normal float32
 # nogil: while a kernel runs, another Python thread may run another one (several small models trained side by side).
 SERIAL: dict[str, Any] = dict(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc", "nsz"})
 PARALLEL: dict[str, Any] = dict(SERIAL, parallel=True)
+EXACT: dict[str, Any] = dict(SERIAL, fastmath=False)  # as written: the same bits in every loop that it is compiled into
 
 
 def arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:

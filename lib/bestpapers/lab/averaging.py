@@ -2,13 +2,15 @@
 
 A trainer is an `AveragingTraining` with `loss(generator)` and `digest()`, and calls `resume()` at the end of its `__init__`.
 What a step draws follows from the seed and the number of the step alone, so a resumed run goes on as if never interrupted,
-all processes agree without talking, and arms that are compared see the same data and noise in the same order.
+all processes agree without talking, and arms that are compared see the same data and noise in the same order. A
+`RowsTraining` has a digest too, and draws its batches.
 """
 
 from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .runs import fingerprint
 from .training import ROW_EVERY, Training
 
 STRIDE = 1_000_003  # between the streams of random numbers of two seeds; runs are shorter
@@ -119,3 +122,25 @@ class AveragingTraining(Training):
         for name, tensor in self.smooth.items():
             tensor.copy_(tensors[name])
         self.losses = state["losses"]
+
+
+class RowsTraining(AveragingTraining):
+    """A run that draws a batch of rows by their numbers, of tensors that have as many.
+
+    rows  [N, ...] each, kept where they are; what is drawn goes to the model's device
+    run   checkpoint, group
+    """
+
+    def __init__(self, model: nn.Module, config: Any, rows: Sequence[Tensor], *run: Any) -> None:
+        super().__init__(model.train(), config, *run)
+        self.rows = rows
+        self.resume()
+
+    def digest(self) -> str:
+        return fingerprint(*self.rows)
+
+    def drawn(self, generator: torch.Generator) -> list[Tensor]:
+        """This process's part of the next batch, of each of the tensors."""
+        some = torch.randint(len(self.rows[0]), (self.config.batch,), generator=generator)
+        some = self.own(some).cpu()
+        return [rows[some].to(self.device) for rows in self.rows]

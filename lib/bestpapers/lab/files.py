@@ -7,9 +7,13 @@ import errno
 import io
 import json
 import os
+import re
 import reprlib
 import secrets
 import sys
+import unicodedata
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +23,11 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")  # of images, as Pillow names t
 MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")  # Pillow's names of 8 bits or fewer per channel
 MAX_SIDE = 32_766  # pixels; OpenCV works on nothing larger
 MAX_PIXELS = 89_478_485  # per image; from here on Pillow too suspects a decompression bomb
+POINTER = b"version https://git-lfs.github.com/spec/"
+MAX_KINDS = 50  # of which one message each is kept
+AGAIN = "bring the file once more: it was damaged, or is of another kind"
+# what steers a terminal, turns the direction of a text, or cannot be printed: in names of files, and in texts that they hold
+STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _REPR = reprlib.Repr()
 _REPR.maxstring = _REPR.maxother = 80
@@ -32,7 +41,8 @@ class FormatError(ValueError):
 
     def __init__(self, path: str | Path, field: str, expected: str, found: str, advice: str = "") -> None:
         self.path, self.field, self.expected, self.found, self.advice = Path(path), field, expected, found, advice
-        super().__init__(f"{path}: {field}: expected {expected}, found {found}" + (f"; {advice}" if advice else ""))
+        words = f"{path}: {field}: expected {expected}, found {found}" + (f"; {advice}" if advice else "")
+        super().__init__(plain(words))
 
     def __reduce__(self) -> tuple[Any, ...]:  # so that it comes whole from another process
         return type(self), (self.path, self.field, self.expected, self.found, self.advice)
@@ -40,16 +50,27 @@ class FormatError(ValueError):
 
 @dataclass
 class Skips:
-    """What a reader left out because it was damaged: how many, and the first few messages."""
+    """What a reader left out because it was damaged: how many, the first few messages, and the first one of each kind.
+
+    Errors are of one kind that speak of the same part (the last of the field) of different lines or records.
+    """
 
     count: int = 0
     messages: list[str] = field(default_factory=list)
     keep: int = 20
+    kinds: Counter[str] = field(default_factory=Counter)
 
     def add(self, error: FormatError) -> None:
+        kind = re.sub(r"\d+", "", error.field.rpartition(", ")[2])
         self.count += 1
-        if len(self.messages) < self.keep:
+        if len(self.messages) < self.keep or (kind not in self.kinds and len(self.kinds) < MAX_KINDS):
             self.messages.append(str(error))
+        self.kinds[kind] += 1
+
+
+def plain(words: str) -> str:
+    """A text in a line that a terminal shows and does not obey: what would steer it is escaped."""
+    return STEERING.sub(lambda found: ascii(found[0])[1:-1], words)
 
 
 def show(value: Any) -> str:
@@ -57,38 +78,59 @@ def show(value: Any) -> str:
     return "nothing" if value is None else _REPR.repr(value)
 
 
-def read_file(path: Path, limit: int | None = None) -> bytes:
-    """The bytes of a regular file, if there are at most `limit`."""
+def check_file(path: Path, expected: str = "a file") -> None:
+    """FormatError unless it is a regular file that can be read, and not what a clone without Git LFS leaves in its place."""
     try:
         if not path.is_file():
-            raise FormatError(path, "file", "a file", "a folder" if path.is_dir() else "nothing of that name")
-        size = path.stat().st_size
-        if limit is not None and size > limit:
-            raise FormatError(path, "file", f"at most {limit} bytes", f"{size} bytes")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        if isinstance(error, FormatError):
-            raise
-        raise FormatError(path, "file", "a file that can be read", str(error)) from error
+            found, advice = ("a folder", "give a file in it") if path.is_dir() else ("nothing of that name", "")
+            raise FormatError(path, "file", expected, found, advice)
+        with path.open("rb") as file:
+            head = file.read(200)
+    except OSError as error:
+        raise FormatError(path, "file", "a file that can be read", error.strerror or str(error)) from error
+    if head.startswith(POINTER):
+        size = head.partition(b"\nsize ")[2].split(b"\n")[0][:20].decode("ascii", "replace")
+        found = f"a Git LFS pointer, a few lines of text in the place of {size or 'some'} bytes"
+        advice = "run `git lfs install` and `git lfs pull` where you cloned, or download the file itself from its page"
+        raise FormatError(path, "file", "the data", found, advice)
 
 
-def parse_json(data: bytes, path: Path, kind: type = dict) -> Any:
-    """A JSON object (kind: dict) or list."""
+def read_file(path: Path, limit: int | None = None) -> bytes:
+    """The bytes of a file, see `check_file`, if there are at most `limit`."""
+    check_file(path)
+    size = path.stat().st_size
+    if limit is not None and size > limit:
+        raise FormatError(path, "file", f"at most {limit} bytes", f"{size} bytes")
+    return path.read_bytes()
+
+
+def parse_json(data: bytes, path: Path, kind: type | tuple[type, ...] = dict) -> Any:
+    """A JSON object (kind: dict), list, or either of them."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as error:  # bad syntax, bad encoding, numbers of thousands of digits; nesting
         raise FormatError(path, "file", "JSON", f"something else ({str(error)[:100]})") from error
     if not isinstance(value, kind):
-        raise FormatError(path, "file", f"a JSON {'list' if kind is list else 'object'}", show(value))
+        names: dict[type, str] = {list: "list", dict: "object"}
+        kinds = " or ".join(names[k] for k in (kind if isinstance(kind, tuple) else (kind,)))
+        raise FormatError(path, "file", f"a JSON {kinds}", show(value))
     return value
 
 
 def inside(folder: Path, name: Any, path: Path, field: str) -> Path:
-    """The file that a path found in `path` means, if it exists and lies in `folder` once all links are followed."""
+    """The file that a path found in `path` means, if it exists and lies in `folder` once all links are followed.
+
+    Where a letter with an accent can be written as one character or two, both are tried: macOS writes names otherwise than
+    tables.
+    """
     if not isinstance(name, str) or not name:
         raise FormatError(path, field, "a file name", show(name))
     try:
-        root, file = folder.resolve(), (folder / name).resolve()
+        root = folder.resolve()
+        files = [
+            (folder / form).resolve() for form in (name, *(unicodedata.normalize(f, name) for f in ("NFC", "NFD")))
+        ]
+        file = next((file for file in files if file.is_file()), files[0])
         exists = file.is_file()
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a name too long, not encodable, with a NUL
         raise FormatError(path, field, "a usable path", show(name)) from error
@@ -114,32 +156,44 @@ class BoundedFile(io.FileIO):
 
 
 @contextlib.contextmanager
-def opened_image(path: Path, data: bytes | None = None) -> Iterator[Any]:
-    """An image (Pillow's), its header checked and nothing decoded. Whatever Pillow raises inside becomes a FormatError.
+def opened_image(
+    path: Path,
+    data: bytes | None = None,
+    most: int = MAX_PIXELS,
+    formats: tuple[str, ...] = FORMATS,
+    modes: tuple[str, ...] = MODES,
+) -> Iterator[Any]:
+    """An image (Pillow's) of at most `most` pixels, its header checked and nothing decoded. Whatever Pillow raises inside
+    becomes a FormatError; what it only warns of, such as a damaged note of the camera, does no harm to the pixels.
 
-    data: the image file itself, where it lies inside another file; `path` then only names it.
+    data     the image file itself, where it lies inside another file; `path` then only names it
+    formats  that are read, and modes, as Pillow names them
     """
     from PIL import Image, UnidentifiedImageError
 
+    if data is None:
+        check_file(path)
     try:
         with (
+            warnings.catch_warnings(action="ignore"),
             BoundedFile(path) if data is None else io.BytesIO(data) as file,
-            Image.open(file, formats=FORMATS) as image,
+            Image.open(file, formats=formats) as image,
         ):
             width, height = image.size
-            if max(width, height) > MAX_SIDE or width * height > MAX_PIXELS:
-                expected = f"at most {MAX_SIDE} pixels a side and {MAX_PIXELS:,} in all"
+            if max(width, height) > MAX_SIDE or width * height > most:
+                expected = f"at most {MAX_SIDE} pixels a side and {most:,} in all"
                 raise FormatError(path, "size", expected, f"{width} x {height}", "shrink the image")
-            if image.mode not in MODES:
-                raise FormatError(path, "image", "8 bits per channel", f"Pillow's mode {image.mode}")
+            if image.mode not in modes:
+                found = f"Pillow's mode {image.mode}"
+                raise FormatError(path, "image", "8 bits per channel", found, "save it with 8 bits a channel")
             yield image
     except FormatError:
         raise
     except Image.DecompressionBombError as error:
-        raise FormatError(path, "size", f"at most {MAX_PIXELS:,} pixels", "far more", "shrink the image") from error
+        raise FormatError(path, "size", f"at most {most:,} pixels", "far more", "shrink the image") from error
     except Exception as error:  # damaged files make Pillow's decoders raise nearly anything
         found = "something else" if isinstance(error, UnidentifiedImageError) else f"damage ({str(error)[:200]})"
-        raise FormatError(path, "image", f"a whole image ({', '.join(FORMATS)})", found) from error
+        raise FormatError(path, "image", f"a whole image ({', '.join(formats)})", found) from error
 
 
 # ------------------------------------------------------------------------------------------------------------- writing

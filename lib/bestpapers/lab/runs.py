@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -45,6 +45,7 @@ from .stats import Interval, interval, paired
 
 MOST_WORKERS = 2  # processes at a time: each needs some 300 MB, and a session on Binder has 2 GB for all
 _KEY = re.compile(r"[^/]+/[^/]+/\d+")
+Found = TypeVar("Found", bound="Results")
 PATIENCE = datetime.timedelta(days=30)  # of a process that has nothing to do while another one trains
 
 
@@ -310,6 +311,23 @@ class Results:
             worst = ", ".join(f"{m} {scores[m]:.5f} for {was[m]:.5f}" for m in wrong[:3])
             raise ValueError(f"results: {key} made anew differs by more than {tolerance}: {worst}")
         return max(apart.values(), default=0.0)
+
+
+def gathered(into: Found, folder: Path, names: Sequence[str], program: str) -> Found:
+    """The recorded rows of these settings, NAME.json of each in a folder, put together `into` an empty table; what the files
+    say about themselves comes by name.
+
+    program  the command that makes them with --record NAME. Raises FormatError for a file that is missing or damaged
+    """
+    for name in names:
+        path = folder / f"{name}.json"
+        if not path.exists():
+            raise FormatError(path, "file", "recorded runs", "nothing", f"make them with {program} --record {name}")
+        part = Results(path)
+        into.settings |= part.settings
+        into.rows |= part.rows
+        into.about |= {name: part.about}
+    return into
 
 
 def fingerprint(*tensors: Tensor) -> str:

@@ -2,6 +2,7 @@
 
 over seeds     `interval`, and `paired` between two methods: Student's t at 95 %. A seed is the experiment made anew.
 over clusters  `bootstrap`: values that rise and fall together (the photographs of a species) are drawn together.
+               `bootstrap_of`: of what is no mean, such as a correlation, or the difference of two on the same rows.
 a few runs     `mean_range`: the mean, the least and the greatest, where no chance is claimed.
 
 `frechet` says how far two sets of features are apart.
@@ -9,10 +10,11 @@ a few runs     `mean_range`: the mean, the least and the greatest, where no chan
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 Interval = tuple[float, float, float]  # mean, lower and upper end
 
@@ -57,6 +59,43 @@ def bootstrap(values: ArrayLike, repeats: int = 2000, seed: int = 0) -> Interval
         (means,), np.mean, n_resamples=repeats, batch=100, method="BCa", rng=np.random.default_rng(seed)
     ).confidence_interval
     return mean, float(ends.low), float(ends.high)
+
+
+def bootstrap_of(
+    statistic: Callable[..., NDArray[np.float64]], *columns: ArrayLike, repeats: int = 2000, seed: int = 0
+) -> Interval:
+    """A statistic of rows with a 95 % interval by drawing rows anew, with replacement (BCa, as `bootstrap`).
+
+    columns    each [C], finite: what belongs to row c is drawn together, so a difference between two methods on the same rows
+               is paired. [C, n] are clusters of n rows, drawn whole
+    statistic  takes the columns, each [..., C] or [..., C * n], for many draws at once, and gives [...]
+
+    Where all draws give the same, both ends are that. Raises where the statistic is not finite for all rows, or for a draw:
+    then there are too few rows.
+    """
+    from scipy import stats
+
+    x = [np.asarray(column, np.float64) for column in columns]
+    if not x or x[0].ndim not in (1, 2) or len(x[0]) < 2 or any(c.shape != x[0].shape for c in x):
+        shapes = [list(column.shape) for column in x]
+        raise ValueError(f"bootstrap_of: wants columns [C] or [C, n] of at least two rows, got {shapes}")
+
+    def of(rows: NDArray[np.int64], axis: int = -1) -> NDArray[np.float64]:
+        return np.asarray(statistic(*(c[rows].reshape(*rows.shape[:-1], -1) for c in x)), np.float64)
+
+    value = float(of(np.arange(len(x[0]))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # draws that are all alike are told apart below
+        drawn = stats.bootstrap(
+            (np.arange(len(x[0])),), of, n_resamples=repeats, batch=100, method="BCa", rng=np.random.default_rng(seed)
+        )
+    draws = drawn.bootstrap_distribution
+    if not np.isfinite([value, *draws]).all():
+        which = "a draw of rows; there are too few" if np.isfinite(value) else "these rows"
+        raise ValueError(f"bootstrap_of: the statistic is not finite for {which}")
+    if np.ptp(draws) <= 1e-12 * np.abs(draws).max():
+        return value, value, value
+    return value, float(drawn.confidence_interval.low), float(drawn.confidence_interval.high)
 
 
 def mean_range(values: Iterable[float]) -> Interval:

@@ -33,7 +33,7 @@ from torch import distributed as dist
 from ..course.interrupts import interrupts_wait
 from ..course.presets import device
 from ..course.progress import progress
-from .files import atomic_write, show
+from .files import atomic_write, check_file, show
 
 ROW_EVERY = 50  # steps between two rows of the history
 FREE = ("checkpoint_every", "backend")  # settings that do not decide the result of a run
@@ -219,6 +219,7 @@ class Training(ABC):
         """Go on from a file of `save`. Raises ValueError if it was made with other settings or data, or is damaged."""
         from safetensors import SafetensorError, safe_open
 
+        check_file(Path(path))
         try:
             with safe_open(path, "pt") as file:
                 header = json.loads((file.metadata() or {})["bestpapers"])
@@ -229,8 +230,8 @@ class Training(ABC):
             for value, kind in zip((was, data, state, iteration, seconds, history), kinds):
                 if type(value) is not kind:
                     raise TypeError(f"its header holds {show(value)} in place of a {kind.__name__}")
-            if not 0 <= iteration <= self.steps:
-                raise ValueError(f"it stands at step {iteration} of {self.steps}")
+            if iteration < 0:
+                raise ValueError(f"it stands at step {iteration}")
             parts: dict[str, dict[str, Tensor]] = dict(model={}, optimizer={}, more={})
             for name, tensor in tensors.items():
                 part, _, name = name.partition(".")
@@ -241,17 +242,24 @@ class Training(ABC):
             raise ValueError(
                 f"{path} is no checkpoint of this program, or is damaged ({error}); delete it to start anew"
             ) from error
+        if iteration > self.steps:
+            asked = f"{was['steps']}" if "steps" in was else f"at least {iteration}"
+            raise ValueError(
+                f"{path} stands at step {iteration} of a longer run, and this one was asked for {self.steps} steps; ask for "
+                f"{asked}, or delete it to start anew"
+            )
+        other = "use another checkpoint file, or delete it to start anew"
         for name, value in json.loads(json.dumps(self.settings())).items():
             if was.get(name) != value:
                 raise ValueError(
-                    f"{path} was trained with {name} = {was.get(name)}, this run has {value}; use another checkpoint file"
+                    f"{path} was trained with {name} = {show(was.get(name))}, this run has {value}; {other}"
                 )
         if data != self.data:
-            raise ValueError(f"{path} was trained on other {self.DATA}; use another checkpoint file")
+            raise ValueError(f"{path} was trained on other {self.DATA}; {other}")
         try:
             self.adopt(parts["model"])
         except ValueError as error:
-            raise ValueError(f"{path} was trained with {error}; use another checkpoint file") from error
+            raise ValueError(f"{path} was trained with {error}; {other}") from error
         set_moments(self.optimizer, dict(self.model.named_parameters()), parts["optimizer"])
         self.restore(parts["more"], state)
         self.iteration, self.seconds, self.history = iteration, seconds, history

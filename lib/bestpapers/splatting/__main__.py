@@ -1,4 +1,6 @@
-"""The wing as a program, for captures of one's own: python -m bestpapers.splatting {capture,train,render,evaluate,view,weights}
+"""The wing as a program, for captures of one's own.
+
+    python -m bestpapers.splatting {capture,train,render,evaluate,view,experiments,weights}
 
 Everything that it can do is in the library; here are only the words of the command line, the defaults for a laptop and for a
 GPU, and the order in which things happen.
@@ -10,13 +12,14 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..lab import cli
-from ..lab.cli import Refused, positive_float, positive_int, say
+from ..lab.cli import Refused, check_target, positive_float, positive_int, say
 from ..lab.files import atomic_write, write_file
 from ..lab.machine import peak_memory
 from .filters import METHODS, Method
@@ -47,7 +50,7 @@ a first run, without photographs of your own:
   {PROGRAM} view scene.ply --data capture
 
 FOLDER may hold a COLMAP reconstruction (sparse/0 beside images), a Blender scene (transforms_train.json ...), or a capture of
-instant-ngp or nerfstudio (transforms.json). `{PROGRAM} COMMAND --help` says more."""
+instant-ngp or nerfstudio (transforms.json, which may be named itself). `{PROGRAM} COMMAND --help` says more."""
 
 
 # ------------------------------------------------------------------------------------------------------------- commands
@@ -59,7 +62,9 @@ def capture(args: argparse.Namespace) -> None:
 
     if args.out.exists() and any(args.out.iterdir()):
         raise Refused(f"{args.out} is there already and not empty; name another folder")
-    views, points, colors = make_capture(args.scene, args.photos, width=args.width, height=args.height, seed=args.seed)
+    size = dict(width=args.width, height=args.height)
+    camera = dict(noise_std=args.noise, blur_px=args.blur, exposure_stops=args.exposure, jpeg=args.jpeg)
+    views, points, colors = make_capture(args.scene, args.photos, **size, **camera, seed=args.seed)
     names = [f"{i:04d}.png" for i in range(len(views))]
     formats.write_colmap(args.out, views.cameras, names, points, colors, images=views.images)
     print(f"{len(views)} photographs of {args.width} x {args.height} px and {len(points)} points in {args.out}")
@@ -69,12 +74,12 @@ def train(args: argparse.Namespace) -> None:
     import torch
 
     from .evaluate import evaluate
+    from .formats.clouds import FAR_SPLAT
     from .model import GaussianConfig
     from .model import Gaussians as Model
     from .train import TrainConfig, Trainer, scene_extent
 
-    if args.out.suffix.lower() not in (".ply", ".splat"):
-        raise Refused(f"--out {args.out}: name a file that ends in .ply or .splat")
+    check_target("--out", args.out, (".ply", ".splat"))
     args.out.parent.mkdir(parents=True, exist_ok=True)
     device = _device(args.device)
     settings = DEFAULTS[device.type] | {k: v for k, v in vars(args).items() if v is not None}
@@ -83,7 +88,7 @@ def train(args: argparse.Namespace) -> None:
         checkpoint.unlink(missing_ok=True)
 
     background = _background(args.background, args.data)
-    photos, held_out = _captures(args.data, args.test_every)
+    photos, held_out = _captures(args.data, args.test_every, args.images)
     views = photos.views(args.downscale, background)
     test = held_out.views(args.downscale, background) if len(held_out) else None
     if scene_extent(views.cameras) == 0:
@@ -92,6 +97,9 @@ def train(args: argparse.Namespace) -> None:
 
     points, colors = _start(photos, views, args.init, args.random_points, args.seed)
     model = Model.from_points(points, colors, GaussianConfig(args.method, settings["sh_degree"], background)).to(device)
+    if any(model.config.origin) and args.out.suffix.lower() == ".splat":
+        raise Refused(f"--out {args.out}: {FAR_SPLAT}")
+    _check_distance(args.data, model, views.cameras)
     plan = TrainConfig(
         iterations=settings["iterations"],
         seed=args.seed,
@@ -113,6 +121,11 @@ def train(args: argparse.Namespace) -> None:
     except KeyboardInterrupt:
         say(f"stopped at iteration {run.iteration}; the same command goes on from there ({checkpoint})")
         sys.exit(130)
+    if run.density and run.density.spared:
+        say(
+            f"pruning would have left next to no Gaussian, and was left out ({run.density.spared} times): beside the spread of "
+            "the cameras all of them are large; photographs from places farther apart give depth"
+        )
     scores = evaluate(model, {width: test})[width] if test is not None else None
     camera = shown.cameras[0]
     report = dict(
@@ -140,18 +153,23 @@ def train(args: argparse.Namespace) -> None:
 
 def render(args: argparse.Namespace) -> None:
     model = _read_scene(args.scene, args.method, _background(args.background, args.data)).to(_device(args.device))
-    parts = dict(zip(("train", "test"), _captures(args.data, args.test_every), strict=True))
+    parts = dict(zip(("train", "test"), _captures(args.data, args.test_every, args.images), strict=True))
     chosen = [parts[name] for name in (("train", "test") if args.split == "all" else (args.split,))]
-    cameras = [(name, camera) for part in chosen for name, camera in zip(part.names, part.cameras, strict=True)]
-    if not cameras:
+    every = [name for part in parts.values() for name in part.names]
+    paths = dict(zip(every, _pictures(args.out, every), strict=True))
+    views = [(paths[name], camera) for part in chosen for name, camera in zip(part.names, part.cameras, strict=True)]
+    if not views:
         raise Refused(f"{args.data} has no {args.split} views; choose another --split")
+    photographs = {path.resolve() for part in parts.values() for path in part.images}
+    for path, _ in views:
+        if path.resolve() in photographs:
+            raise Refused(f"--out {args.out}: {path} is a photograph of the capture; choose another folder")
     args.out.mkdir(parents=True, exist_ok=True)
-    for name, camera in _progress(cameras, "render"):
+    for path, camera in _progress(views, "render"):
         view = camera.at(width=max(1, round(camera.width / args.downscale))).zoomed(args.zoom)
-        path = (args.out / name).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write_png(path, _draw(model, view))
-    say(f"{len(cameras)} pictures in {args.out}")
+    say(f"{len(views)} pictures in {args.out}")
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -159,7 +177,9 @@ def evaluate(args: argparse.Namespace) -> None:
 
     device = _device(args.device)
     background = _background(args.background, args.data)
-    _, held_out = _captures(args.data, args.test_every)
+    if args.out:
+        check_target("--out", args.out, reads=args.scenes)
+    _, held_out = _captures(args.data, args.test_every, args.images)
     if not len(held_out):
         raise Refused(f"{args.data} has no held-out photographs; give another --test-every")
     rows: list[dict[str, Any]] = []
@@ -185,13 +205,15 @@ def view(args: argparse.Namespace) -> None:
 
     from .widgets import Viewer
 
-    models = [_read_scene(path, None) for path in args.scenes]
+    page = args.out or args.scenes[0].with_suffix(".html")
+    check_target("--out", page, (".html", ".htm"), args.scenes)
+    models = [_thinned(path, _read_scene(path, None)) for path in args.scenes]
     if len(models) == 1:  # one file under every filter that a viewer may have
         panels = [(METHODS[name].label, name, models[0]) for name in ("3dgs", "ewa", "mip")]
     else:
         names = [f"{path.stem}: {model.method.label}" for path, model in zip(args.scenes, models, strict=True)]
         panels = [(name, m.config.method, m) for name, m in zip(names, models, strict=True)]
-    camera = _start_camera(args.scenes[0], args.data, models[0])
+    camera = _start_camera(args.scenes[0], args.data, args.images, models[0])
     title = ", ".join(path.name for path in args.scenes)
     viewer = Viewer(
         panels,
@@ -200,7 +222,6 @@ def view(args: argparse.Namespace) -> None:
         description=f"The scene of {title}, drawn by several methods side by side.",
         limit=None,
     )
-    page = args.out or args.scenes[0].with_suffix(".html")
     write_file(page, viewer.page(title).encode())
     say(f"{page} holds the scene and its viewer; it works in any browser, without a network")
     if not args.no_open:
@@ -210,23 +231,69 @@ def view(args: argparse.Namespace) -> None:
 # ---------------------------------------------------------------------------------------------------------------- parts
 
 
-def _captures(folder: Path, test_every: int) -> tuple[Capture, Capture]:
+def _captures(folder: Path, test_every: int, images: Path | None) -> tuple[Capture, Capture]:
     from . import formats
 
-    return formats.read_capture(folder, test_every=test_every)
+    if images is not None and not (folder / images).is_dir():  # as one types it, from where one stands
+        images = images.absolute()
+    with cli.warnings_told():
+        return formats.read_capture(folder, test_every=test_every, images=images or "images")
+
+
+def _check_distance(data: Path, model: Gaussians, cameras: Sequence[Camera]) -> None:
+    """Refuse a capture in so small a unit that next to nothing of it would be drawn."""
+    from ..kernels.rasterize.rules import NEAR_PLANE
+    from .coordinates import counted_from
+    from .filters import NEAR_SHARE, near_limit
+
+    distance = near_limit(model.means, counted_from(cameras, model.config.origin)) / NEAR_SHARE
+    if distance < 5 * NEAR_PLANE:
+        raise Refused(
+            f"{data}: the cameras stand {distance:.2g} scene units from the points, and what is nearer than {NEAR_PLANE:g} is "
+            "not drawn; multiply the positions of cameras and points, by 1000 for instance"
+        )
+
+
+def _pictures(folder: Path, names: Sequence[str]) -> list[Path]:
+    """A PNG file for each view: .png in place of the name's ending, or behind all names if some differ in nothing else."""
+    short = [str(Path(name).with_suffix(".png")) for name in names]
+    if max(Counter(name.lower() for name in short).values(), default=0) > 1:
+        short = [f"{name}.png" for name in names]
+    return [folder / name for name in short]
+
+
+def _thinned(path: Path, model: Gaussians) -> Gaussians:
+    """As many Gaussians as a page can show: those of the largest volume times opacity."""
+    import torch
+
+    from .model import Gaussians as Model
+    from .widgets import viewer
+
+    if len(model) <= viewer.MOST:
+        return model
+    say(
+        f"{path}: of {len(model):,} Gaussians the page holds {viewer.MOST:,}, those of the largest volume times opacity"
+    )
+    with torch.no_grad():
+        scales, opacities = model.scales_opacities()
+        weight = scales.double().prod(-1) * opacities.double()
+        kept = torch.argsort(weight, descending=True)[: viewer.MOST].sort().values
+        thin = Model({name: p[kept] for name, p in model.named_parameters()}, model.config, model.phi[kept])
+    thin.sh_active = model.sh_active
+    return thin
 
 
 def _background(words: str, folder: Path) -> tuple[float, float, float]:
-    if (
-        words == "auto"
-    ):  # Blender's images are cut out and mean white, as everyone's tables do; photographs fill the frame
-        words = "white" if (folder / "transforms_train.json").exists() else "black"
+    from .formats import BLENDER
+
+    if words == "auto":  # Blender's images are cut out and mean white, as all tables do; photographs fill the frame
+        words = "white" if folder.name in BLENDER or (folder / BLENDER[0]).exists() else "black"
     named = dict(black=(0.0, 0.0, 0.0), white=(1.0, 1.0, 1.0))
     if words in named:
         return named[words]
     try:
-        red, green, blue = (float(word) for word in words.split(","))
-    except ValueError:
+        red, green, blue = (cli.share(word) for word in words.split(","))
+    except (ValueError, argparse.ArgumentTypeError):
         raise Refused(
             f"--background: say black, white, or three numbers from 0 to 1 like 0.5,0.5,0.5, not {words!r}"
         ) from None
@@ -258,11 +325,8 @@ def _density(iterations: int, most: int | None) -> Any:
 def _read_scene(path: Path, method: str | None, background: tuple[float, float, float] | None = None) -> Gaussians:
     from . import formats
 
-    model = (
-        formats.read_splat(path, method or "3dgs")
-        if path.suffix.lower() == ".splat"
-        else formats.read_ply(path, method)
-    )
+    with cli.warnings_told():
+        model = formats.read_scene(path, method)
     if background is not None:
         model.config = replace(model.config, background=background)
     return model
@@ -277,14 +341,14 @@ def _write_scene(path: Path, model: Gaussians, fuse: bool) -> None:
         formats.write_ply(path, model, "fused" if fuse else None)
 
 
-def _start_camera(scene: Path, data: Path | None, model: Gaussians) -> Camera:
+def _start_camera(scene: Path, data: Path | None, images: Path | None, model: Gaussians) -> Camera:
     """The first view of a viewer: a photograph's, the one that training noted beside the scene, or a guess."""
     import numpy as np
 
     from .cameras import Camera, look_at
 
     if data:
-        train, test = _captures(data, 8)
+        train, test = _captures(data, 8, images)
         return (test if len(test) else train).cameras[0]
     note = scene.with_suffix(".json")
     if note.exists():
@@ -293,9 +357,10 @@ def _start_camera(scene: Path, data: Path | None, model: Gaussians) -> Camera:
             return Camera(np.array(found["viewmat"]), np.array(found["K"]), found["width"], found["height"])
         except (json.JSONDecodeError, KeyError, TypeError, ValueError, UnicodeDecodeError):
             say(f"{note} names no camera; the view is guessed")
-    means = model.means.detach().cpu().double().numpy()
+    means = model.means.detach().cpu().double().numpy() + model.config.origin
     middle = np.median(means, axis=0)
-    reach = max(float(np.quantile(np.linalg.norm(means - middle, axis=1), 0.7)), 1e-3)
+    sizes = model.scales_opacities()[0].detach().cpu().double().numpy().max(1)
+    reach = max(np.quantile(np.linalg.norm(means - middle, axis=1), 0.7), 3 * np.quantile(sizes, 0.7), 1e-6)
     return look_at(middle + np.array([0.0, 0.3, 2.5]) * reach, middle)
 
 
@@ -333,9 +398,19 @@ def _sizes(views: Views) -> str:
 
 
 def _device(word: str) -> torch.device:
+    """Where `--device` says; for "auto" where the compiled loops run, which may not be the GPU."""
     import torch
 
-    return torch.device(cli.device(word, DEVICES))
+    from ..kernels import dispatch
+
+    name = cli.device(word, DEVICES)
+    if name.startswith("cuda") and (reason := dispatch.unavailable("triton", name)):
+        if word == "auto":
+            say(f"on the CPU, since {reason}; without it a GPU looks at every Gaussian for every pixel")
+            name = "cpu"
+        else:
+            say(f"this will be slow: {reason}, so the GPU looks at every Gaussian for every pixel; try --device cpu")
+    return torch.device(name)
 
 
 def _peak_gb(device: torch.device) -> float | None:
@@ -370,6 +445,12 @@ def _weights() -> Any:
     return arguments, run
 
 
+def _experiments() -> Any:
+    from .experiments import arguments, run
+
+    return arguments, run
+
+
 def parser() -> argparse.ArgumentParser:
     top, command = cli.program(PROGRAM, "3D Gaussian Splatting without aliasing, from your own photographs.", EPILOG)
 
@@ -380,11 +461,19 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument(
             "--data", type=Path, required=True, metavar="FOLDER", help="the capture: photographs and cameras"
         )
+        images(sub)
+
+    def images(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument(
+            "--images", type=Path, metavar="FOLDER",
+            help="where COLMAP's photographs lie, in the capture or elsewhere (default: images)",
+        )  # fmt: skip
 
     def split(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--test-every", type=cli.integer(0), default=8, metavar="N",
-            help="every N-th photograph by name is held out and never learned from (default 8, as in the paper; 0: none)",
+            help="every N-th photograph by name is held out and never learned from (default 8, as in the paper; 0: none); a "
+            "capture that says itself what is for testing is taken at its word",
         )  # fmt: skip
         sub.add_argument(
             "--downscale", type=positive_int, default=1, metavar="N",
@@ -412,6 +501,16 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--photos", type=cli.integer(2), default=50, help="how many photographs (default 50)")
     sub.add_argument("--width", type=cli.integer(16), default=480, help="pixels (default 480)")
     sub.add_argument("--height", type=cli.integer(16), default=270, help="pixels (default 270)")
+
+    def at_least_0(flag: str, default: float, words: str) -> None:
+        sub.add_argument(flag, type=float, default=default, metavar="X", help=f"{words} (default {default:g})")
+
+    at_least_0("--noise", 0.01, "standard deviation of the sensor's noise, as a share of full scale")
+    at_least_0("--blur", 0.0, "standard deviation of the lens's blur, pixels")
+    at_least_0("--exposure", 0.0, "photographs are lighter or darker by up to so many stops")
+    sub.add_argument(
+        "--jpeg", type=positive_int, metavar="QUALITY", help="send them through JPEG (1 to 95; default: no)"
+    )
     sub.add_argument("--seed", type=cli.integer(0), default=0, help="equal seeds give equal captures (default 0)")
 
     arms = "\n".join(f"  {name:<17} {method.label}: {_filters(method)}" for name, method in METHODS.items())
@@ -513,9 +612,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="the capture whose first held-out photograph gives the view at the start (default: as in training)",
     )
+    images(sub)
     sub.add_argument("--out", type=Path, metavar="FILE.html", help="default: the scene's name with .html")
     sub.add_argument("--no-open", action="store_true", help="only write the page")
 
+    command("experiments", "train arms with seeds: the recorded runs behind 3_reproduce", later=_experiments)
     command("weights", "train the small models of this book again, or verify their files", later=_weights)
     return top
 

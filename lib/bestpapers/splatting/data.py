@@ -21,6 +21,7 @@ Colours are in [0, 1] and are compared as they are: no gamma.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from bestpapers.splatting.cameras import (
     look_at,
     stack,
 )
+from bestpapers.splatting.coordinates import as_points
 from bestpapers.splatting.worlds import DETAILS, SCENES, Scene, hit_rays, make_scene, render_rays
 
 __all__ = [
@@ -161,7 +163,8 @@ def surface_points(
 
 
 def points_on_rays(views: Views, n: int, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Points to start from when nothing is known of the surfaces: points [n, 3], colours [n, 3] in [0, 1], float32.
+    """Points to start from when nothing is known of the surfaces: points [n, 3] as `as_points` gives them, colours [n, 3]
+    in [0, 1], float32.
 
     Each lies on the ray of a random pixel, whose colour it takes, at 0.6 to 1.4 times the camera's distance from the place
     that all cameras look at (the point nearest to their optical axes; where these are parallel, three times the cameras'
@@ -186,7 +189,7 @@ def points_on_rays(views: Views, n: int, generator: np.random.Generator) -> tupl
         points[mine] = origins + directions * (depth[mine] * np.linalg.norm(focus - eyes[i]))[:, None]
         column, row = np.minimum(uv, (camera.width - 1, camera.height - 1)).astype(int).T
         colors[mine] = views.image(i).cpu().numpy()[row, column]
-    return torch.from_numpy(points).float(), torch.from_numpy(colors).float()
+    return as_points(points), torch.from_numpy(colors).float()
 
 
 # ------------------------------------------------------------------------------------------------------------ data sets
@@ -199,10 +202,12 @@ class Views:
     cameras  [V]
     images   [V, height, width, 3], or a tuple of V images [height, width, 3] where the sizes differ; float32, or uint8 as
              photographs are, which takes a quarter of the memory. `image(i)` gives either as float32 in [0, 1]
+    masks    [V], each [height, width] bool, False where a pixel does not count, or None where all do; None: there are none
     """
 
     cameras: tuple[Camera, ...]
     images: Any
+    masks: tuple[Tensor | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -212,11 +217,16 @@ class Views:
         image = self.images[i]
         return image if image.is_floating_point() else image.float() / 255
 
+    def mask(self, i: int) -> Tensor | None:
+        """Which pixels of image i count, [height, width], or None for all."""
+        return None if self.masks is None else self.masks[i]
+
     def to(self, device: torch.device | str) -> Views:
         """The same views with their images on another device."""
+        masks = self.masks and tuple(None if mask is None else mask.to(device) for mask in self.masks)
         if isinstance(self.images, Tensor):
-            return Views(self.cameras, self.images.to(device))
-        return Views(self.cameras, tuple(image.to(device) for image in self.images))
+            return Views(self.cameras, self.images.to(device), masks)
+        return Views(self.cameras, tuple(image.to(device) for image in self.images), masks)
 
     def stack(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, int, int]:
         """viewmats [V, 4, 4], Ks [V, 3, 3], width, height."""
@@ -255,6 +265,7 @@ def make_dataset(
     n_points: int = 2000,
     n_close: int = 0,
     fov_deg: float = FOV_DEG,
+    variant: int | None = None,
 ) -> Dataset:
     """Cameras, images and starting points of a scene.
 
@@ -266,15 +277,17 @@ def make_dataset(
                    (paper, Eq. 7) differ between parts of the scene at equal depth
     noise_std      standard deviation of Gaussian noise on training images only, as a fraction of full scale. It is not
                    clipped, so that its mean stays zero: values may leave [0, 1] a little
-    seed           of the noise and of the points. Cameras and truth do not depend on it: seeds differ as runs, not as
-                   tasks, and the truth of one setting is rendered once per process
+    seed           of the noise and of the points. Cameras and truth do not depend on it, and the truth of one setting is
+                   rendered once per process
+    variant        None: the scene and the cameras that the book shows. A whole number: another scene of the same kind, and
+                   other cameras of both splits. With variant = seed the whole experiment is made anew, as in `experiments`
     test_sizes     widths of test images at the same field of view; default (size, size/2, size/4, size/8)
     train_sizes    widths of training images for multi-scale training, default (size,); noise is drawn for each anew
     n_points       surface points (see `surface_points`)
 
     Raises ValueError on an unknown scene, a size or count that is no whole number in range, or a non-finite argument.
     """
-    world = make_scene(scene, detail)
+    world = make_scene(scene, detail, variant)
     size = _pixels("make_dataset: size", size)
     n_train, n_test = _pixels("make_dataset: n_train", n_train), _count("make_dataset: n_test", n_test)
     n_close = _count("make_dataset: n_close", n_close)
@@ -306,20 +319,34 @@ def make_capture(
     width: int = 480,
     height: int = 270,
     noise_std: float = 0.01,
+    blur_px: float = 0.0,
+    exposure_stops: float = 0.0,
+    jpeg: int | None = None,
     n_points: int = 3000,
     seed: int = 0,
+    variant: int | None = None,
 ) -> tuple[Views, Tensor, Tensor]:
     """Photographs as one takes them by hand, with the points that structure from motion would find.
 
     `n` cameras walk round the scene ("thin" detail) in three loops at tilts of 4 to 32 degrees and distances of 2.6 to 4.2
-    scene units; none looks exactly at the middle. Full angle of view 60 degrees across. Noise of `noise_std` (share of full
-    scale) is added before rounding to 8 bits.
+    scene units; none looks exactly at the middle. Full angle of view 60 degrees across. `variant`: another scene, see
+    `make_scene`. What a camera does to a picture comes in its order:
+
+    blur_px         standard deviation of the lens's Gaussian blur, px
+    exposure_stops  each photograph is lighter or darker by up to so many stops (factors of two), drawn uniformly
+    noise_std       standard deviation of the sensor's noise, as a share of full scale; then values are rounded to 8 bits
+    jpeg            quality (1 to 95) of a JPEG file that the photograph goes through; None: stored without loss
 
     Returns (views with uint8 images [n, height, width, 3], points [n_points, 3], colors [n_points, 3]). The seed decides
     all. `formats.write_colmap` stores the three in COLMAP's format.
     """
     n, width, height = (_pixels(f"make_capture: {k}", v) for k, v in dict(n=n, width=width, height=height).items())
-    world, rng = make_scene(scene, "thin"), np.random.default_rng(seed)
+    for name, value in dict(noise_std=noise_std, blur_px=blur_px, exposure_stops=exposure_stops).items():
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"make_capture: {name} must be finite and at least 0, got {value}")
+    if jpeg is not None and not 1 <= _pixels("make_capture: jpeg", jpeg) <= 95:
+        raise ValueError(f"make_capture: jpeg must be a quality from 1 to 95, got {jpeg}")
+    world, rng = make_scene(scene, "thin", variant), np.random.default_rng(seed)
     f = 0.5 * width / math.tan(math.radians(60.0) / 2)
     K = np.array([[f, 0, width / 2], [0, f, height / 2], [0, 0, 1]])
     cameras = []
@@ -329,10 +356,30 @@ def make_capture(
         target = rng.uniform(-0.2, 0.2, 3)
         viewmat = look_at(target + rng.uniform(2.6, 4.2) * toward, target).viewmat
         cameras.append(Camera(viewmat, K, width, height))
-    truth = torch.stack([render_truth(world, camera) for camera in cameras])
-    noisy = _add_noise(truth, noise_std, rng) if noise_std > 0 else truth
+    images = torch.stack([render_truth(world, camera) for camera in cameras])
+    if blur_px > 0:
+        from scipy.ndimage import gaussian_filter
+
+        images = torch.from_numpy(gaussian_filter(images.numpy(), (0, blur_px, blur_px, 0), mode="nearest"))
+    if exposure_stops > 0:  # a generator of its own: other conditions keep their noise and points
+        stops = np.random.default_rng([seed, 3]).uniform(-exposure_stops, exposure_stops, (n, 1, 1, 1))
+        images = images * torch.from_numpy(2.0**stops).float()
+    if noise_std > 0:
+        images = _add_noise(images, noise_std, rng)
+    images = (images.clamp(0, 1) * 255).round().to(torch.uint8)
+    if jpeg is not None:
+        images = torch.stack([_through_jpeg(image, jpeg) for image in images])
     points, colors = surface_points(world, n_points, rng, cameras=cameras)
-    return Views(tuple(cameras), (noisy.clamp(0, 1) * 255).round().to(torch.uint8)), points, colors
+    return Views(tuple(cameras), images), points, colors
+
+
+def _through_jpeg(image: Tensor, quality: int) -> Tensor:
+    """A picture [H, W, 3] uint8 as it comes out of a JPEG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image.numpy()).save(file, "JPEG", quality=quality)
+    return torch.from_numpy(np.array(Image.open(file)))
 
 
 def _views(world: Scene, n: int, n_close: int, split: str, fov_deg: float, widths: Sequence[int]) -> dict[int, Views]:
@@ -348,11 +395,12 @@ def _views(world: Scene, n: int, n_close: int, split: str, fov_deg: float, width
 @lru_cache(maxsize=16)
 def _truth(world: Scene, n: int, n_close: int, split: str, fov_deg: float, width: int) -> Views:
     """Cameras of a split and their true images; rendered once per setting."""
+    first = 0 if world.variant is None else 1000 + 3 * world.variant  # of three seeds
     if split == "train":
-        cameras = camera_ring(n - n_close, fov_deg=fov_deg, size=width, seed=0)
-        cameras += camera_ring(n_close, distance=(1.4, 1.7), fov_deg=fov_deg, size=width, seed=1)
+        cameras = camera_ring(n - n_close, fov_deg=fov_deg, size=width, seed=first)
+        cameras += camera_ring(n_close, distance=(1.4, 1.7), fov_deg=fov_deg, size=width, seed=first + 1)
     else:
-        cameras = camera_ring(n, tilt_deg=(6.0, 18.0), fov_deg=fov_deg, size=width, seed=2)
+        cameras = camera_ring(n, tilt_deg=(6.0, 18.0), fov_deg=fov_deg, size=width, seed=first + 2)
     images = [render_truth(world, camera) for camera in cameras]
     return Views(cameras, torch.stack(images) if images else torch.empty(0, width, width, 3))
 

@@ -30,6 +30,7 @@ class DensityConfig:
     reset_every: int = 3000
     reset_opacity: float = 0.01
     max_gaussians: int | None = None  # None: as many as the criterion wants
+    least: float = 0.1  # share of the first Gaussians; pruning that would leave fewer is not done
 
 
 class DensityControl:
@@ -37,6 +38,8 @@ class DensityControl:
 
     def __init__(self, model: Gaussians, optimizer: torch.optim.Adam, extent: float, config: DensityConfig):
         self.model, self.optimizer, self.extent, self.config = model, optimizer, extent, config
+        self.floor = config.least * len(model)
+        self.spared = 0  # how often pruning would have left fewer, and was not done
         self.clear()
 
     def clear(self) -> None:
@@ -64,7 +67,11 @@ class DensityControl:
 
     @torch.no_grad()
     def densify(self, iteration: int, generator: torch.Generator) -> dict[str, int]:
-        """Clone and split where the picture still pulls, remove what is faint or huge; returns how many of each."""
+        """Clone and split where the picture still pulls, remove what is faint or huge; returns how many of each.
+
+        Where the cameras stand close together, the extent is small and everything is huge: then nothing is removed (ours; the
+        authors' program goes on with no Gaussian).
+        """
         c, model = self.config, self.model
         pull = self.gradient / self.seen.clamp(min=1)
         size = model.log_scales.exp().amax(-1)  # unfiltered, as in the code
@@ -87,6 +94,9 @@ class DensityControl:
         faint = model.opacity_logits.sigmoid() < c.prune_opacity
         if iteration > c.reset_every:
             faint |= model.log_scales.exp().amax(-1) > c.prune_size * self.extent
+        if len(model) - int(faint.sum()) < self.floor:
+            self.spared += 1
+            faint = torch.zeros_like(faint)
         self._edit(lambda name, p: p[~faint], ~faint)
         self.clear()
         return dict(cloned=int(clone.sum()), split=int(split.sum()), pruned=int(faint.sum()))
@@ -96,7 +106,8 @@ class DensityControl:
         """Lower every opacity, as it is drawn, to at most 0.01, and let the loss say which ones are needed.
 
         With a 3D filter a Gaussian is drawn with o' = o coef; so that o' = min(o', 0.01) exactly, o becomes 0.01 over coef.
-        The others keep the logit that they have: an opacity that rounds to 1 has no finite one.
+        The others keep the logit that they have: an opacity that rounds to 1 has no finite one. The gradient goes too: as in
+        the authors' code, Adam's step of this iteration leaves the opacities as they are set here.
         """
         model, limit = self.model, self.config.reset_opacity
         opacity = model.opacity_logits.sigmoid()
@@ -109,6 +120,7 @@ class DensityControl:
         for key in ("exp_avg", "exp_avg_sq"):
             if key in state:
                 state[key].zero_()
+        model.opacity_logits.grad = None
 
     def _edit(self, change: Callable[[str, Tensor], Tensor], kept: Tensor) -> None:
         """Replace every parameter by `change(name, parameter)`; Adam's averages follow: kept rows, then zeros for new ones."""

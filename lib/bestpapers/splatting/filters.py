@@ -23,7 +23,8 @@ SMOOTHING = 0.2  # s of Eq. 9: variance of the 3D filter, in units of the square
 MIP_VARIANCE = 0.1  # px^2, variance of the 2D Mip filter; a box of one pixel has 1/12
 DILATION = 0.3  # px^2, what 3D Gaussian Splatting adds to every projected covariance
 
-NEAR = 0.2  # scene units: a camera sees a Gaussian only farther than this (official code)
+NEAR = 0.2  # scene units: a camera sees a Gaussian only farther than this (official code, whatever the unit is)
+NEAR_SHARE = 0.1  # ours, of the middle distance between cameras and Gaussians: the limit where that is below 2
 MARGIN = 0.15  # of the image's width or height: so far outside the image still counts as seen (official code)
 
 
@@ -31,8 +32,9 @@ MARGIN = 0.15  # of the image's width or height: so far outside the image still 
 class Method:
     """One row of the paper's tables.
 
-    label: as the tables print it; eps2d: variance in px^2 added to each projected Gaussian; compensate: keep the light by
-    lowering the opacity (the factor rho); smooth_3d: band-limit the Gaussians themselves (Eq. 9).
+    label: as the tables print it; eps2d: variance in px^2 added to each projected Gaussian; compensate: keep the light, on
+    average over places inside a pixel, by lowering the opacity (the factor rho); smooth_3d: band-limit the Gaussians
+    themselves (Eq. 9).
     """
 
     label: str
@@ -75,11 +77,24 @@ def widen_2d(cov2d: Tensor, eps2d: float, compensate: bool) -> tuple[Tensor, Ten
     return wide, (torch.det(cov2d).clamp(min=0) / torch.det(wide)).sqrt()
 
 
+def near_limit(means: Tensor, cameras: Sequence[Camera]) -> float:
+    """How far in front of a camera a Gaussian counts as seen, scene units: 0.2, but at most a tenth of the median distance
+    between a camera and a Gaussian.
+
+    The authors' program takes 0.2 in any unit. Where cameras stand at 0.1 from what they see, it finds next to nothing seen,
+    and its 3D filter blurs the scene; here such a scene trains as it would in larger units. From a distance of 2 on the limit
+    is theirs.
+    """
+    eyes = torch.tensor([camera.position.tolist() for camera in cameras]).to(means)
+    some = means[:: max(1, len(means) // 1000)]  # a sample is enough
+    return min(NEAR, NEAR_SHARE * torch.cdist(eyes, some).median().item())
+
+
 def sampling_rate(means: Tensor, cameras: Sequence[Camera], rule: str = "code") -> Tensor:
     """nu [N]: pixels per scene unit at which the best camera samples each Gaussian (Eq. 7).
 
-    means [N, 3], scene units. A camera counts if it sees the centre (z > 0.2, at most 15 % outside the image); what no
-    camera sees gets the lowest rate among the seen ones.
+    means [N, 3], scene units. A camera counts if it sees the centre (z > `near_limit`, at most 15 % outside the image); what
+    no camera sees gets the lowest rate among the seen ones.
 
     rule: "paper" is Eq. 7, the largest f_n / z_n over the cameras that see it. "code" is what the authors' program does:
         the largest f of ALL cameras over the smallest z of those that see it. Both agree when the focal lengths do.
@@ -92,13 +107,14 @@ def sampling_rate(means: Tensor, cameras: Sequence[Camera], rule: str = "code") 
         raise ValueError("sampling_rate: no cameras given")
     nearest = torch.full_like(means[:, 0], float("inf"))  # smallest z among the cameras that see it
     best = torch.zeros_like(nearest)  # largest f / z
+    near = near_limit(means, cameras)
     for camera in cameras:
         view = torch.tensor(camera.viewmat).to(means)
         (fx, cx), (fy, cy) = camera.K[0, [0, 2]], camera.K[1, [1, 2]]
         x, y, z = (means @ view[:3, :3].T + view[:3, 3]).unbind(-1)
         u, v = fx * x / z + cx, fy * y / z + cy
         w, h = camera.width, camera.height
-        seen = (z > NEAR) & (u >= -MARGIN * w) & (u <= (1 + MARGIN) * w) & (v >= -MARGIN * h) & (v <= (1 + MARGIN) * h)
+        seen = (z > near) & (u >= -MARGIN * w) & (u <= (1 + MARGIN) * w) & (v >= -MARGIN * h) & (v <= (1 + MARGIN) * h)
         nearest = torch.where(seen, torch.minimum(nearest, z), nearest)
         best = torch.where(seen, torch.maximum(best, fx / z), best)
     if rule == "code":

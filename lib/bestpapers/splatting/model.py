@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from ..kernels.rasterize import Rendering, rasterization
 from ..lab.files import atomic_write
 from . import filters
 from .cameras import Camera, stack
+from .coordinates import counted_from, far_origin
 
 C0 = 0.5 / math.sqrt(math.pi)  # the constant spherical harmonic: colour = 0.5 + C0 * coefficient
 START_OPACITY = 0.1
@@ -25,12 +27,15 @@ KNN_FLOOR = 1e-7  # floor of the mean squared neighbour distance, scene units^2 
 class GaussianConfig:
     """What a model is, apart from its parameters.
 
-    method: a key of `filters.METHODS`; sh_degree: 0 to 3, view-dependent colour; background: RGB behind everything, [0, 1].
+    method: a key of `filters.METHODS`; sh_degree: 0 to 3, view-dependent colour; background: RGB behind everything, [0, 1];
+    origin: what the means count from, in the coordinates of cameras, points and files. It is not 0 only where a scene lies so
+    far off that float32 would lose it (`coordinates.far_origin`).
     """
 
     method: str = "mip"
     sh_degree: int = 0
     background: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __post_init__(self) -> None:
         filters.method(self.method)
@@ -43,7 +48,7 @@ class GaussianConfig:
 class Gaussians(nn.Module):
     """N Gaussians. Parameters are unbounded; `scales`, `opacities` and `colors` apply the activations.
 
-    means [N, 3]           centres, scene units
+    means [N, 3]           centres, scene units, counted from config.origin
     log_scales [N, 3]      s = exp(log_scales), scene units
     quats [N, 4]           rotation w, x, y, z, normalised when used
     opacity_logits [N]     o = sigmoid(opacity_logits)
@@ -81,13 +86,16 @@ class Gaussians(nn.Module):
     @classmethod
     def from_points(cls, points: Tensor, colors: Tensor, config: GaussianConfig) -> Gaussians:
         """Start as 3DGS does: one round Gaussian per point [N, 3] with its colour [N, 3] in [0, 1], opacity 0.1, as wide as
-        the root mean square distance to its three nearest neighbours."""
+        the root mean square distance to its three nearest neighbours. Points that lie far off, as in UTM, get an origin."""
         from scipy.spatial import cKDTree
 
         n = len(points)
         if n < 4:
             raise ValueError(f"Gaussians.from_points: need at least 4 points to set the sizes, got {n}")
         where = points.detach().double().cpu().numpy()
+        if any(origin := far_origin(where)):
+            config, where = replace(config, origin=origin), where - origin
+            points = torch.from_numpy(where).float().to(points.device)
         distance = torch.from_numpy(cKDTree(where).query(where, k=4)[0][:, 1:])  # [N, 3], itself left out
         size = distance.square().mean(-1).clamp(min=KNN_FLOOR).sqrt().to(points)
         parameters = dict(
@@ -117,15 +125,32 @@ class Gaussians(nn.Module):
     def update_filter(self, cameras: Sequence[Camera], rule: str = "code") -> None:
         """Recompute the size of every 3D smoothing filter from the training cameras (paper, Eq. 7 to 9)."""
         if self.method.smooth_3d:
-            self.phi = filters.smoothing_scale(self.means, cameras, rule)
+            self.phi = filters.smoothing_scale(self.means, counted_from(cameras, self.config.origin), rule)
+
+    def stack(self, cameras: Sequence[Camera]) -> tuple[Tensor, Tensor, int, int]:
+        """Cameras as `cameras.stack` gives them, in the coordinates of the means."""
+        return stack(counted_from(cameras, self.config.origin), self.means.device, self.means.dtype)
+
+    @torch.no_grad()
+    def placed(self, origin: Sequence[float], unit: float = 1.0) -> Gaussians:
+        """The same scene in coordinates that count from `origin` [3] in steps of `unit`, as `coordinates.placed`, with an
+        origin of 0. Itself, if it is that already."""
+        if not any(origin) and not any(self.config.origin) and unit == 1:
+            return self
+        parameters = {name: p.detach() for name, p in self.named_parameters()}
+        offset = self.means.new_tensor(np.subtract(self.config.origin, origin).tolist())
+        parameters |= dict(means=(self.means + offset) / unit, log_scales=self.log_scales - math.log(unit))
+        placed = Gaussians(parameters, replace(self.config, origin=(0.0, 0.0, 0.0)), self.phi / unit)
+        placed.sh_active = self.sh_active
+        return placed
 
     def render(self, cameras: Sequence[Camera], *, backend: str = "auto", render_mode: str = "RGB") -> Rendering:
         """Render into cameras of one size: colors [C, H, W, 3] and the rest of `kernels.rasterize.Rendering`."""
-        viewmats, Ks, width, height = stack(cameras, self.means.device, self.means.dtype)
+        viewmats, Ks, width, height = self.stack(cameras)
         return self.rasterize(viewmats, Ks, width, height, backend=backend, render_mode=render_mode)
 
     def rasterize(self, viewmats: Tensor, Ks: Tensor, width: int, height: int, **options) -> Rendering:
-        """The same from tensors: viewmats [C, 4, 4], Ks [C, 3, 3]."""
+        """The same from tensors, see `stack`: viewmats [C, 4, 4], Ks [C, 3, 3]."""
         scales, opacities = self.scales_opacities()
         degree: int | None = self.sh_active
         if degree == 0:  # one constant colour per Gaussian: no direction to look from
@@ -172,7 +197,8 @@ class Gaussians(nn.Module):
                 header = file.metadata() or {}
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118, not a dict
             config = json.loads(header["config"])
-            config["background"] = tuple(config["background"])
+            for name in ("background", "origin"):
+                config[name] = tuple(config.get(name, (0.0, 0.0, 0.0)))
             phi = tensors.pop("phi")
             model = cls(tensors, GaussianConfig(**config), phi)
             model.sh_active = int(header["sh_active"])

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..lab.images import psnr, ssim
 from ..lab.training import Training
-from .cameras import Camera, stack
+from .cameras import Camera
+from .coordinates import counted_from
 from .data import Views
 from .density import DensityConfig, DensityControl
 from .model import Gaussians
@@ -86,14 +87,15 @@ class Trainer(Training):
         super().__init__(model, config, config.iterations, checkpoint)
         device = model.means.device
         ordered = [views[width] for width in sorted(views, reverse=True)]
-        self.scales = [(v.to(device), [stack([camera], device) for camera in v.cameras]) for v in ordered]
+        self.scales = [(v.to(device), [model.stack([camera]) for camera in v.cameras]) for v in ordered]
         self.cameras = ordered[0].cameras
-        self.extent = scene_extent(self.cameras)
+        self.extent = scene_extent(counted_from(self.cameras, model.config.origin))
         # one group per parameter, so that density control can replace tensors one by one; fused: one call instead of dozens
         groups = [dict(params=[p], lr=LR[name] * config.lr_scale, name=name) for name, p in model.named_parameters()]
         self.optimizer = torch.optim.Adam(groups, eps=1e-15, fused=True)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.queues: list[list[int]] = [[] for _ in self.scales]  # views still to come in this pass, per size
+        self.view = -1  # which view the last step drew, counted from 0
         self.density = None
         if config.density is not None:
             self.density = DensityControl(model, self.optimizer, self.extent, config.density)
@@ -111,10 +113,15 @@ class Trainer(Training):
             model.sh_active = min(model.sh_active + 1, model.config.sh_degree)
 
         scale, view = self._next_view()
+        self.view = view
         views, cameras = self.scales[scale]
         viewmat, K, width, height = cameras[view]
         out = model.rasterize(viewmat, K, width, height, backend=config.backend, render_mode="RGB")
-        image, truth = out.colors[0], views.image(view)
+        image, truth, mask = out.colors[0], views.image(view), views.mask(view)
+        if (
+            mask is not None
+        ):  # both black where it is False: nothing is learned there, nor from it by the window of SSIM
+            image, truth = image * mask[..., None], truth * mask[..., None]
         loss = loss_fn(image, truth, config.ssim_weight)
         if self.density:
             out.meta["means2d"].retain_grad()
@@ -164,6 +171,8 @@ class Trainer(Training):
                 image = views.images[i].cpu().contiguous()
                 digest.update(camera.viewmat.tobytes() + camera.K.tobytes() + repr(tuple(image.shape)).encode())
                 digest.update(image.numpy().tobytes())
+                mask = views.mask(i)
+                digest.update(b"" if mask is None else mask.cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -173,7 +182,9 @@ class Trainer(Training):
         return tensors
 
     def state(self) -> dict[str, Any]:
-        return dict(queues=self.queues, sh_active=self.model.sh_active)
+        return dict(
+            queues=self.queues, sh_active=self.model.sh_active, spared=self.density.spared if self.density else 0
+        )
 
     def adopt(self, tensors: dict[str, Tensor]) -> None:
         """As many Gaussians as there are in the file: density control has made some and removed some."""
@@ -190,3 +201,4 @@ class Trainer(Training):
         if self.density:
             self.density.gradient = tensors["gradient"].to(self.model.means)
             self.density.seen = tensors["seen"].to(self.model.means)
+            self.density.spared = state["spared"]

@@ -422,36 +422,60 @@ def _world(
     )
 
 
-def _wheel(thin: bool) -> World:
-    """A black ten-spoke wheel of radius 1, a checkered ball behind it, a checkered wall with a Siemens star."""
+def _wheel(thin: bool, variant: int | None = None) -> World:
+    """A black wheel of radius 1, a checkered ball behind it, a checkered wall with a Siemens star.
+
+    variant  None: ten spokes, the scene of most figures. A number: another wheel of the same kind. Drawn are how many spokes,
+             their turn and width, where the ball is and how large, the size of the patterns, and the colours.
+    """
     black, cream, teal = (0.05, 0.05, 0.06), (0.93, 0.88, 0.78), (0.50, 0.68, 0.70)
     navy, white, red = (0.13, 0.20, 0.42), (0.97, 0.95, 0.90), (0.80, 0.22, 0.18)
+    spokes, turn, width, at, radius, pattern, waves = 10, 0.25, 1.0, (0.25, -0.2), 0.6, 1.0, 0
+    if variant is not None:
+        rng = np.random.default_rng([11, variant])
+        spokes, turn, width = int(rng.integers(8, 13)), rng.uniform(), rng.uniform(0.9, 1.2)
+        at, radius, pattern = tuple(rng.uniform(-0.35, 0.35, 2)), rng.uniform(0.5, 0.7), rng.uniform(0.85, 1.2)
+        waves = int(rng.integers(-4, 5)) if thin else int(rng.integers(-1, 2))
+        cream, teal, navy, white, red = _recoloured(rng, cream, teal, navy, white, red)
     wheel = _Paint(0.0, thin)
     spoke, tyre = (0.025, 0.045) if thin else (0.065, 0.085)
     hub, rim = (0.12, 0.93) if thin else (0.17, 0.83)
     wheel.disc((0.0, 0.0), hub, black)
     wheel.add(RING, (0.0, 0.0), (1.0 - tyre, 0.0), tyre, black, join=True)
-    for k in range(10):
-        c, s = math.cos(2 * math.pi * (k + 0.25) / 10), math.sin(2 * math.pi * (k + 0.25) / 10)
-        wheel.path([(hub * c, hub * s), (rim * c, rim * s)], spoke, black, join=True)
-    ball = (0.25, -0.2, -1.3, 0.6, _blur(thin, -0.9), 0, math.pi / (0.2 if thin else 0.42))
-    wall = (0, _blur(thin, WALL_Z), 0.36 if thin else 0.9, 24 if thin else 7)
+    for k in range(spokes):
+        c, s = math.cos(2 * math.pi * (k + turn) / spokes), math.sin(2 * math.pi * (k + turn) / spokes)
+        wheel.path([(hub * c, hub * s), (rim * c, rim * s)], width * spoke, black, join=True)
+    ball = (*at, -1.3, radius, _blur(thin, -0.9), 0, math.pi / (pattern * (0.2 if thin else 0.42)))
+    wall = (0, _blur(thin, WALL_Z), pattern * (0.36 if thin else 0.9), (24 if thin else 7) + waves)
     return _world([wheel], [], ball, (red, white), wall, (cream, teal, navy, white, black))
 
 
-def _foliage(thin: bool) -> World:
-    """A leafy branch above, grass and daisies below, a pumpkin behind them, then a tree, and hills under a sky."""
-    rng = np.random.default_rng(7)
+def _recoloured(rng: np.random.Generator, *colours: Colour) -> list[Colour]:
+    """Colours with red, green and blue dealt out anew, the same way for all, and each a little lighter or darker."""
+    order = rng.permutation(3)
+    return [tuple(min(1.0, float(colour[i] * rng.uniform(0.9, 1.1))) for i in order) for colour in colours]  # type: ignore[misc]
+
+
+def _foliage(thin: bool, variant: int | None = None) -> World:
+    """A leafy branch above, grass and daisies below, a pumpkin behind them, then a tree, and hills under a sky.
+
+    variant  a number draws other grass, another branch and another tree, puts the pumpkin elsewhere, and changes the light
+    """
+    rng = np.random.default_rng(7 if variant is None else [7, variant])
     near, middle, far = _Paint(0.0, thin), _Paint(-1.2, thin), _Paint(-2.4, thin)
     _paint_grass(near, rng, thin)
     _paint_daisies(near, thin)
     _paint_branch(near, rng, thin)
     # the stalk stands in the plane of the pumpkin's middle: all of it that the pumpkin should hide, it hides
-    middle.add(LINE, (0.30, -0.6), (0.37, -0.26), 0.07, GREEN, half_b=0.05, to=LEAF_GREEN)
+    x, glow = 0.30, 1.0
+    if variant is not None:
+        other = np.random.default_rng([12, variant])
+        x, glow = float(other.uniform(-0.4, 0.8)), float(other.uniform(0.85, 1.1))
+    middle.add(LINE, (x, -0.6), (x + 0.07, -0.26), 0.07, GREEN, half_b=0.05, to=LEAF_GREEN)
     _paint_tree(far, rng, thin)
-    ball = (0.30, -0.95, -1.2, 0.62, _blur(thin, -0.9), 1, 9 if thin else 5)
-    pale, blue, sun = (0.90, 0.93, 0.90), (0.42, 0.66, 0.88), (1.0, 0.90, 0.55)
-    hill, meadow = (0.42, 0.58, 0.52), (0.55, 0.70, 0.36)
+    ball = (x, -0.95, -1.2, 0.62, _blur(thin, -0.9), 1, 9 if thin else 5)
+    pale, blue, sun = (_shade(c, glow) for c in ((0.90, 0.93, 0.90), (0.42, 0.66, 0.88), (1.0, 0.90, 0.55)))
+    hill, meadow = (_shade(c, glow) for c in ((0.42, 0.58, 0.52), (0.55, 0.70, 0.36)))
     wall = (1, _blur(thin, WALL_Z), 0.16 if thin else 0.0, 0)
     pumpkin = ((0.70, 0.27, 0.05), (0.99, 0.60, 0.17))
     return _world([near], [middle, far], ball, pumpkin, wall, (pale, blue, sun, hill, meadow))
@@ -548,8 +572,10 @@ GLYPHS: dict[str, list[list[tuple[float, float]]]] = {
 }
 
 
-def _text(thin: bool) -> World:
+def _text(thin: bool, variant: int | None = None) -> World:
     """An eye chart on a stand, a striped ball behind it, a brick wall. Thin letters are 12 to 2 pixels high at 96."""
+    if variant is not None:
+        raise ValueError("make_scene: there is one eye chart only; variant must be None for 'text'")
     board = _Paint(0.0, thin)
     ink, wood, paper = (0.08, 0.08, 0.12), (0.45, 0.30, 0.18), (0.96, 0.95, 0.90)
     for x in (-0.55, 0.55):
@@ -580,23 +606,29 @@ def _text(thin: bool) -> World:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A world with its name ("wheel" | "foliage" | "text") and version ("thin" | "natural")."""
+    """A world with its name ("wheel" | "foliage" | "text"), version ("thin" | "natural") and variant."""
 
     name: str
     detail: str
     world: World
+    variant: int | None = None
 
 
-_BUILD: dict[str, Callable[[bool], World]] = {"wheel": _wheel, "foliage": _foliage, "text": _text}
+_BUILD: dict[str, Callable[[bool, int | None], World]] = {"wheel": _wheel, "foliage": _foliage, "text": _text}
 SCENES = tuple(_BUILD)
 DETAILS = ("thin", "natural")
 
 
 @lru_cache
-def make_scene(name: str, detail: str = "thin") -> Scene:
-    """Build a scene. Equal arguments give equal scenes. Raises ValueError on a name or detail that does not exist."""
+def make_scene(name: str, detail: str = "thin", variant: int | None = None) -> Scene:
+    """Build a scene. Equal arguments give equal scenes. Raises ValueError on a name or detail that does not exist.
+
+    variant  None: the scene that the book shows. A whole number from 0 on: another one of the same kind (not of "text").
+    """
     if name not in _BUILD:
         raise ValueError(f"unknown scene {name!r}: expected one of {', '.join(map(repr, SCENES))}")
     if detail not in DETAILS:
         raise ValueError(f"unknown detail {detail!r}: expected one of {', '.join(map(repr, DETAILS))}")
-    return Scene(name, detail, _BUILD[name](detail == "thin"))
+    if variant is not None and (isinstance(variant, bool) or not isinstance(variant, int) or variant < 0):
+        raise ValueError(f"make_scene: variant must be None or a whole number from 0 on, got {variant!r}")
+    return Scene(name, detail, _BUILD[name](detail == "thin", variant), variant)

@@ -10,18 +10,20 @@ from . import (
     hierarchical,
     intervals,
     leak_free_split,
+    look_up,
     null_world,
     prefix,
     roll_up,
     sampler,
     simple_shot,
+    stop,
     text_mixing,
     two_processes,
 )
 
 EXERCISES = (
     captions, roll_up, prefix, simple_shot, contrastive, sampler, leak_free_split, intervals, text_mixing, hierarchical,
-    null_world, two_processes,
+    null_world, two_processes, look_up, stop,
 )  # fmt: skip
 
 OPENING = r"""
@@ -37,7 +39,8 @@ first property that does not hold, with the input, what was expected and what yo
 1. write a label as the model reads it, and sum its answers up the tree;
 2. show what a causal text encoder shares between two names;
 3. write the loss, and the batches that suit it;
-4. evaluate on species that training never saw, without a leak and with intervals that are honest.
+4. evaluate on species that training never saw, without a leak and with intervals that are honest;
+5. name a new species without its name, and say how far down the tree to answer.
 
 **Before:** [1_idea](1_idea.ipynb), and [2_build](2_build.ipynb) for the formulas. You need Python functions and torch
 tensors.
@@ -69,7 +72,9 @@ CLOSING = r"""
 ## What you have seen
 
 - The method is small: a string, two encoders, a symmetric cross-entropy. What takes care is everything around it: which
-  captions meet in a batch, which species are unseen in which sense, and what a photograph more tells.
+  captions meet in a batch, which species are unseen in which sense, and what a picture more tells.
+- What 5.13 and 5.14 ask for stands in no other notebook in this form: holes in a table of relatives, and a threshold from
+  species that are not on the list.
 - A checker holds you to properties, not to a listing. If yours is written in another way and all hold, it is right.
 
 **What does not come out as in the paper:** nothing here tests the paper. The null world is a control of ours: it shows that

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ...course.checks import Checker, close
 
-LEVEL, MINUTES, DIFFICULTY = "core", 15, 2
+LEVEL, MINUTES, DIFFICULTY = "challenge", 15, 2
 HINT = r"""
 `F.cross_entropy(logits, targets)` takes logits [b, B] and the number of the right column for each row. It subtracts the
 largest logit before it exponentiates.

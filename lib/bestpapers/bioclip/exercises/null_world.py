@@ -28,12 +28,12 @@ from ..taxonomy import Rank
 
 LEVEL, MINUTES, DIFFICULTY = "challenge", 25, 2
 HINT = r"""
-`evaluate.zero_shot(images, texts, scale, taxa, members, rank)` says for each photograph of `members` whether it is right,
-[species, photographs], and `evaluate.bootstrap` of that gives mean and interval. The number of answers is that of different
+`evaluate.zero_shot(images, texts, scale, taxa, members, rank)` says for each picture of `members` whether it is right,
+[species, pictures], and `evaluate.bootstrap` of that gives mean and interval. The number of answers is that of different
 paths down to the rank.
 """
 NOTE = r"""
-Names, text encoder, training and score are the same in both worlds. Only the photographs differ, and with inheritance gone
+Names, text encoder, training and score are the same in both worlds. Only the pictures differ, and with inheritance gone
 nothing is left that could help: so what zero-shot had was inheritance, read through the names. One seed and a short training
 decide a large difference, not a small one; [3_reproduce](3_reproduce.ipynb) has five seeds, and asks what few-shot does.
 """
@@ -95,7 +95,7 @@ def _features(inherit: bool) -> tuple[Tensor, Tensor, float, tuple[Taxon, ...], 
             steps.setdefault(taxon.path[: rank + 1], torch.randn(32, generator=generator, dtype=torch.float64))
     texts = torch.stack([sum((steps[t.path[: r + 1]] for r in Rank), torch.zeros(32)) for t in species])
     noise = 2.5 * torch.randn(len(species), 1, 32, generator=generator, dtype=torch.float64)  # of a species,
-    noise = noise + torch.randn(len(species), 10, 32, generator=generator, dtype=torch.float64)  # and of a photograph
+    noise = noise + torch.randn(len(species), 10, 32, generator=generator, dtype=torch.float64)  # and of a picture
     looks = texts[:, None] + noise
     if not inherit:
         unseen = [*split.u1, *split.u2]
@@ -141,4 +141,4 @@ def _(answer):
 def _(answer):
     found, want = answer(*_features(True)), null_world(*_features(True))
     for part in ("u1", "u2"):
-        close(found[part][3] - found[part][2], want[part][3] - want[part][2], rtol=0.15, hint="photographs agree")
+        close(found[part][3] - found[part][2], want[part][3] - want[part][2], rtol=0.15, hint="pictures agree")

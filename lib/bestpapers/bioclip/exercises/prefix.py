@@ -18,7 +18,7 @@ from ..model import Config, tiny
 from ..taxa import taxa
 from ..taxonomy import captions
 
-LEVEL, MINUTES, DIFFICULTY = "core", 20, 2
+LEVEL, MINUTES, DIFFICULTY = "challenge", 20, 2
 HINT = r"""
 `(tokens[0] != tokens[1]).nonzero()` finds where they part. If that is nowhere, they agree up to the end token, which is the
 one with the largest number: `tokens.argmax(-1)`.

@@ -33,7 +33,7 @@ def roll_up(
 ) -> dict[tuple[str, ...], Tensor]:
     """Sum the probabilities of species into groups.
 
-    probabilities [N, S] of N photographs; paths: of the S species, seven names each,
+    probabilities [N, S] of N pictures; paths: of the S species, seven names each,
     "" where one is missing; rank 0 to 6 -> {path down to the rank: [N]}
     """
     groups: dict[tuple[str, ...], Tensor] = {}
@@ -66,7 +66,7 @@ def _(answer):
     close(found[group], p[:, cats].sum(1))
 
 
-@check.property("for each of many photographs, the groups of any rank sum to 1")
+@check.property("for each of many pictures, the groups of any rank sum to 1")
 def _(answer):
     for rank in range(7):
         close(sum(answer(_some(3), PATHS, rank).values()), torch.ones(3))

@@ -1,8 +1,8 @@
 r"""A sampler without twins
 
-Two photographs of one species in a batch have the same caption, and the loss takes each for a wrong answer to the other.
+Two pictures of one species in a batch have the same caption, and the loss takes each for a wrong answer to the other.
 Draw batches that hold no species twice: first `batch` different species, each as likely as any other, however many
-photographs it has; then one of its photographs, each as likely as any other.
+pictures it has; then one of its pictures, each as likely as any other.
 
 What a step draws follows from its number alone, so that processes agree without talking. Leave torch's own generator alone:
 others draw from it, too.
@@ -18,17 +18,17 @@ HINT = r"""
 `torch.Generator().manual_seed(step)` is a generator of your own; `torch.randperm` and `torch.randint` take `generator=`.
 """
 NOTE = r"""
-With random sampling, $B$ photographs of $N$ species hold $B - N (1 - (1 - 1/N)^B)$ twins on average: about a third of a
+With random sampling, $B$ pictures of $N$ species hold $B - N (1 - (1 - 1/N)^B)$ twins on average: about a third of a
 batch as large as the number of species. The real run has 454 thousand taxa and does nothing about it. That a rare species
 comes as often as a common one is a *choice* of this sampler: the model no longer learns which species are common.
 """
 
 
 def sampler(species: Tensor, batch: int, step: int) -> Tensor:
-    """The photographs of a training step, no two of one species.
+    """The pictures of a training step, no two of one species.
 
-    species [N]: the number of the species that each photograph shows
-    -> numbers of photographs [batch]
+    species [N]: the number of the species that each picture shows
+    -> numbers of pictures [batch]
     Raises ValueError if there are fewer species than `batch`.
     """
     generator = torch.Generator().manual_seed(step)
@@ -37,9 +37,9 @@ def sampler(species: Tensor, batch: int, step: int) -> Tensor:
         raise ValueError(f"want {batch} species for the batch, there are {len(kinds)}")
     chosen = []
     for kind in kinds[torch.randperm(len(kinds), generator=generator)[:batch]]:
-        photographs = (species == kind).nonzero()[:, 0]
-        one = torch.randint(len(photographs), (), generator=generator)
-        chosen.append(photographs[one])
+        pictures = (species == kind).nonzero()[:, 0]
+        one = torch.randint(len(pictures), (), generator=generator)
+        chosen.append(pictures[one])
     return torch.stack(chosen)
 
 
@@ -58,10 +58,10 @@ check = Checker("5.6")
 SHUFFLED = torch.randperm(100, generator=torch.Generator().manual_seed(3))
 TAIL = torch.repeat_interleave(torch.arange(4), torch.tensor([1, 2, 3, 94]))[
     SHUFFLED
-]  # four species of 1 to 94 photographs
+]  # four species of 1 to 94 pictures
 
 
-@check.property("as many photographs as asked for, and no species twice")
+@check.property("as many pictures as asked for, and no species twice")
 def _(answer):
     for step in range(20):
         found = answer(TAIL, 3, step)
@@ -69,14 +69,14 @@ def _(answer):
         true(len(TAIL[found].unique()) == 3, "three different species", f"species {TAIL[found].tolist()}")
 
 
-@check.property("a step draws the same photographs again, another step others")
+@check.property("a step draws the same pictures again, another step others")
 def _(answer):
     first = answer(TAIL, 3, 7)
     torch.rand(5)
     close(answer(TAIL, 3, 7), first, hint="torch's own generator stands elsewhere now")
     true(
         any(not torch.equal(answer(TAIL, 3, step), first) for step in range(5)),
-        "other photographs",
+        "other pictures",
         "the same in 5 steps",
     )
 
@@ -97,16 +97,16 @@ def _(answer):
     true(all(100 <= n <= 200 for n in counts), "each of four species 150 times in 600, give or take 50", f"{counts}")
 
 
-@check.property("every photograph of a species has its turn")
+@check.property("every picture of a species has its turn")
 def _(answer):
     found = {int(answer(TAIL, 4, step)[i]) for step in range(300) for i in range(4)}
-    true(len(found) >= 90, "at least 90 of the 100 photographs in 300 steps", f"{len(found)} of them")
+    true(len(found) >= 90, "at least 90 of the 100 pictures in 300 steps", f"{len(found)} of them")
 
 
-@check.property("a batch with more photographs than species is refused")
+@check.property("a batch with more pictures than species is refused")
 def _(answer):
     try:
         found = answer.function(TAIL, 5, 0)
     except ValueError:
         return
-    true(False, "a ValueError", f"{len(found)} photographs of 4 species")
+    true(False, "a ValueError", f"{len(found)} pictures of 4 species")

@@ -1,6 +1,6 @@
 r"""Text mixing
 
-Each photograph of a batch comes with five captions, one of each type. Choose one of them in two ways:
+Each picture of a batch comes with five captions, one of each type. Choose one of them in two ways:
 
 `"batch"`
 : one type for all captions of the step, as the authors' code does;
@@ -33,9 +33,9 @@ depends on the image: without a common name, `com` and `sci` are the same string
 
 
 def text_mixing(texts: Sequence[dict[str, str]], step: int, mixing: str) -> list[str]:
-    """One caption for each photograph of a step.
+    """One caption for each picture of a step.
 
-    texts: of each photograph {type: caption}, all with the same types; mixing "batch"
+    texts: of each picture {type: caption}, all with the same types; mixing "batch"
     or "sample" -> as many captions
     """
     rng, types = random.Random(step), list(texts[0])
@@ -53,7 +53,7 @@ def _types(captions: list[str]) -> list[str]:
     return [caption.split()[0] for caption in captions]
 
 
-@check.property("each photograph gets one of its own captions")
+@check.property("each picture gets one of its own captions")
 def _(answer):
     for mixing in ("batch", "sample"):
         found = answer(TEXTS, 3, mixing)
@@ -75,7 +75,7 @@ def _(answer):
     )
 
 
-@check.property("by sample: all types in a step, each for about a fifth of the photographs")
+@check.property("by sample: all types in a step, each for about a fifth of the pictures")
 def _(answer):
     counts = Counter(kind for step in range(10) for kind in _types(answer(TEXTS, step, "sample")))
     true(

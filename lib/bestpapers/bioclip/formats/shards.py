@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ...lab.files import BoundedFile, FormatError, Skips, atomic_write, show, write_file
 from ..taxa import Taxon
 from ..taxonomy import TEXT_TYPES, captions, names
-from .photos import decode
+from .photos import decode, upright
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PATTERN = "shard-%06d.tar"
 SIZES = "sizes.json"
 MIXED, PER_SAMPLE = "mixed", "mixed per sample"
+IMAGES = ("jpg", "jpeg", "png", "webp")  # endings of a sample's image
 MAX_FILE = 64 << 20  # bytes of one file in a shard
 MAX_TEXT = 10_000  # bytes
 BLOCK = 512  # bytes; all in a tar is made of blocks
@@ -133,7 +134,7 @@ def _jpeg(image: Any, size: int | None) -> bytes:
     from PIL import Image
 
     pixels = image if isinstance(image, Image.Image) else Image.fromarray(image)
-    pixels = pixels.convert("RGB")
+    pixels = upright(pixels)
     if size is not None:
         pixels = pixels.resize((size, size), Image.Resampling.BICUBIC)
     file = io.BytesIO()
@@ -294,10 +295,13 @@ def _check_member(info: tarfile.TarInfo, shard: Path) -> str:
 
 
 def _sample(raw: dict[str, Any], texts: Sequence[str]) -> Sample:
-    """Decode: the image and the texts that are asked for. webdataset has put the types in small letters."""
+    """Decode: the image, of several the first of `IMAGES`, and the texts that are asked for. webdataset has put the types in
+    small letters."""
     key, shard = raw["__key__"], Path(raw["__url__"])
-    if "jpg" not in raw:
-        raise FormatError(shard, f"sample {show(key)}", "an image, .jpg", f"only {show(_types(raw))}")
+    image = next((ending for ending in IMAGES if ending in raw), None)
+    if image is None:
+        expected = f"an image, .{' or .'.join(IMAGES)}"
+        raise FormatError(shard, f"sample {show(key)}", expected, f"only {show(_types(raw))}")
     found = {}
     for text in texts:
         name = "txt" if text == "txt" else f"{text}.txt"
@@ -310,7 +314,7 @@ def _sample(raw: dict[str, Any], texts: Sequence[str]) -> Sample:
             found[text] = data.decode()
         except UnicodeDecodeError as error:
             raise FormatError(shard, f"{show(key)}.{name}", "text in UTF-8", str(error)[:100]) from error
-    return Sample(key, decode(shard / f"{key}.jpg", raw["jpg"]), found)
+    return Sample(key, decode(shard / f"{key}.{image}", raw[image]), found)
 
 
 def _types(raw: dict[str, Any]) -> list[str]:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ...lab.files import FormatError, show
+from ...lab.files import BoundedFile, FormatError, show
 
 MAX_PICKLE = 16 << 20  # bytes; a model of a thousand tensors needs about 0.2 MB
 DTYPES = {
@@ -38,6 +38,7 @@ DTYPES = {
     "torch BoolStorage": torch.bool,
 }
 DICT, TENSOR = "collections OrderedDict", "torch._utils _rebuild_tensor_v2"
+WRAPPED = "module."  # before every name that DistributedDataParallel has saved
 CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
 NUMBERS_AND_TEXTS = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 
@@ -75,7 +76,8 @@ class View(NamedTuple):
 class TorchFile:
     """The tensors of a state dict that `torch.save` wrote (torch 1.6 or later): known by name, read on demand.
 
-    views: name -> where the tensor lies, for all of them. Raises FormatError for anything but a dictionary of tensors.
+    views: name -> where the tensor lies, for all of them. Of a checkpoint of open_clip's training the model's are taken. Raises
+    FormatError for anything but a dictionary of tensors.
     """
 
     def __init__(self, path: Path):
@@ -99,7 +101,7 @@ class TorchFile:
     @contextmanager
     def _archive(self) -> Iterator[zipfile.ZipFile]:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with BoundedFile(self.path) as file, zipfile.ZipFile(file) as archive:
                 yield archive
         except FormatError:
             raise
@@ -118,13 +120,17 @@ class TorchFile:
                 raise FormatError(self.path, show(name), "bytes as they are", "compressed bytes")
         root = pickles[0].removesuffix("data.pkl")
         if entries[pickles[0]].file_size > MAX_PICKLE:
-            found = f"{entries[pickles[0]].file_size} bytes"
-            raise FormatError(self.path, "data.pkl", f"at most {MAX_PICKLE} bytes", found)
+            size_of = f"{entries[pickles[0]].file_size} bytes"
+            raise FormatError(self.path, "data.pkl", f"at most {MAX_PICKLE} bytes", size_of)
         if root + "byteorder" in entries and archive.read(root + "byteorder") != b"little":
             raise FormatError(self.path, "byteorder", "little", "another order of bytes")
         found = self._follow(archive.read(pickles[0]), root)
         if not isinstance(found, dict):
             raise FormatError(self.path, "data.pkl", "a dictionary of tensors", show(found))
+        if isinstance(found.get("state_dict"), dict):
+            found = found["state_dict"]
+        if found and all(isinstance(key, str) and key.startswith(WRAPPED) for key in found):
+            found = {key.removeprefix(WRAPPED): view for key, view in found.items()}
         views, size = 0, {}  # bytes of all tensors; of every storage in use
         for key, view in found.items():
             if not isinstance(view, View):
@@ -142,7 +148,7 @@ class TorchFile:
         return found
 
     def _follow(self, program: bytes, root: str) -> Any:
-        """What the pickle describes: dictionaries, tuples, numbers and texts as such, tensors as `View`."""
+        """What the pickle describes: dictionaries, lists, tuples, numbers and texts as such, tensors as `View`."""
         stack: list[Any] = []
         marks: list[int] = []  # where on the stack the open tuples and groups of items begin
         memo: dict[Any, Any] = {}
@@ -158,8 +164,8 @@ class TorchFile:
                     stack.append(CONSTANTS[name])
                 elif name in NUMBERS_AND_TEXTS:
                     stack.append(argument)
-                elif name == "EMPTY_DICT":
-                    stack.append({})
+                elif name in ("EMPTY_DICT", "EMPTY_LIST"):
+                    stack.append({} if name == "EMPTY_DICT" else [])
                 elif name == "GLOBAL":
                     stack.append(Name(argument))
                 elif name == "STACK_GLOBAL":
@@ -174,6 +180,10 @@ class TorchFile:
                     at = marks.pop() if name == "SETITEMS" else len(stack) - 2
                     items, stack[at:] = stack[at:], []
                     stack[-1].update(zip(items[::2], items[1::2], strict=True))
+                elif name in ("APPEND", "APPENDS"):
+                    at = marks.pop() if name == "APPENDS" else len(stack) - 1
+                    items, stack[at:] = stack[at:], []
+                    stack[-1].extend(items)
                 elif name in ("BINPUT", "LONG_BINPUT", "MEMOIZE"):
                     memo[len(memo) if name == "MEMOIZE" else argument] = stack[-1]
                 elif name in ("BINGET", "LONG_BINGET"):

@@ -1,5 +1,5 @@
 """Weights as open_clip keeps them, in a folder or on the Hub: open_clip_config.json beside open_clip_model.safetensors or,
-from before there was such a thing, open_clip_pytorch_model.bin."""
+from before there was such a thing, open_clip_pytorch_model.bin; or a checkpoint of open_clip's training, such as epoch_5.pt."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ PREPROCESS = dict(interpolation=("bicubic", "bilinear", "random"), resize_mode=(
 def load(name: str, resize: str = "hub") -> tuple[nn.Module, Callable[[Any], Tensor], Callable[[Any], Tensor]]:
     """(model, preprocess, tokenizer) of a CLIP model: BioCLIP, BioCLIP 2, or one of ours, by its name alone.
 
-    name    "local-dir:<folder>" with the two files in it, or "hf-hub:<owner>/<repository>", with "@<revision>" if you like,
-            such as "hf-hub:imageomics/bioclip". What the Hub has sent once is kept, and found again without a network.
+    name    "local-dir:<folder>" with the two files in it, or with the config beside a checkpoint of open_clip's training, .pt;
+            or "hf-hub:<owner>/<repository>", with "@<revision>" if you like, such as "hf-hub:imageomics/bioclip". What the Hub
+            has sent once is kept, and found again without a network.
     resize  "hub": as the files say, for BioCLIP the shorter side to 224 pixels and the middle cut out. "squash": all of the
             image pressed into the square, as pybioclip does it and as the training images were made; linear, not cubic.
 
@@ -184,12 +185,14 @@ def _check_weights(folder: Path, config: dict[str, Any]) -> tuple[Path, Callable
     from .torch_file import TorchFile
 
     path, old = folder / WEIGHTS, folder / OLD_WEIGHTS
-    if not path.is_file() and old.is_file():
-        file = TorchFile(old)
-        _compare({key: view.shape for key, view in file.views.items()}, config, old)
-        return old, file.read
     if not path.is_file():
-        raise FormatError(folder, "weights", f"{WEIGHTS} or {OLD_WEIGHTS}", "neither")
+        found = [old] if old.is_file() else sorted(folder.glob("*.pt"))
+        if len(found) != 1:
+            several = f"{', '.join(p.name for p in found[:3])}; leave one" if found else "none of them"
+            raise FormatError(folder, "weights", f"{WEIGHTS}, {OLD_WEIGHTS}, or one checkpoint .pt", several)
+        file = TorchFile(found[0])
+        _compare({key: view.shape for key, view in file.views.items()}, config, found[0])
+        return found[0], file.read
     try:
         with safe_open(path, "pt") as header:
             shapes = {key: tuple(header.get_slice(key).get_shape()) for key in header.keys()}  # noqa: SIM118

@@ -2,7 +2,7 @@
 // five parts of the page from top to bottom (photographs.js, chooser.js, answer.js, tree.js, maps.js).
 // A label is { path: names from the kingdom down, common, rank }.
 
-import { dataURL, follow, make, shell, unique } from "../../course/widgets/dom.js";
+import { dataURL, follow, make, reset, shell, unique } from "../../course/widgets/dom.js";
 import { answers } from "./explorer/answer.js";
 import { chooser } from "./explorer/chooser.js";
 import { mapsOf } from "./explorer/maps.js";
@@ -12,7 +12,7 @@ import { STYLE } from "./explorer/style.js";
 import { KINDS, labelsOf } from "./explorer/taxa.js";
 import { treeOf } from "./explorer/tree.js";
 
-const title = (words) => make("div", { class: "bp-title", role: "heading", "aria-level": 4 }, words);
+const title = (words) => make("div", { class: "bp-title", role: "heading", "aria-level": 3 }, words);
 
 function render({ model, el }) {
   const taxa = model.get("taxa");
@@ -45,6 +45,7 @@ function render({ model, el }) {
     ...tree.parts,
     title("Similarity, and distance in the tree"),
     ...maps.parts,
+    reset(model, ["organism", "labels", "kind", "confidence", "rank", "source"]),
     make("p", { class: "bp-caption" }, model.get("caption")),
   );
   root.dataset.lmSuppressShortcuts = "true"; // JupyterLab leaves the keys to it

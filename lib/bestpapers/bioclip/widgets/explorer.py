@@ -113,9 +113,10 @@ class Explorer(Widget):
     rank = traitlets.Int(int(Rank.FAMILY), min=0, max=int(Rank.SPECIES)).tag(sync=True)
     source = traitlets.Enum(SOURCES, "captions").tag(sync=True)
     caption = traitlets.Unicode(
-        "Small pictures: one test photograph of each species; S marks species that training did not see, G those of genera "
-        "that it did not see. In the tree, the width of a branch is the probability of all labels below it. The maps are "
-        "ordered by the tree, so that blocks along the diagonal are relatives."
+        "Choose a photograph and some labels, and read the answer and the tree below them. Small pictures: one test "
+        "photograph of each species; S marks species that training did not see, G those of genera that it did not see. In "
+        "the tree, the width of a branch is the probability of all labels below it. The maps are ordered by the tree, so "
+        "that blocks along the diagonal are relatives."
     ).tag(sync=True)
 
     @classmethod

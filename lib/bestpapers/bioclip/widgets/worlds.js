@@ -1,6 +1,6 @@
 // The switches of the procedural world: pictures and traits of every position, made beforehand. See worlds.py for the traits.
 
-import { choice, dataURL, follow, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { choice, dataURL, follow, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 
 const COLUMNS = 16; // of the sheet of pictures
 const SPAN = 3.5; // standard deviations to both sides in the plot
@@ -34,6 +34,7 @@ const STYLE = `
 `;
 
 function render({ model, el }) {
+  const changing = ["trio", "level", "inherit", "mimic", "pose"];
   const id = unique("worlds");
   const groups = model.get("groups");
   const { shares, poses, traits } = model.get("words");
@@ -102,7 +103,7 @@ function render({ model, el }) {
     STYLE,
     make("div", { class: "bp-control" }, trio.row, pose.row),
     row,
-    make("div", { class: "bp-control" }, inherit.row, mimic.row),
+    make("div", { class: "bp-control" }, inherit.row, mimic.row, reset(model, changing)),
     make(
       "div",
       { class: "bp-panels" },
@@ -154,7 +155,7 @@ function render({ model, el }) {
 
   draw();
   el.replaceChildren(root);
-  return follow(model, ["trio", "level", "inherit", "mimic", "pose"], draw);
+  return follow(model, changing, draw);
 }
 
 export default { render };

@@ -80,8 +80,9 @@ class Worlds(Widget):
     mimic = traitlets.Bool(False).tag(sync=True)
     pose = traitlets.Int(0, min=0, max=len(POSES) - 1).tag(sync=True)
     caption = traitlets.Unicode(
-        "Each species is the sum of seven random steps, one for each rank from kingdom to species; siblings differ by the last "
-        "one. Traits are in standard deviations over many worlds. The body plan is the family's, but for the null world."
+        "Choose three species, move the slider and switch the boxes: pictures and traits follow. Each species is the sum of "
+        "seven random steps, one for each rank from kingdom to species; siblings differ by the last one. Traits are in "
+        "standard deviations over many worlds. The body plan is the family's, but for the null world."
     ).tag(sync=True)
 
     def __init__(

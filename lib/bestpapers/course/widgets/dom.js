@@ -76,6 +76,23 @@ export function button(words, act) {
   return node;
 }
 
+// A button that brings these traits back to what they are when the widget is made.
+export function reset(model, names) {
+  const first = Object.fromEntries(names.map((name) => [name, model.get(name)]));
+  return button("Reset", () => put(model, first));
+}
+
+// Let a reader drag something: `moved` gets the event of the press and of each move until the release.
+export function drag(node, moved) {
+  node.addEventListener("pointerdown", (event) => {
+    if (event.button) return;
+    node.setPointerCapture(event.pointerId);
+    event.preventDefault();
+    moved(event);
+  });
+  node.addEventListener("pointermove", (event) => node.hasPointerCapture(event.pointerId) && moved(event));
+}
+
 // An entry of a legend: a small drawing, and what it stands for.
 export function key(shape, words, viewBox = "0 0 32 16") {
   return make("span", { class: "bp-item" }, make("svg", { class: "bp-key", viewBox, "aria-hidden": "true" }, shape), words);

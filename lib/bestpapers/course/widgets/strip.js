@@ -1,7 +1,7 @@
 // A strip of precomputed pictures: several panels side by side, one slider. See strip.py for the traits.
 // Nothing moves by itself and nothing fades, so there is no motion to reduce.
 
-import { dataURL, follow, make, put, shell, slider, unique } from "./dom.js";
+import { dataURL, follow, make, put, reset, shell, slider, unique } from "./dom.js";
 
 const STYLE = `
 .bp-strip figure { flex: 1 1 9em; max-width: 24em; min-width: 7em; }
@@ -27,7 +27,7 @@ function render({ model, el }) {
 
   const output = make("output", { for: id, "aria-live": "polite" });
   const limits = { min: 0, max: labels.length - 1, step: 1 };
-  const { range, row } = slider(id, name, limits, (frame) => put(model, { frame }), output);
+  const { range, row } = slider(id, name, limits, (frame) => put(model, { frame }), output, reset(model, ["frame"]));
   const root = shell(
     "strip",
     `${panels.map((p) => p.title).join(", ")} by ${name}`,

@@ -7,21 +7,21 @@ the same functions. CONTRIBUTING.md says what a module holds.
 from . import (
     adaptive,
     close_loop,
-    drag,
-    first_frame,
     fit_laws,
     frechet,
     mac,
     one_sided,
     oscillator,
+    other_rate,
+    own_plant,
     slice_attention,
     splat,
     two_readings,
 )
 
 EXERCISES = (
-    one_sided, first_frame, adaptive, fit_laws, splat, oscillator, drag, mac, two_readings, slice_attention, close_loop,
-    frechet,
+    one_sided, other_rate, adaptive, fit_laws, splat, oscillator, own_plant, mac, two_readings, slice_attention,
+    close_loop, frechet,
 )  # fmt: skip
 
 OPENING = r"""
@@ -31,14 +31,16 @@ OPENING = r"""
 optional
 
 Each exercise is a function to write. Below it stands a checker that tries your function on inputs of its own. It names
-the first property that does not hold, with the input, what was expected and what your function gave.
+the first property that does not hold, with what was expected and what your function gave, and hands you the input to try
+again.
 
 **After this page you can**
 
-1. go from a motion to its spectral volume and back, without the errors that make animations stand still;
+1. go from a motion to its spectral volume and back, at any frame rate, without the errors that make animations stand
+   still;
 2. make the numbers that a diffusion model is trained on, and let the slices agree;
 3. carry pixels along a flow, whoever else lands there;
-4. pull a picture, let it swing, close its loop, and measure how far two sets of clips are apart.
+4. pull one plant of a picture, let it swing, close its loop, and measure how far two sets of clips are apart.
 
 **Before:** [1_idea](1_idea.ipynb), and [2_build](2_build.ipynb) for the formulas. You need Python functions, torch
 tensors and complex numbers.

@@ -72,7 +72,7 @@ def rasterization(
         opacities  [N]        peak opacity in [0, 1], after sigmoid()
         colors     [N, D] or [C, N, D]; with sh_degree: spherical harmonics [N, K, D] or [C, N, K, D]
         viewmats   [C, 4, 4]  world to camera; x right, y down, z forward (OpenCV)
-        Ks         [C, 3, 3]  intrinsics in px; pixel i has its centre at i + 0.5
+        Ks         [C, 3, 3]  intrinsics in px, without skew; pixel i has its centre at i + 0.5
         backgrounds [D] or [C, D], colour behind everything; black if None
 
     Args:
@@ -97,6 +97,7 @@ def rasterization(
         means, quats, scales, opacities, colors, viewmats, Ks, width, height,
         near_plane, far_plane, eps2d, sh_degree, backgrounds, render_mode, rasterize_mode,
     )  # fmt: skip
+    width, height = int(width), int(height)
     name = dispatch.choose("rasterization", backend, means.device, means.dtype)
     ops = _Reference if name == "reference" else _compiled(name)
 
@@ -106,7 +107,7 @@ def rasterization(
     opacity = torch.where(radii[..., 0] > 0, opacities * rho if rasterize_mode == "antialiased" else opacities, 0.0)
     if sh_degree is not None:
         eyes = -(viewmats[:, :3, :3].mT @ viewmats[:, :3, 3:]).mT  # [C, 1, 3], camera centres
-        colors = torch.clamp_min(ops.spherical_harmonics(sh_degree, means - eyes, colors) + 0.5, 0.0)
+        colors = torch.clamp_min(ops.spherical_harmonics(sh_degree, means - eyes, colors, radii[..., 0] > 0) + 0.5, 0.0)
     colors = colors.expand(*depths.shape, colors.shape[-1])  # [C, N, D]
     with_depth = render_mode == "RGB+ED"
     if with_depth:
@@ -136,6 +137,8 @@ def _check(
     if backgrounds is not None:
         tensors["backgrounds"] = backgrounds
     arguments.check_tensors(need, tensors)
+    fine = means.dtype in (torch.float32, torch.float64)
+    need(fine, f"means is {means.dtype}, too coarse for places in a picture; use torch.float32 for all")
     for name, t in tensors.items():
         need(t.dtype == means.dtype, f"{name} is {t.dtype} but means is {means.dtype}; use one float type for all")
 
@@ -168,8 +171,10 @@ def _check(
     if backgrounds is not None:
         shape("backgrounds", (colors.shape[-1],), (C, colors.shape[-1]))
         backgrounds = backgrounds.expand(C, colors.shape[-1])
-    for name, size in (("width", width), ("height", height)):
-        need(type(size) is int and size > 0, f"{name} must be a whole number of pixels > 0, got {size!r}")
+    sizes = dict(width=width, height=height)
+    for name, size in sizes.items():
+        whole = hasattr(size, "__index__") and not isinstance(size, (bool, Tensor))
+        need(whole and size > 0, f"{name} must be a whole number of pixels > 0, got {size!r}")
     need(0 < near_plane < far_plane, f"need 0 < near_plane < far_plane, got {near_plane} and {far_plane}")
     need(0 <= eps2d < float("inf"), f"eps2d is a variance in px^2, finite and >= 0, got {eps2d}")
     need(render_mode in ("RGB", "RGB+ED"), f'render_mode must be "RGB" or "RGB+ED", got {render_mode!r}')
@@ -179,6 +184,10 @@ def _check(
     )
     if bad := arguments.first_not_finite(tensors):
         need(False, f"{bad.name}{bad.at} is {bad.value}; {bad.of_that_kind} values of {bad.name} are not finite")
+    skew = Ks[:, 0, 1].detach().abs().max().item()
+    need(
+        skew == 0, f"Ks[:, 0, 1] holds a skew of {skew:g} px; only upright pixels are drawn: warp the photographs first"
+    )
     return colors, backgrounds
 
 
@@ -191,7 +200,10 @@ class _Reference:
             means, quats, scales, viewmats, Ks, width, height, eps2d=eps2d, near_plane=near_plane, far_plane=far_plane
         )
 
-    spherical_harmonics = staticmethod(reference.spherical_harmonics)
+    @staticmethod
+    def spherical_harmonics(degree, dirs, coeffs, seen):
+        return reference.spherical_harmonics(degree, dirs, coeffs)
+
     composite = staticmethod(reference.composite)
 
 
@@ -204,11 +216,11 @@ class _Compiled:
     def project(self, means, quats, scales, viewmats, Ks, *settings):
         return _Project.apply(self.rooms[0], means, quats, scales, viewmats, Ks, *settings)
 
-    def spherical_harmonics(self, degree, dirs, coeffs):
+    def spherical_harmonics(self, degree, dirs, coeffs, seen):
         if coeffs.dim() == 4:  # coefficients of their own for every camera: one long list of Gaussians
-            flat = _Harmonics.apply(self.rooms[1], degree, dirs.reshape(1, -1, 3), coeffs.flatten(0, 1))
-            return flat.reshape(*dirs.shape[:-1], -1)
-        return _Harmonics.apply(self.rooms[1], degree, dirs, coeffs)
+            long = dirs.reshape(1, -1, 3), coeffs.flatten(0, 1), seen.reshape(1, -1)
+            return _Harmonics.apply(self.rooms[1], degree, *long).reshape(*dirs.shape[:-1], -1)
+        return _Harmonics.apply(self.rooms[1], degree, dirs, coeffs, seen)
 
     def composite(self, means2d, conics, colors, opacities, depths, width, height):
         return _Composite.apply(*self.rooms[2:], means2d, conics, colors, opacities, depths, width, height)
@@ -234,21 +246,23 @@ class _Project(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, *grads):
         upstream = [g.contiguous() for g in grads[:4]]
-        return None, *ctx.module.backward(*ctx.saved_tensors, *ctx.settings, *upstream), *([None] * 5)
+        cameras = any(ctx.needs_input_grad[4:6])
+        grads = ctx.module.backward(*ctx.saved_tensors, *ctx.settings, *upstream, cameras=cameras)
+        return None, *grads, *([None] * 5)
 
 
 class _Harmonics(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, module, degree, dirs, coeffs):
-        dirs, coeffs = dirs.contiguous(), coeffs.contiguous()
+    def forward(ctx, module, degree, dirs, coeffs, seen):
+        inputs = [t.contiguous() for t in (dirs, coeffs, seen)]
         ctx.module, ctx.degree = module, degree
-        ctx.save_for_backward(dirs, coeffs)
-        return module.forward(degree, dirs, coeffs)
+        ctx.save_for_backward(*inputs)
+        return module.forward(degree, *inputs)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):
-        return None, None, *ctx.module.backward(ctx.degree, *ctx.saved_tensors, grad.contiguous())
+        return None, None, *ctx.module.backward(ctx.degree, *ctx.saved_tensors, grad.contiguous()), None
 
 
 class _Composite(torch.autograd.Function):
@@ -256,16 +270,16 @@ class _Composite(torch.autograd.Function):
     def forward(ctx, tiles, module, means2d, conics, colors, opacities, depths, width, height):
         inputs = [t.contiguous() for t in (means2d, conics, colors, opacities)]
         lists = tiles.bin_tiles(*inputs[:2], inputs[3], depths.contiguous(), width, height)
-        image, alpha = module.forward(*inputs, lists, width, height)
+        image, alpha, *kept = module.forward(*inputs, lists, width, height)
         ctx.module, ctx.lists, ctx.size = module, lists, (width, height)
-        ctx.save_for_backward(*inputs, image, alpha)
+        ctx.save_for_backward(*inputs, *kept)
         return image, alpha
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_image, grad_alpha):
-        *inputs, image, alpha = ctx.saved_tensors
+        saved = ctx.saved_tensors
         grads = ctx.module.backward(
-            *inputs, ctx.lists, *ctx.size, image, alpha, grad_image.contiguous(), grad_alpha.contiguous()
+            *saved[:4], ctx.lists, *ctx.size, *saved[4:], grad_image.contiguous(), grad_alpha.contiguous()
         )
         return None, None, *grads, None, None, None

@@ -9,9 +9,10 @@ from . import (
     covariance,
     filter_size,
     fit_blob,
-    fuse,
+    missed,
     ply_file,
     project,
+    redraw,
     reset_opacity,
     turn_harmonics,
     widen,
@@ -20,8 +21,8 @@ from . import (
 )
 
 EXERCISES = (
-    covariance, project, widen, blend, filter_size, fuse, reset_opacity, widen_backward, fit_blob, turn_harmonics, ply_file,
-    zoom_out,
+    covariance, project, widen, blend, filter_size, redraw, reset_opacity, widen_backward, fit_blob, turn_harmonics, ply_file,
+    zoom_out, missed,
 )  # fmt: skip
 
 OPENING = r"""
@@ -35,9 +36,10 @@ first property that does not hold, with the input, what was expected and what yo
 **After this page you can**
 
 1. write every step from a stored Gaussian to a pixel, with the three ways of widening it;
-2. compute the 3D filter from cameras, fold it into a scene, and keep it right through training;
+2. compute the 3D filter from cameras, and keep it right through training;
 3. derive what dilation does to a fit, and what the new gradient is;
-4. write a scene to a file that others read, and run the experiment that tells the methods apart.
+4. write a scene to a file that others read, and say what another viewer makes of it;
+5. run the experiment that tells the methods apart, and say which splats flicker under each.
 
 **Before:** [1_idea](1_idea.ipynb), and [2_build](2_build.ipynb) for the formulas. You need Python functions and torch
 tensors.

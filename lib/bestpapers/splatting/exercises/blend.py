@@ -15,7 +15,7 @@ from torch import Tensor
 from ...course.checks import Checker, close
 from ._four import F64
 
-LEVEL, MINUTES, DIFFICULTY = "core", 20, 2
+LEVEL, MINUTES, DIFFICULTY = "challenge", 20, 2
 HINT = r"""
 Loop over the splats, from near to far, and treat all pixels at once. Keep two tensors of shape [P]: $T$, and whether the
 pixel is still going. `torch.where` turns "is skipped" into $\alpha = 0$.

@@ -1,7 +1,7 @@
 r"""Three filters in one function
 
-Every renderer widens a projected Gaussian, $S' = S + \varepsilon I$, so that it cannot fall between two pixels. Methods
-differ in $\varepsilon$ and in what happens to the opacity:
+Most renderers widen a projected Gaussian, $S' = S + \varepsilon I$, so that it cannot fall between two pixels. They differ
+in $\varepsilon$ and in what happens to the opacity:
 
 | method | $\varepsilon$ | opacity |
 | --- | --- | --- |
@@ -29,8 +29,8 @@ the last two axes, whatever stands before them.
 """
 NOTE = r"""
 The checker's fourth property is the paper's point in one number. At a quarter of the resolution, a picture holds a
-sixteenth of the pixels, so it should hold a sixteenth of the light. With $\rho$ it does; with dilation alone it keeps 2.3
-times too much.
+sixteenth of the pixels, so it should hold a sixteenth of the light. With $\rho$ it does, for the four splats together
+and on average over where in a pixel a splat lies; with dilation alone it keeps 2.3 times too much.
 """
 
 

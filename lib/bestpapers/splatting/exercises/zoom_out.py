@@ -26,7 +26,7 @@ HINT = r"""
 """
 NOTE = r"""
 At the size of training, the three lie close together. At 1/8 of it, 3DGS draws splats that are many times too thick. EWA
-and Mip-Splatting both keep the light; EWA's wider filter blurs what twelve pixels could still show.
+and Mip-Splatting both keep the light, on average over places; EWA's wider filter blurs what twelve pixels could still show.
 The lead over EWA hangs on the budget: try 1,000 splats, or 150 iterations, before you call it a law.
 [3_reproduce](3_reproduce.ipynb), section 1, has the same experiment with more training.
 """

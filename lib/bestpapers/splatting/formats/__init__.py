@@ -9,8 +9,9 @@ Trained models
     .splat           32 bytes per Gaussian, for viewers on the web
 
 Whatever a file holds, a reader returns a checked result or raises FormatError, which names the file, the field, what was
-expected and what was found. Counts in a header are compared with the size of the file before memory is taken for them, and
-no path in a file leads out of its folder.
+expected and what was found. What a reader mends or leaves out, it counts in a warning. Counts in a header are compared with
+the size of the file before memory is taken for them, and no path in a file leads farther than to a folder beside its own,
+but where the reader of the file has put a link.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ from pathlib import Path
 
 from ...lab.files import FormatError
 from .capture import Capture, Lens
-from .clouds import ply_bytes, read_ply, read_splat, splat_bytes, write_ply, write_splat
+from .checks import note
+from .clouds import ply_bytes, read_ply, read_scene, read_splat, splat_bytes, write_ply, write_splat
 from .colmap import find_model, read_colmap, write_colmap
 from .transforms import read_transforms, write_blender, write_transforms
 
 __all__ = [
+    "BLENDER",
     "Capture",
     "FormatError",
     "Lens",
@@ -33,6 +36,7 @@ __all__ = [
     "read_capture",
     "read_colmap",
     "read_ply",
+    "read_scene",
     "read_splat",
     "read_transforms",
     "splat_bytes",
@@ -44,22 +48,30 @@ __all__ = [
 ]
 
 
-def read_capture(folder: str | Path, *, test_every: int = 8, images: str = "images") -> tuple[Capture, Capture]:
+BLENDER = ("transforms_train.json", "transforms_test.json", "transforms_val.json")
+
+
+def read_capture(folder: str | Path, *, test_every: int = 8, images: str | Path = "images") -> tuple[Capture, Capture]:
     """Find out which format a folder holds and read it: (training views, test views).
 
-    Looked for in this order: transforms_train.json (Blender), transforms.json, a COLMAP model. Blender's format says itself
-    what is for testing. Of a single list every `test_every`-th image by name is kept for testing, the first one included, as
-    the paper does with 8; test_every=0 keeps none. Both captures get the points.
+    Looked for in this order: transforms_train.json (Blender), transforms.json, a COLMAP model; or give a .json itself.
+    Blender's format says itself what is for testing, and nerfstudio's may: `test_filenames`, or else `val_filenames`; what is
+    for neither is left out. Of any other list every `test_every`-th image by name is kept for testing, the first one included,
+    as the paper does with 8; test_every=0 keeps none, and of two images both are for training. Both captures get the points.
 
     images: the folder with COLMAP's photographs; the smaller copies that some data sets bring (images_2, images_4) will do.
     """
     folder = Path(folder)
     if test_every < 0 or test_every == 1:
         raise ValueError(f"read_capture: test_every must be 0 (no test views) or at least 2, got {test_every}")
-    if (folder / "transforms_train.json").is_file():
+    if folder.is_file() and folder.suffix == ".json":
+        folder, listed = folder.parent, folder
+    else:
+        listed = folder / (BLENDER[0] if (folder / BLENDER[0]).is_file() else "transforms.json")
+    if listed.name in BLENDER:
         return read_blender(folder)
-    if (folder / "transforms.json").is_file():
-        capture = read_transforms(folder / "transforms.json")
+    if listed.is_file():
+        capture = read_transforms(listed)
     elif find_model(folder):
         capture = read_colmap(folder, images)
     else:
@@ -71,14 +83,34 @@ def read_capture(folder: str | Path, *, test_every: int = 8, images: str = "imag
             _listing(folder),
             "give the folder that directly holds one of these",
         )
+    if capture.parts is not None:
+        return _as_listed(capture, listed)
     order = sorted(range(len(capture)), key=lambda i: capture.names[i])
+    if len(order) == 2 and test_every:
+        note(f"{folder}: two photographs only; none is held out for testing")
+        test_every = 0
     test = order[::test_every] if test_every else []
     train = sorted(set(order) - set(test))
     if not train:
-        raise FormatError(
-            folder, "images", "at least two, one of them for testing", str(len(order)), "or use test_every=0"
-        )
+        advice = "or hold none out (test_every=0 in Python, --test-every 0)"
+        raise FormatError(folder, "images", "at least two, one of them for testing", str(len(order)), advice)
     return capture.subset(train), capture.subset(sorted(test))
+
+
+def _as_listed(capture: Capture, path: Path) -> tuple[Capture, Capture]:
+    """The split that a transforms.json makes itself."""
+    assert capture.parts is not None
+    chosen = "test" if "test" in capture.parts else "val"
+    train, test = ([i for i, part in enumerate(capture.parts) if part == name] for name in ("train", chosen))
+    if not train:
+        raise FormatError(path, "train_filenames", "at least one photograph to learn from", "none")
+    words = (
+        f"{path}: it says itself which photographs to learn from ({len(train)}) and which to test with ({len(test)})"
+    )
+    if len(capture) > len(train) + len(test):
+        words += f"; {len(capture) - len(train) - len(test)} are for neither"
+    note(words)
+    return capture.subset(train), capture.subset(test)
 
 
 def read_blender(folder: str | Path) -> tuple[Capture, Capture]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-import warnings
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import numpy as np
 import torch
@@ -16,15 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...course.progress import progress
-from ...lab.files import FormatError, opened_image
+from ...lab.files import FormatError, opened_image, show
 from ..cameras import Camera
 from ..data import Views
-from .checks import Array
+from .checks import Array, note
 
 FOCAL = (0.01, 1000.0)  # focal length over image width: beyond these a unit is wrong, not the lens
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")  # of images
 AXES = {"OpenCV": "x right, y down, z forward", "OpenGL": "x right, y up, z backward"}
 
 Images = Sequence[Tensor] | Tensor  # [H, W, C] each
+Maps = tuple[NDArray[Any], NDArray[Any]]  # where in a photograph each pixel of the straight image lies: x, y
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,8 +102,10 @@ class Capture:
     images   [V] image files
     names    [V] their names in the capture, all different
     lenses   [V] what `views` has to straighten, None where the photograph is straight
-    points   [N, 3] float32 in scene units, or None if the capture has none
+    points   [N, 3] in scene units, float32, or float64 where they lie too far off for it (UTM); None if there are none
     colors   [N, 3] float32 in [0, 1], or None
+    masks    [V] image files, black where nothing is to be learned, or None for a photograph without; None if there are none
+    parts    [V] what each is for, "train", "val", "test" or "" (nothing), or None if the capture does not say
     """
 
     cameras: tuple[Camera, ...]
@@ -109,6 +114,8 @@ class Capture:
     lenses: tuple[Lens | None, ...]
     points: Tensor | None = None
     colors: Tensor | None = None
+    masks: tuple[Path | None, ...] | None = None
+    parts: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.cameras)
@@ -117,11 +124,11 @@ class Capture:
         """The views of these indices, with all points."""
         indices = tuple(indices)
 
-        def pick(items: tuple[Any, ...]) -> tuple[Any, ...]:
-            return tuple(items[i] for i in indices)
+        def pick(items: Any) -> Any:
+            return None if items is None else tuple(items[i] for i in indices)
 
         lists = pick(self.cameras), pick(self.images), pick(self.names), pick(self.lenses)
-        return Capture(*lists, self.points, self.colors)
+        return Capture(*lists, self.points, self.colors, pick(self.masks), pick(self.parts))
 
     def views(self, downscale: int = 1, background: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Views:
         """Load the photographs: straightened, over `background` where they are transparent, `downscale` times smaller.
@@ -130,7 +137,8 @@ class Capture:
         their own, as the authors' conversion script does, gives transparent pixels a say in the colour of edges.
 
         Returns uint8 images [V, H, W, 3], or a tuple of V images [H, W, 3] where their sizes differ, with the cameras of
-        that size. Raises FormatError if an image is damaged or is not what it was when the capture was read.
+        that size, and the masks: a pixel counts if all that it is made from does. Raises FormatError if an image is damaged
+        or is not what it was when the capture was read, and if the masks leave no pixel.
         """
         if isinstance(downscale, bool) or not isinstance(downscale, int) or downscale < 1:
             raise ValueError(f"Capture.views: downscale must be a whole number, at least 1, got {downscale!r}")
@@ -141,18 +149,84 @@ class Capture:
         same = len(set(sizes)) <= 1
         shape = (len(self), *(sizes[0] if sizes else (0, 0, 3)))
         out: Any = np.empty(shape, np.uint8) if same else [np.empty(size, np.uint8) for size in sizes]
+        masks: list[Tensor | None] = []
+        maps: Maps | None = None
         last: Lens | None = None
         for i in progress(range(len(self)), "photographs", unit="image"):
-            full, lens = self.cameras[i], self.lenses[i]
+            full, lens, mask = self.cameras[i], self.lenses[i], None if self.masks is None else self.masks[i]
+            if lens is not last:  # photographs of one lens mostly follow each other
+                maps, last = None if lens is None else _straightening(lens, full), lens
+            small = cameras[i] if downscale > 1 else None
             pixels = _over(_decode(self.images[i], (full.width, full.height)), background)
-            if lens is not None:
-                if lens is not last:  # photographs of one lens mostly follow each other
-                    maps, last = _straightening(lens, full), lens
-                pixels = _remap(pixels, maps)
-            if downscale > 1:
-                pixels = _shrink(pixels, cameras[i])
+            pixels = _as_seen(pixels, maps, small)
             out[i][:] = pixels if pixels.dtype == np.uint8 else np.rint(pixels)
-        return Views(cameras, torch.from_numpy(out) if same else tuple(torch.from_numpy(image) for image in out))
+            masks.append(None)
+            if mask is not None:
+                used = np.where(_decode(mask, (full.width, full.height), "L") > 0, np.uint8(255), np.uint8(0))
+                masks[i] = torch.from_numpy(_as_seen(used, maps, small) > 254.5)
+        if masks and not any(mask is None or mask.any() for mask in masks):
+            raise FormatError(
+                next(filter(None, self.masks or ())), "mask", "pixels that are not black", "none in any mask"
+            )
+        images = torch.from_numpy(out) if same else tuple(torch.from_numpy(image) for image in out)
+        return Views(cameras, images, tuple(masks) if any(mask is not None for mask in masks) else None)
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+def located(folder: Path, name: Any, path: Path, field: str, beside: bool = False) -> Path | None:
+    """The file that a name in `path` means, or None if it is not there.
+
+    The name may have backslashes, may lack the ending of an image, and may write accents and the ending otherwise than the
+    disk. It does not lead out of `folder`, or with `beside` not farther than into a folder beside it; but links that lie there
+    are followed, since whoever reads the file has put them there.
+    """
+    if not isinstance(name, str) or not name:
+        raise FormatError(path, field, "a file name", show(name))
+    outside = False
+    forms = [
+        form for way in (name, name.replace("\\", "/")) for form in (way, *(normalize(f, way) for f in ("NFC", "NFD")))
+    ]
+    try:
+        root, given = folder.resolve(), Path(os.path.abspath(folder))
+        for form in dict.fromkeys(forms):
+            place = Path(os.path.normpath(root / form))
+            if place.is_relative_to(given):  # an absolute path, through a link
+                place = root / place.relative_to(given)
+            near = beside and place.is_relative_to(root.parent) and len(place.relative_to(root.parent).parts) > 1
+            if not (place.is_relative_to(root) or near):
+                outside = True
+                continue
+            for file in _spellings(place):
+                if _is_there(file):
+                    return file
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a name too long, not encodable, with a NUL
+        raise FormatError(path, field, "a usable path", show(name)) from error
+    if outside:
+        raise FormatError(path, field, f"a path inside {folder}", f"{name!r:.200}", "copy the file there")
+    return None
+
+
+def _spellings(place: Path) -> list[Path]:
+    """The file itself, and how its ending may be written on the disk."""
+    if place.suffix.lower() in ENDINGS:
+        return [place, place.with_suffix(place.suffix.lower()), place.with_suffix(place.suffix.upper())]
+    return [place, *(place.with_name(place.name + way) for ending in ENDINGS for way in (ending, ending.upper()))]
+
+
+def _is_there(file: Path) -> bool:
+    try:
+        file.lstat()  # raises for a name that no file can have, where is_file says no
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return file.is_file()
+
+
+def name_of(file: Path, folder: Path) -> str:
+    """The name in a capture of a file that `located` found for `folder`: its path from there, or from the folder above."""
+    root = folder.resolve()
+    return file.relative_to(root if file.is_relative_to(root) else root.parent).as_posix()
 
 
 # -------------------------------------------------------------------------------------------------------------- images
@@ -164,12 +238,12 @@ def image_size(path: Path) -> tuple[int, int]:
         return image.size
 
 
-def _decode(path: Path, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """[H, W, 3] or, with transparency, [H, W, 4]."""
+def _decode(path: Path, size: tuple[int, int], mode: str | None = None) -> NDArray[np.uint8]:
+    """[H, W, 3] or, with transparency, [H, W, 4]; [H, W] in Pillow's mode L."""
     with opened_image(path) as image:
         if image.size != size:
             raise FormatError(path, "size", f"{size[0]} x {size[1]} pixels", f"{image.size[0]} x {image.size[1]}")
-        return np.array(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+        return np.array(image.convert(mode or ("RGBA" if image.has_transparency_data else "RGB")))
 
 
 def _over(pixels: NDArray[np.uint8], background: Sequence[float]) -> NDArray[Any]:
@@ -180,7 +254,7 @@ def _over(pixels: NDArray[np.uint8], background: Sequence[float]) -> NDArray[Any
     return pixels[..., :3] * alpha + (1 - alpha) * (255 * np.array(background, np.float32))
 
 
-def _straightening(lens: Lens, camera: Camera) -> tuple[NDArray[Any], NDArray[Any]]:
+def _straightening(lens: Lens, camera: Camera) -> Maps:
     """For each pixel of the straight image where it lies in the photograph."""
     import cv2
 
@@ -190,7 +264,14 @@ def _straightening(lens: Lens, camera: Camera) -> tuple[NDArray[Any], NDArray[An
     return cv2.initUndistortRectifyMap(lens.K - half, coefficients, np.eye(3), camera.K - half, size, cv2.CV_32FC1)
 
 
-def _remap(pixels: NDArray[Any], maps: tuple[NDArray[Any], NDArray[Any]]) -> NDArray[Any]:
+def _as_seen(pixels: NDArray[Any], maps: Maps | None, small: Camera | None) -> NDArray[Any]:
+    """Straightened, and then shrunk to the size of a camera."""
+    if maps is not None:
+        pixels = _remap(pixels, maps)
+    return pixels if small is None else _shrink(pixels, small)
+
+
+def _remap(pixels: NDArray[Any], maps: Maps) -> NDArray[Any]:
     import cv2
 
     return cv2.remap(pixels, *maps, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -238,18 +319,20 @@ def fit_camera(
 ) -> tuple[Camera, Lens | None]:
     """The pinhole camera for an image file of this size, and the lens to straighten.
 
-    The file may be a shrunk copy (images_2, images_4, ...) of what `intrinsics` describe, its sides rounded.
+    The file may be a shrunk copy (images_2, images_4, ...) of what `intrinsics` describe, its sides rounded, or of any other
+    size, its sides in proportion, which is then said.
     """
-    shrink = max(1, round(intrinsics.width / size[0]))
-    if shrink > 1:
-        fits = all(abs(n - full / shrink) <= 1 for n, full in zip(size, (intrinsics.width, intrinsics.height)))
-    else:
-        fits = size == (intrinsics.width, intrinsics.height)
-    if not fits:
-        expected = f"{intrinsics.width} x {intrinsics.height} pixels as the camera has, or a whole fraction of it"
-        on_its_side = size == (intrinsics.height, intrinsics.width)
-        advice = "a photograph stored on its side (EXIF) must be turned for good" if on_its_side else ""
-        raise FormatError(path, f"{field}: size of the image", expected, f"{size[0]} x {size[1]}", advice)
+    full = (intrinsics.width, intrinsics.height)
+    shrink = max(1, round(full[0] / size[0]))
+    if size != full and not (shrink > 1 and all(abs(n - side / shrink) <= 1 for n, side in zip(size, full))):
+        low, high = (op((n + off) / side for n, side in zip(size, full)) for op, off in ((max, -0.5), (min, 0.5)))
+        if low > high + 1e-9:  # no one factor for both sides, as rounding leaves them
+            expected = f"{full[0]} x {full[1]} pixels as the camera has, or the same shape in another size"
+            advice = "a photograph stored on its side (EXIF) must be turned for good" if size == full[::-1] else ""
+            raise FormatError(path, f"{field}: size of the image", expected, f"{size[0]} x {size[1]}", advice)
+        note(
+            f"{path}: photographs of {size[0]} x {size[1]} pixels for cameras of {full[0]} x {full[1]}: the cameras are resized"
+        )
     K, lens = _straight(intrinsics, size)
     if K is None:
         expected = "a distortion that straightens within the image"
@@ -269,23 +352,43 @@ def _straight(intrinsics: Intrinsics, size: tuple[int, int]) -> tuple[Array | No
     return lens.straight(*size), lens
 
 
-def build(path: Path, views: Sequence[tuple[Camera, Path, str, Lens | None]], points: Any, *, poses: str) -> Capture:
-    """Put a capture together and check what only the whole can tell.
+class Found:
+    """The views that a file at `path` names, as they are found one by one, and the checks that only the whole can tell."""
 
-    views: (camera, file, name, lens) each; points: (points, colors) or None; poses: whose axes the file's poses must have.
-    """
-    cameras, files, names, lenses = zip(*views)
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise FormatError(path, "image names", "every image once", f"{name!r} twice")
-        seen.add(name)
-    found = points if points is not None else (None, None)
-    if found[0] is not None and len(found[0]):
-        _check_axes(path, cameras, found[0].double().numpy(), poses)
-    else:
-        _warn_axes(path, cameras, poses)
-    return Capture(cameras, files, names, lenses, *found)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.views: list[tuple[Camera, Path, str, Lens | None, Path | None]] = []
+        self.missing: list[str] = []
+
+    def file(self, folder: Path, name: Any, field: str, beside: bool = False) -> Path | None:
+        """See `located`; what is missing is noted."""
+        file = located(folder, name, self.path, field, beside)
+        if file is None:
+            self.missing.append(f"{folder / name}")
+        return file
+
+    def add(self, camera: Camera, file: Path, name: str, lens: Lens | None, mask: Path | None = None) -> None:
+        if any(name == view[2] for view in self.views):
+            raise FormatError(self.path, "image names", "every image once", f"{name!r} twice")
+        self.views.append((camera, file, name, lens, mask))
+
+    def build(self, points: Any, *, poses: str, parts: tuple[str, ...] | None = None) -> Capture:
+        """points: (points, colors) or None; poses: whose axes the file's poses must have; parts: as in `Capture`."""
+        if self.missing:
+            number, first = len(self.views) + len(self.missing), f"{self.missing[0]!r:.200}"
+            if len(self.views) < 2:
+                found = f"{len(self.views)}; the first that is missing: {first}"
+                raise FormatError(self.path, "photographs", f"the {number} that it names, or two at least", found)
+            note(
+                f"{self.path}: {len(self.missing)} of {number} photographs are missing and left out; the first: {first}"
+            )
+        cameras, files, names, lenses, masks = zip(*self.views)
+        places, colors = points if points is not None else (None, None)
+        if places is not None and len(places):
+            _check_axes(self.path, cameras, places.double().numpy(), poses)
+        else:
+            _warn_axes(self.path, cameras, poses)
+        return Capture(cameras, files, names, lenses, places, colors, masks if any(masks) else None, parts)
 
 
 def _check_axes(path: Path, cameras: Sequence[Camera], points: Array, poses: str) -> None:
@@ -330,8 +433,7 @@ def _warn_axes(path: Path, cameras: Sequence[Camera], poses: str) -> None:
     ahead = ((place - centres) * forward).sum(1) > 0
     if ahead.mean() < 0.1:
         other = "OpenGL" if poses == "OpenCV" else "OpenCV"
-        warnings.warn(
+        note(
             f"{path}: poses: the lines of sight meet behind {(~ahead).sum()} of {len(cameras)} cameras. Unless the cameras "
-            f"look outwards on purpose, their axes are {other}'s ({AXES[other]}), but this format means {poses}'s.",
-            stacklevel=5,  # whoever called the reader
+            f"look outwards on purpose, their axes are {other}'s ({AXES[other]}), but this format means {poses}'s."
         )

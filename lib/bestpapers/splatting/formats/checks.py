@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...lab.files import FormatError, show
+from ...lab.files import FormatError, plain, show
 
 Array = NDArray[np.float64]
 
 LIMIT = 1e15  # largest size of any number: float32 arithmetic can still square it
 MAX_JSON = 32 << 20  # bytes; parsed, a JSON file may need thirty times its size
 ROTATION_TOLERANCE = 1e-3  # what rounding in a file may do to a rotation; more is scale or shear
+
+
+def note(words: str) -> None:
+    """Say what a reader did about a file that is not as it should be: a warning, which the command line prints as a line."""
+    warnings.warn(plain(words), stacklevel=3)
 
 
 def number(value: Any, path: Path, field: str, low: float = -LIMIT, high: float = LIMIT) -> float:

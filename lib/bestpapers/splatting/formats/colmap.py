@@ -18,10 +18,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...lab.files import FormatError, inside, read_file, show, write_file
+from ...lab.files import FormatError, read_file, show, write_file
 from ..cameras import Camera
-from .capture import FOCAL, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
-from .checks import Array, check_finite, floats, integer, number
+from ..coordinates import as_points
+from .capture import FOCAL, Capture, Found, Images, Intrinsics, check_sizes, fit_camera, image_size, name_of, png
+from .checks import Array, check_finite, floats, integer, note, number
 
 SUBFOLDERS = ("sparse/0", "sparse", ".")
 MODELS = {  # id: name, number of parameters; those that Brown's model of `Lens` covers
@@ -42,26 +43,55 @@ Cloud = tuple[Tensor, Tensor]
 
 
 def find_model(folder: Path) -> tuple[Path, str] | None:
-    """The subfolder with cameras and images, and their ending: binary before text."""
-    for sub in SUBFOLDERS:
-        for ending in (".bin", ".txt"):
-            if all((folder / sub / (name + ending)).is_file() for name in ("cameras", "images")):
-                return folder / sub, ending
-    return None
+    """The subfolder with cameras and images, and their ending: binary before text. COLMAP leaves several, sparse/0, sparse/1
+    and so on, where it cannot join all images: of these the one with the most."""
+    found = _models(folder)
+    return max(found, key=lambda model: _images(*model)) if len(found) > 1 else next(iter(found), None)
 
 
-def read_colmap(folder: str | Path, images: str = "images") -> Capture:
-    """A COLMAP model in <folder>/sparse/0, <folder>/sparse or the folder itself, with photographs in <folder>/<images>.
+def _models(folder: Path) -> list[tuple[Path, str]]:
+    parts = [p for p in (folder / "sparse").iterdir() if p.is_dir()] if (folder / "sparse").is_dir() else []
+    parts.sort(key=lambda part: (not part.name.isdecimal(), len(part.name), part.name))
+    for places in ([*parts, folder / "sparse"], [folder]):
+        found = [
+            next(((place, ending) for ending in (".bin", ".txt") if _is_model(place, ending)), None) for place in places
+        ]
+        if any(found):
+            return [model for model in found if model]
+    return []
 
-    Views are sorted by image name. The photographs may be the full-size ones or copies shrunk by a whole number. Camera
-    models without or with Brown's distortion are read (SIMPLE_PINHOLE to FULL_OPENCV); fisheyes are refused.
+
+def _is_model(place: Path, ending: str) -> bool:
+    return all((place / (name + ending)).is_file() for name in ("cameras", "images"))
+
+
+def _images(place: Path, ending: str) -> int:
+    """How many images a model says it has."""
+    path = place / f"images{ending}"
+    if ending == ".bin":
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(COUNT.size), "little")
+    return len(parse_images_text(read_file(path), path))
+
+
+def read_colmap(folder: str | Path, images: str | Path = "images") -> Capture:
+    """A COLMAP model in <folder>/sparse/0 (or the largest beside it), <folder>/sparse or the folder itself, with photographs in
+    <folder>/<images>.
+
+    Views are sorted by image name; those without a photograph are left out with a warning that counts them. The photographs may
+    be the full-size ones or copies of another size. Camera models without or with Brown's distortion are read (SIMPLE_PINHOLE
+    to FULL_OPENCV); fisheyes are refused.
     """
     folder = Path(folder)
+    models = _models(folder)
     model = find_model(folder)
     if model is None:
         where = ", ".join(SUBFOLDERS)
         raise FormatError(folder, "format", f"cameras and images, as .bin or .txt, in one of {where}", "none of them")
     base, ending = model
+    if len(models) > 1:
+        others = ", ".join(f"{place.name} with {_images(place, end)}" for place, end in models if place != base)
+        note(f"{folder}: several models; read is {base.name} with {_images(*model)} images (beside it: {others})")
     binary = ending == ".bin"
     paths = [base / (name + ending) for name in ("cameras", "images", "points3D")]
     cameras = (parse_cameras_bin if binary else parse_cameras_text)(read_file(paths[0]), paths[0])
@@ -73,25 +103,28 @@ def read_colmap(folder: str | Path, images: str = "images") -> Capture:
 
 
 def assemble(
-    path: Path, cameras: dict[int, Intrinsics], poses: list[Pose], cloud: Cloud | None, folder: Path, images: str
+    path: Path,
+    cameras: dict[int, Intrinsics],
+    poses: list[Pose],
+    cloud: Cloud | None,
+    folder: Path,
+    images: str | Path,
 ) -> Capture:
     """Look for the photographs and put the three files' contents together; `path` is the file with the poses."""
     photographs = folder / images
     if not photographs.is_dir():
-        raise FormatError(folder, images, "a folder with the photographs", "none", 'name it with images="..."')
-    if not photographs.resolve().is_relative_to(folder.resolve()):
-        raise FormatError(
-            folder, images, "a folder inside", f"a link to {photographs.resolve()}", "copy the images there"
-        )
-    views = []
+        advice = "name the folder: images=... in Python, --images on the command line"
+        raise FormatError(folder, str(images), "a folder with the photographs", "none", advice)
+    views = Found(path)
     for name, camera_id, viewmat in sorted(poses, key=lambda pose: pose[0]):
         where = f"image {name!r:.200}"
         if camera_id not in cameras:
             raise FormatError(path, f"{where}: camera", f"an id of {path.with_stem('cameras').name}", str(camera_id))
-        file = inside(photographs, name, path, where)
-        camera, lens = fit_camera(viewmat, cameras[camera_id], image_size(file), path, where)
-        views.append((camera, file, name, lens))
-    return build(path, views, cloud, poses="OpenCV")
+        file = views.file(photographs, name, where)
+        if file is not None:
+            camera, lens = fit_camera(viewmat, cameras[camera_id], image_size(file), path, where)
+            views.add(camera, file, name_of(file, photographs), lens)
+    return views.build(cloud, poses="OpenCV")
 
 
 def _intrinsics(model: str, width: Any, height: Any, parameters: Sequence[Any], path: Path, where: str) -> Intrinsics:
@@ -143,7 +176,7 @@ def _once(key: Any, seen: Any, path: Path, field: str) -> Any:
 
 def _cloud(points: NDArray[Any], colors: NDArray[Any], path: Path) -> Cloud:
     check_finite(points, path, "point", "xyz")
-    return torch.from_numpy(points).float(), torch.from_numpy(colors).float() / 255
+    return as_points(points), torch.from_numpy(colors).float() / 255
 
 
 def _some(items: Any, path: Path, what: str) -> Any:

@@ -24,31 +24,35 @@ TYPES = {
     "char": "i1", "int8": "i1", "uchar": "u1", "uint8": "u1", "short": "i2", "int16": "i2", "ushort": "u2", "uint16": "u2",
     "int": "i4", "int32": "i4", "uint": "u4", "uint32": "u4", "float": "f4", "float32": "f4", "double": "f8", "float64": "f8",
 }  # fmt: skip
+_PLURAL = {"vertex": "vertices", "chunk": "chunks"}
 ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": ""}
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The vertices of a .ply: types is {property: numpy type} in the order of the file, comments the header's."""
+    """An element of a .ply: types is {property: numpy type} in the order of the file, comments the header's, elements the
+    names of all of them."""
 
     path: Path
     types: dict[str, str]
     rows: NDArray[Any]  # [N] with named fields from a binary file, [N, properties] float64 from text
     comments: tuple[str, ...]
+    elements: tuple[str, ...] = ("vertex",)
 
-    def columns(self, names: Sequence[str]) -> NDArray[np.float32]:
-        """Properties by name, [N, len(names)]; all finite."""
-        out = np.empty((len(self.rows), len(names)), np.float32)
+    def columns(self, names: Sequence[str], dtype: Any = np.float32, finite: bool = True) -> NDArray[Any]:
+        """Properties by name, [N, len(names)]; FormatError for what is not finite, unless `finite` is False."""
+        out = np.empty((len(self.rows), len(names)), dtype)
         for k, name in enumerate(names):
             if name not in self.types:
-                raise FormatError(self.path, f"property {name}", "a property of the vertices", _some(self.types))
+                raise FormatError(self.path, f"property {name}", "a property of the vertices", some(self.types))
             with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is found below
                 out[:, k] = self.rows[name] if self.rows.dtype.names else self.rows[:, list(self.types).index(name)]
-        check_finite(out, self.path, "vertex", names)
+        if finite:
+            check_finite(out, self.path, "vertex", names)
         return out
 
 
-def _some(names: Any) -> str:
+def some(names: Any) -> str:
     names = list(names)
     return "none" if not names else "only " + ", ".join(map(show, names[:8])) + (", ..." if len(names) > 8 else "")
 
@@ -61,13 +65,13 @@ class _Element:
     lists: bool = False
 
 
-def parse_table(data: bytes, path: Path) -> Table:
-    """The element `vertex` of a .ply. What follows it is not read; what stands before it must have no lists."""
+def parse_table(data: bytes, path: Path, name: str = "vertex") -> Table:
+    """An element of a .ply. What follows it is not read; what stands before it must have no lists."""
     form, elements, comments, start = _header(data, path)
     for element in elements:
-        wanted, field = element.name == "vertex", f"element {show(element.name)[1:-1]}"
+        wanted, field = element.name == name, f"element {show(element.name)[1:-1]}"
         if element.lists and (wanted or form != "ascii"):
-            expected = "numbers only" if wanted else "vertices before any element with lists"
+            expected = "numbers only" if wanted else f"{_PLURAL.get(name, name)} before any element with lists"
             raise FormatError(path, field, expected, "a list property")
         row = np.dtype([(name, ORDERS[form] + kind) for name, kind in element.types.items()])
         # in text a number takes at least a digit and a space or end of line, and a row at least the end of the line
@@ -77,14 +81,15 @@ def parse_table(data: bytes, path: Path) -> Table:
             raise FormatError(path, field, f"at most {room}, for which the file has room", str(element.count))
         if wanted:
             if element.count == 0 or not element.types:
-                raise FormatError(path, field, "at least one vertex with properties", f"{element.count} vertices")
+                found = f"{element.count} {_PLURAL.get(name, name)}"
+                raise FormatError(path, field, f"at least one {name} with properties", found)
             if form == "ascii":
                 rows: NDArray[Any] = _text(data, start, element, path)
             else:
                 rows = np.frombuffer(data, row, element.count, start)
-            return Table(path, element.types, rows, comments)
+            return Table(path, element.types, rows, comments, tuple(e.name for e in elements))
         start = _after(data, start, element.count) if form == "ascii" else start + element.count * row.itemsize
-    raise FormatError(path, "element vertex", "an element of this name", _some(e.name for e in elements))
+    raise FormatError(path, f"element {name}", "an element of this name", some(e.name for e in elements))
 
 
 def _after(data: bytes, start: int, lines: int) -> int:

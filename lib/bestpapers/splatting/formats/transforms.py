@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 from collections import ChainMap
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,9 +16,21 @@ from typing import Any
 
 import numpy as np
 
-from ...lab.files import MAX_SIDE, FormatError, inside, parse_json, read_file, show, write_file
+from ...lab.files import MAX_SIDE, FormatError, parse_json, read_file, show, write_file
 from ..cameras import Camera
-from .capture import FOCAL, Capture, Images, Intrinsics, build, check_sizes, fit_camera, image_size, png
+from .capture import (
+    FOCAL,
+    Capture,
+    Found,
+    Images,
+    Intrinsics,
+    check_sizes,
+    fit_camera,
+    image_size,
+    located,
+    name_of,
+    png,
+)
 from .checks import MAX_JSON, Array, integer, number, rotation
 from .clouds import read_points
 
@@ -31,10 +44,12 @@ def read_transforms(path: str | Path) -> Capture:
 
     Poses are used as they are. nerfstudio's `applied_transform` says what has been done to the poses already, and to the
     points of `ply_file_path` with them: both are in one frame, and nothing is undone here. `scale`, `offset` and `aabb_scale`
-    are for instant-ngp's own renderer and change nothing either. Masks and depth maps are not read.
+    are for instant-ngp's own renderer and change nothing either. Depth maps are not read; of a mask (`mask_path`) what is
+    black is not learned from.
 
-    Image files without an extension get .png. Where width and height are not given, those of the image file count. Frames of
-    a fisheye or panorama are refused, since they have no pinhole camera.
+    Frames whose photograph is missing are left out with a warning that counts them. Image files without an extension get the
+    one that is there. Where width and height are not given, those of the image file count. Frames of a fisheye or panorama are
+    refused, since they have no pinhole camera.
     """
     path = Path(path)
     return parse_transforms(read_file(path, MAX_JSON), path)
@@ -46,26 +61,59 @@ def parse_transforms(data: bytes, path: Path) -> Capture:
     frames = meta.get("frames")
     if not isinstance(frames, list) or not frames:
         raise FormatError(path, "frames", "a list of at least one frame", show(frames))
-    root, views = path.parent.resolve(), []
+    views = Found(path)
+    named: list[str] = []
     for i, frame in enumerate(frames):
         where = f"frames[{i}]"
         if not isinstance(frame, dict):
             raise FormatError(path, where, "a JSON object", show(frame))
-        file = _image_file(frame.get("file_path"), path, f"{where}.file_path")
+        file = views.file(path.parent, frame.get("file_path"), f"{where}.file_path", beside=True)
+        if file is None:
+            continue
+        mask = None
+        if frame.get("mask_path") is not None:
+            mask = located(path.parent, frame["mask_path"], path, f"{where}.mask_path", beside=True)
+            if mask is None:
+                found = f"{show(frame['mask_path'])}, which is not there"
+                raise FormatError(path, f"{where}.mask_path", f"a file in {path.parent}", found)
         size = image_size(file)
         viewmat = _viewmat(frame.get("transform_matrix"), path, f"{where}.transform_matrix")
         camera, lens = fit_camera(viewmat, _intrinsics(frame, meta, size, path, where), size, path, where)
-        views.append((camera, file, file.relative_to(root).as_posix(), lens))
+        views.add(camera, file, name_of(file, path.parent), lens, mask)
+        named.append(frame["file_path"])
     cloud = None
     if meta.get("ply_file_path") is not None:
-        cloud = read_points(inside(path.parent, meta["ply_file_path"], path, "ply_file_path"))
-    return build(path, views, cloud, poses="OpenGL")
+        file = located(path.parent, meta["ply_file_path"], path, "ply_file_path")
+        if file is None:
+            found = f"{show(meta['ply_file_path'])}, which is not there"
+            raise FormatError(path, "ply_file_path", f"a file in {path.parent}", found)
+        cloud = read_points(file)
+    return views.build(cloud, poses="OpenGL", parts=_parts(meta, named, path))
 
 
-def _image_file(name: Any, path: Path, field: str) -> Path:
-    if isinstance(name, str) and name and not Path(name).suffix:
-        name += ".png"
-    return inside(path.parent, name, path, field)
+def _parts(meta: dict[str, Any], named: Sequence[str], path: Path) -> tuple[str, ...] | None:
+    """What each photograph is for, where nerfstudio's lists of names say so: "train", "val", "test", or "" for nothing."""
+    lists = {part: meta[f"{part}_filenames"] for part in ("train", "val", "test") if f"{part}_filenames" in meta}
+    if not lists:
+        return None
+    every = {_plain(frame.get("file_path")) for frame in meta["frames"]}
+    parts: dict[str, str] = {}
+    for part, names in lists.items():
+        field = f"{part}_filenames"
+        if not isinstance(names, list):
+            raise FormatError(path, field, "a list of names", show(names))
+        for i, name in enumerate(names):
+            if not isinstance(name, str) or _plain(name) not in every:
+                raise FormatError(path, f"{field}[{i}]", "the file_path of a frame", show(name))
+            if parts.setdefault(_plain(name), part) != part:
+                raise FormatError(path, f"{field}[{i}]", "a photograph of no other list", show(name))
+    rest = "" if "train" in lists else "train"
+    return tuple(parts.get(_plain(name), rest) for name in named)
+
+
+def _plain(name: Any) -> str:
+    """A path without what it can be written with or without."""
+    return posixpath.normpath(str(name).replace("\\", "/"))
 
 
 def _viewmat(value: Any, path: Path, field: str) -> Array:

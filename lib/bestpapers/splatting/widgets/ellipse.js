@@ -1,7 +1,7 @@
 // One 3D Gaussian and the ellipse that a renderer draws for it. See ellipse.py for the formulas, their source and the
 // conventions: the functions below are the same as there, and a test compares them. `c` is the trait `constants`.
 
-import { between, digits, follow, key, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { between, digits, drag, follow, key, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 
 export function quaternion(turn, roll) {
   const [a, b] = [(turn * Math.PI) / 360, (roll * Math.PI) / 360];
@@ -23,16 +23,31 @@ export function rotation([w, x, y, z]) {
 
 export const center = (position, depth, focal, c) => [((position - c.width / 2) * depth) / focal, 0, depth];
 
-export function linear(scales, R, [x, , z], focal, clamp, c) {
+// The three axes on the screen, one standard deviation long, as the columns of [2, 3]: S is this times its transpose.
+export function axes(scales, R, [x, , z], focal, clamp, c) {
   const limit = ((clamp ? 1 + c.margin : Infinity) * c.width) / 2 / focal;
   const xc = z * between(-limit, x / z, limit);
   const J = [
     [focal / z, 0, (-focal * xc) / z ** 2],
     [0, focal / z, 0],
   ];
-  const half = J.map((row) => scales.map((s, k) => s * row.reduce((sum, value, i) => sum + value * R[i][k], 0)));
+  return J.map((row) => scales.map((s, k) => s * row.reduce((sum, value, i) => sum + value * R[i][k], 0)));
+}
+
+export function linear(...given) {
+  const half = axes(...given);
   return half.map((a) => half.map((b) => a.reduce((sum, value, k) => sum + value * b[k], 0)));
 }
+
+// What a reader does who drags the end of axis `a` of the ellipse to the place `p`, both seen from its centre: the factor by
+// which the axis grows, and the degrees by which it rolls. Both ends of an axis are one to it.
+export function pulled(a, p) {
+  const degrees = ([x, y]) => (Math.atan2(y, x) * 180) / Math.PI;
+  return { factor: Math.hypot(...p) / Math.max(Math.hypot(...a), 1e-6), roll: halfTurn(degrees(p) - degrees(a)) };
+}
+
+// The same axis, from -90 to 90 degrees.
+export const halfTurn = (degrees) => degrees - 180 * Math.round(degrees / 180);
 
 export function onScreen(points, scales, R, mean, focal, c) {
   const seen = [];
@@ -67,6 +82,9 @@ const STYLE = `
 .bp-ellipse figure:last-child { flex: 1 1 11em; max-width: 25em; }
 @media (max-width: 30em) { .bp-ellipse figure:last-child { max-width: 15em; margin: 0 auto; } }
 .bp-ellipse figure svg { outline: 1px solid color-mix(in srgb, currentColor 35%, transparent); }
+.bp-ellipse .bp-handle { cursor: grab; touch-action: none; }
+.bp-ellipse circle { vector-effect: non-scaling-stroke; fill: #0072B2; fill-opacity: 0.15; stroke: #0072B2; stroke-width: 1.5; }
+.bp-ellipse text { fill: currentColor; font-size: 1.7px; text-anchor: middle; dominant-baseline: central; user-select: none; }
 .bp-ellipse svg.bp-key { width: 1.9em; }
 .bp-ellipse path, .bp-ellipse rect { vector-effect: non-scaling-stroke; fill: none; stroke: currentColor; }
 .bp-ellipse .bp-controls { display: grid; gap: 0 1.5em; margin: 0.5em 0;
@@ -87,6 +105,7 @@ const STYLE = `
 .bp-ellipse .bp-mip { stroke: #009E73; stroke-width: 2.2; stroke-dasharray: 6 3; }
 .bp-ellipse .bp-dilation { stroke: #D55E00; stroke-width: 2.2; stroke-dasharray: 9 3 2 3; }
 `;
+const GAP = 2.6; // px from the end of an axis to its handle, so that no handle hides the one in the centre
 const STEPS = 40; // of sliders whose value grows by a factor
 
 const signed = (x, places) => {
@@ -124,6 +143,7 @@ function grid(x0, x1, y0, y1, step) {
 function render({ model, el }) {
   const id = unique("ellipse");
   const c = model.get("constants");
+  const traits = [...Object.keys(c.ranges), "clamp"];
   const bytes = model.get("points");
   const points = Array.from({ length: bytes.byteLength / 12 }, (_, i) =>
     [0, 4, 8].map((k) => bytes.getFloat32(12 * i + k, true)),
@@ -131,6 +151,10 @@ function render({ model, el }) {
 
   const path = (name, d = "") => make("path", { class: name, d });
   const [linearWide, sampled, dots] = [path("bp-linear"), path("bp-sampled"), path("bp-point")];
+  const [middle, ...ends] = ["", "1", "2"].map((words) => {
+    const parts = [make("circle", { r: 1.2 }), make("text", {}, words)];
+    return { node: make("g", { class: "bp-handle", "aria-hidden": "true" }, ...parts), axis: [0, 0] };
+  });
   const [bx, by] = c.border;
   const limits = [-1, 1].map((sign) => (c.width / 2) * (1 + sign * (1 + c.margin)));
   const image = make(
@@ -142,6 +166,27 @@ function render({ model, el }) {
     dots,
     linearWide,
     sampled,
+    ...[middle, ...ends].map((handle) => handle.node),
+  );
+  const place = (event) => {
+    const box = image.getBoundingClientRect();
+    const [u, v] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+    return [u * (c.width + 2 * bx) - bx, v * (c.height + 2 * by) - by];
+  };
+  drag(middle.node, (event) => {
+    const [least, most] = c.ranges.position;
+    put(model, { position: between(least, place(event)[0], most) });
+  });
+  ends.forEach((end, k) =>
+    drag(end.node, (event) => {
+      const [u, v] = place(event);
+      const p = [u - model.get("position"), v - c.height / 2];
+      const inside = Math.max(1e-3, 1 - GAP / Math.hypot(...p));
+      const { factor, roll } = pulled(end.axis, p.map((x) => x * inside));
+      const [least, most] = c.ranges.scales;
+      const scales = model.get("scales").map((s, i) => (i === k ? between(least, s * factor, most) : s));
+      put(model, { scales, roll: halfTurn(model.get("roll") + roll) });
+    }),
   );
   const [linearNear, mip, dilation, lines] = [path("bp-linear"), path("bp-mip"), path("bp-dilation"), path("bp-grid")];
   const pixel = make("rect", { class: "bp-pixel", width: 1, height: 1 });
@@ -204,6 +249,7 @@ function render({ model, el }) {
       entry("bp-pixel", "one pixel"),
     ),
     make("div", { class: "bp-controls" }, ...sliders.map((s) => s.row), tick),
+    reset(model, traits),
     output,
     make("p", { class: "bp-caption" }, model.get("caption")),
   );
@@ -222,6 +268,16 @@ function render({ model, el }) {
     dots.setAttribute("d", seen.map(([u, v]) => `M${u.toFixed(2)} ${v.toFixed(2)}h0`).join(""));
     linearWide.setAttribute("d", outline(at, S, 3));
     sampled.setAttribute("d", outline(found.mean, found.cov, 3));
+
+    const set = ({ node }, [u, v]) => node.setAttribute("transform", `translate(${at[0] + u} ${at[1] + v})`);
+    const half = axes(scales, rotation(q), mean, focal, model.get("clamp"), c);
+    set(middle, [0, 0]);
+    ends.forEach((end, k) => {
+      const [u, v] = half.map((row) => 3 * row[k]);
+      const side = u * end.axis[0] + v * end.axis[1] < 0 ? -1 : 1; // of the two ends the one that is nearer to the hand
+      end.axis = [side * u, side * v];
+      set(end, end.axis.map((x) => x * (1 + GAP / Math.max(Math.hypot(u, v), 1e-6))));
+    });
 
     const size = halfWidth(S, c);
     const step = Math.max(1, size / 8);
@@ -257,7 +313,7 @@ function render({ model, el }) {
 
   draw();
   el.replaceChildren(root);
-  return follow(model, [...Object.keys(c.ranges), "clamp"], draw);
+  return follow(model, traits, draw);
 }
 
 export default { render };

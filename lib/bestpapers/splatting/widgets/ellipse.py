@@ -156,8 +156,10 @@ class Ellipse(Widget):
     focal = traitlets.Float(24.0).tag(sync=True)
     clamp = traitlets.Bool(True).tag(sync=True)
     caption = traitlets.Unicode(
-        "Sizes and depth are in scene units. The image and what lies around it show ellipses of 3 standard deviations, the "
-        "close-up of 1. The linear map is exact at the centre of the Gaussian; the points show what becomes of the rest."
+        "Drag handle 1 or 2 to stretch and roll the Gaussian along that axis, and the ring between them to move it; the "
+        "sliders set the rest. Sizes and depth are in scene units. The image and what lies around it show ellipses of 3 "
+        "standard deviations, the close-up of 1. The linear map is exact at the centre of the Gaussian; the points show what "
+        "becomes of the rest."
     ).tag(sync=True)
     points = traitlets.Bytes(read_only=True).tag(sync=True)  # [n, 3] float32, little endian
     constants = traitlets.Dict(read_only=True).tag(sync=True)

@@ -1,7 +1,7 @@
 // The pixel's box and the Gaussian that stands for it. See filterplot.py for the formulas and their source: the functions
 // below are the same as there, and a test compares them.
 
-import { button, digits, follow, key, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { button, digits, follow, key, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 import { erf } from "./erf.js";
 
 export const gaussian = (t, variance) => Math.exp(-(t ** 2) / (2 * variance)) / Math.sqrt(2 * Math.PI * variance);
@@ -126,7 +126,7 @@ function render({ model, el }) {
     output,
     make("div", { class: "bp-panels" }, ...[space, freq, dist].map((p) => p.figure)),
     make("p", { class: "bp-caption" }, entry("bp-box", "box, one pixel"), entry("bp-bell", "Gaussian")),
-    make("div", { class: "bp-control" }, ...buttons),
+    make("div", { class: "bp-control" }, ...buttons, reset(model, ["variance"])),
     make("p", { class: "bp-caption" }, model.get("caption")),
   );
 

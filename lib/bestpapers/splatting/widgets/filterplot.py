@@ -74,8 +74,9 @@ class FilterPlot(Widget):
 
     variance = traitlets.Float(MIP_VARIANCE).tag(sync=True)
     caption = traitlets.Unicode(
-        "Along one axis: the weight that each filter gives to a place, the share of a wave that it keeps, and how far "
-        "the two are apart. The numbers on the last curve are those of the buttons."
+        "Move the slider, or press a button for a marked variance. Along one axis: the weight that each filter "
+        "gives to a place, the share of a wave that it keeps, and how far the two are apart. The numbers on the last curve "
+        "are those of the buttons."
     ).tag(sync=True)
     variance_range = traitlets.List(list(VARIANCE_RANGE), read_only=True).tag(sync=True)
     marks = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)  # {label, variance}, rising

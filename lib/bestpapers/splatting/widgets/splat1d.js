@@ -1,7 +1,7 @@
 // One Gaussian under a lens that zooms. See splat1d.py for the formulas, their source and the conventions: the functions
 // below are the same as there, and a test compares them.
 
-import { digits, follow, key, make, put, shell, slider, unique } from "../../course/widgets/dom.js";
+import { digits, follow, key, make, put, reset, shell, slider, unique } from "../../course/widgets/dom.js";
 import { erf } from "./erf.js";
 
 export const screenStd = (scale, depth, focal) => (focal * scale) / depth;
@@ -94,6 +94,7 @@ function render({ model, el }) {
     make("div", { class: "bp-panels" }, ...panels.map((p) => p.figure)),
     zoom.row,
     offset.row,
+    reset(model, ["zoom", "offset"]),
     make(
       "p",
       { class: "bp-caption" },

@@ -109,8 +109,9 @@ class Splat1D(Widget):
     offset = traitlets.Float(0.0, min=-0.5, max=0.5).tag(sync=True)
     pixels = traitlets.Int(21, min=3, max=101).tag(sync=True)
     caption = traitlets.Unicode(
-        "Light is summed over the whole two-dimensional image and divided by the true light 2πg²; the average is over all "
-        "places of the centre inside a pixel."
+        "Zoom with the first slider and move the Gaussian inside its pixel with the second. Light is summed over the whole "
+        "two-dimensional image and divided by the true light 2πg²; the average is over all places of the centre inside a "
+        "pixel."
     ).tag(sync=True)
     zoom_range = traitlets.List(list(ZOOM_RANGE), read_only=True).tag(sync=True)
     methods = traitlets.List(traitlets.Dict(), read_only=True).tag(sync=True)  # {label, eps2d, compensate}

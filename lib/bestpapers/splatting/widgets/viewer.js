@@ -22,8 +22,16 @@ const STYLE = `
 .bp-viewer.bp-over .bp-panels { outline: 3px dashed #0072B2; }
 .bp-viewer figure { display: grid; grid-row: span 3; grid-template-rows: subgrid; row-gap: 0; max-width: 24em; }
 .bp-viewer figcaption { align-self: end; font-weight: 600; text-align: center; }
-.bp-viewer canvas { display: block; width: 100%; height: auto; image-rendering: pixelated; touch-action: none;
-  cursor: grab; user-select: none; outline: 1px solid color-mix(in srgb, currentColor 35%, transparent); }
+.bp-viewer canvas { display: block; width: 100%; height: auto; image-rendering: pixelated;
+  touch-action: pan-x pan-y; cursor: grab; user-select: none; outline: 1px solid color-mix(in srgb, currentColor 35%, transparent); }
+.bp-viewer.bp-turning canvas { touch-action: none; }
+.bp-viewer button[aria-pressed=true] { outline: 2px solid #0072B2; outline-offset: 1px; font-weight: 600; }
+.bp-viewer:fullscreen { background: Canvas; color: CanvasText; padding: 1em; overflow: auto; }
+.bp-viewer:fullscreen figure { max-width: 75vh; }
+@media (max-width: 30em) {
+  .bp-viewer .bp-panels { display: flex; flex-wrap: nowrap; overflow-x: auto; scroll-snap-type: x mandatory; }
+  .bp-viewer figure { flex: 0 0 85%; scroll-snap-align: center; }
+}
 .bp-viewer .bp-words { text-align: center; font-size: 0.9em; line-height: 1.35; font-variant-numeric: tabular-nums; }
 .bp-viewer .bp-words span { display: inline-block; }
 .bp-viewer input[type=file] { min-width: 0; max-width: 100%; font: inherit; }
@@ -51,6 +59,8 @@ function render({ model, el }) {
   });
 
   const keys = "Arrow keys turn the view, + and − zoom, Home goes back to the start.";
+  const mouse = "Drag a picture to turn the scene; the wheel zooms after a click on a picture, or with Ctrl.";
+  const touch = "Two fingers turn and zoom; one finger scrolls the page, or turns the scene once you have pressed Turn.";
   const stage = make(
     "div",
     { class: "bp-panels", tabindex: 0, role: "application", "aria-label": `The scene. ${keys}`, "data-lm-suppress-shortcuts": "true" },
@@ -58,8 +68,18 @@ function render({ model, el }) {
   ); // the last attribute keeps JupyterLab from taking the keys
   const output = make("output", { for: id, "aria-live": "polite" });
   const home = button("Back to the start", () => set({ zoom: 1, yaw: 0, pitch: 0 }));
+  const turn = button("Turn", () => {
+    turn.setAttribute("aria-pressed", root.classList.toggle("bp-turning"));
+  });
+  turn.setAttribute("aria-pressed", false);
+  turn.hidden = !navigator.maxTouchPoints;
+  const large = button("Full screen", () => {
+    if (document.fullscreenElement === root) document.exitFullscreen();
+    else root.requestFullscreen();
+  });
+  large.hidden = !document.fullscreenEnabled;
   const limits = { min: Math.log2(LEAST), max: Math.log2(MOST), step: 0.125 };
-  const { range: zoom, row: zoomRow } = slider(id, "zoom", limits, (at) => zoomTo(2 ** at), output, home);
+  const { range: zoom, row: zoomRow } = slider(id, "zoom", limits, (at) => zoomTo(2 ** at), output, home, turn, large);
   const picker = make("input", { id: `${id}-file`, type: "file", accept: ".ply,.splat" });
   const own = button("Show the figure's own files again", backToOwn);
   own.hidden = true;
@@ -72,7 +92,7 @@ function render({ model, el }) {
     zoomRow,
     make("div", { class: "bp-control" }, make("label", { for: picker.id }, "a .ply or .splat file of yours"), picker, own),
     message,
-    make("p", { class: "bp-hint" }, `Drag a picture to turn the scene; wheel or two fingers zoom. ${keys}`),
+    make("p", { class: "bp-hint" }, `${mouse} ${turn.hidden ? "" : touch} ${keys}`),
     make("p", { class: "bp-caption" }, model.get("caption")),
   );
 
@@ -166,9 +186,9 @@ function render({ model, el }) {
   });
 
   const fingers = new Map(); // pointers on a picture: id -> [x, y]
-  const spread = () => {
-    const [a, b] = [...fingers.values()];
-    return Math.max(1, Math.hypot(a[0] - b[0], a[1] - b[1]));
+  const held = () => {
+    const [a, b = a] = [...fingers.values()];
+    return { x: (a[0] + b[0]) / 2, y: (a[1] + b[1]) / 2, spread: Math.max(1, Math.hypot(a[0] - b[0], a[1] - b[1])) };
   };
   for (const { canvas } of panels) {
     canvas.addEventListener("pointerdown", (event) => {
@@ -177,18 +197,24 @@ function render({ model, el }) {
       fingers.set(event.pointerId, [event.clientX, event.clientY]);
     });
     canvas.addEventListener("pointermove", (event) => {
-      const last = fingers.get(event.pointerId);
-      if (!last) return;
-      const before = fingers.size > 1 ? spread() : 0;
+      if (!fingers.has(event.pointerId)) return;
+      const before = held();
       fingers.set(event.pointerId, [event.clientX, event.clientY]);
-      if (fingers.size > 1) return zoomTo((model.get("zoom") * spread()) / before);
+      const after = held();
+      if (event.pointerType === "touch" && fingers.size < 2 && !root.classList.contains("bp-turning")) return; // it scrolls
+      if (fingers.size > 1) zoomTo((model.get("zoom") * after.spread) / before.spread);
       const degrees = 180 / canvas.getBoundingClientRect().width; // across a picture is half a turn
-      turnBy((last[0] - event.clientX) * degrees, (event.clientY - last[1]) * degrees); // the scene follows the finger
+      turnBy((before.x - after.x) * degrees, (after.y - before.y) * degrees); // the scene follows the finger
     });
     for (const end of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(end, (event) => fingers.delete(event.pointerId));
     }
+    for (const kind of ["touchstart", "touchmove"]) {
+      const ours = (event) => event.touches.length > 1 && event.cancelable && event.preventDefault(); // the page stays
+      canvas.addEventListener(kind, ours, { passive: false });
+    }
     canvas.addEventListener("wheel", (event) => {
+      if (!event.ctrlKey && !stage.matches(":focus")) return; // the page scrolls
       const pixels = event.deltaY * [1, 16, 400][event.deltaMode];
       const z = between(LEAST, model.get("zoom") * 2 ** (-pixels / (event.ctrlKey ? 100 : 400)), MOST);
       if (z === model.get("zoom") && !event.ctrlKey) return; // at its end the page scrolls on

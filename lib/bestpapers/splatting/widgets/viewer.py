@@ -25,13 +25,16 @@ from ...course.display import required_text
 from ...course.widgets import Widget
 from .. import filters
 from ..cameras import Camera
+from ..coordinates import counted_from, placed
 from ..formats import clouds, ply_bytes
 from ..model import Gaussians
 
 Array = NDArray[np.float64]
 
+MOST = 2_000_000  # Gaussians in a file, as in viewer/clouds.js: about what the memory of a laptop's graphics chip holds
 LIMIT = 3_000_000  # bytes of files in one viewer: a notebook stores them twice, as base64
 ZOOM_RANGE = (1 / 8, 8.0)
+SMALL = 0.2  # scene units from the camera to its target: a nearer one, and the near plane would hide the scene
 POLE = 89.0  # degrees: how far above or below the target the camera may go
 
 
@@ -48,6 +51,9 @@ class Viewer(Widget):
     description  what the viewer shows, in words, for readers who do not see it
     size         width of the pictures in pixels; they are shown enlarged, so that one sees the pixels
     limit        bytes that all files together may take; None for a page of any size
+
+    A scene that lies far off (UTM), or is seen from nearer than 0.2 units, is stored in coordinates of its own: `view`,
+    `target` and the files count from its origin, in steps of the distance.
 
     The traits `zoom` (1/8 to 8, multiplies the focal length), `yaw` and `pitch` (degrees by which the camera has moved to the
     right and up around the target) follow the reader. A file that the reader drops on the viewer is shown in every panel.
@@ -89,19 +95,32 @@ class Viewer(Widget):
         if not panels:
             raise ValueError("a viewer needs at least one panel")
         self._description = required_text(description, "description", "say in words what the viewer shows")
-        self._camera = camera
         self._drawn: list[Gaussians] = []  # each panel's model, with the panel's method
+        opened: dict[int, Gaussians] = {}  # id of what was given -> its model
+        for label, _, given in panels:
+            if id(given) not in opened:
+                opened[id(given)] = _open(given, label)
+        origin, unit = opened[id(panels[0][2])].config.origin, 1.0
+        (camera,) = counted_from([camera], origin)
+        first = opened[id(panels[0][2])].placed(origin)
+        around = _ahead(camera, first) if target is None else _vector("target", target) - origin
+        distance = float(np.linalg.norm(camera.position - around))
+        if 1e-9 < distance < SMALL:
+            camera, around, unit = placed(camera, (0, 0, 0), distance), around / distance, distance
+        self._camera = camera
         files: list[bytes] = []
         shown: list[dict[str, Any]] = []
-        opened: dict[int, tuple[Gaussians, int]] = {}  # id of what was given -> its model, its index in files
+        stored: dict[
+            int, tuple[Gaussians, int]
+        ] = {}  # id of what was given -> its model as it is stored, its index in files
         for label, key, given in panels:
             label = required_text(label, "label of a panel", "say what it shows")
             method = filters.method(key)
-            if id(given) not in opened:
-                model, data = _open(given, label)
-                opened[id(given)] = model, len(files)
-                files.append(data)
-            model, index = opened[id(given)]
+            if id(given) not in stored:
+                model = opened[id(given)].placed(origin, unit)
+                stored[id(given)] = model, len(files)
+                files.append(_file(given, model, model is opened[id(given)]))
+            model, index = stored[id(given)]
             drawn = copy.copy(model)  # the same parameters
             drawn.config = replace(model.config, method=key)
             self._drawn.append(drawn)
@@ -122,7 +141,6 @@ class Viewer(Widget):
                 "show fewer Gaussians, or give .splat files"
             )
         view, K = camera.viewmat, camera.K
-        around = _ahead(camera, self._drawn[0]) if target is None else _vector("target", target)
         pole = _unit("up", -view[1, :3] if up is None else _vector("up", up))
         offset = _unit("the way from target to camera", camera.position - around)
         _unit("what is across both `up` and the way from target to camera", np.cross(pole, offset))
@@ -173,7 +191,8 @@ class Viewer(Widget):
         )
         return (
             f"{self._description} Side by side under one camera: {shown}. Dragging or the arrow keys turn the view, a slider, "
-            f"the wheel or + and - zoom it from 1/8 to 8, and a .ply or .splat file of one's own can be shown instead. "
+            f"the wheel (after a click) or + and - zoom it from 1/8 to 8, and a .ply or .splat file of one's own can be shown "
+            f"instead. "
             f"At zoom {self.zoom:.3g}, {self.yaw:.3g} degrees to the right and {self.pitch:.3g} up from the start."
         )
 
@@ -188,16 +207,23 @@ class Viewer(Widget):
         return pictures
 
 
-def _open(given: Gaussians | bytes, label: str) -> tuple[Gaussians, bytes]:
-    """A model, and the file that the browser gets: a .splat as it is, everything else as a .ply of what counts."""
-    if isinstance(given, Gaussians):
-        return given, _short(ply_bytes(given), given.sh_active)
-    if not isinstance(given, bytes):
+def _open(given: Gaussians | bytes, label: str) -> Gaussians:
+    """A model, checked."""
+    if isinstance(given, bytes):
+        parse, ending = (clouds.parse_gaussians, "ply") if given.startswith(b"ply") else (clouds.parse_splat, "splat")
+        given = parse(given, Path(f"{label}.{ending}"))
+    if not isinstance(given, Gaussians):
         raise ValueError(f"{label}: give Gaussians or the bytes of a file, not {type(given).__name__}")
-    if not given.startswith(b"ply"):
-        return clouds.parse_splat(given, Path(f"{label}.splat")), given
-    model = clouds.parse_gaussians(given, Path(f"{label}.ply"))
-    return model, _short(ply_bytes(model), model.sh_active)
+    if len(given) > MOST:
+        raise ValueError(f"{label}: {len(given):,} Gaussians, and the viewer shows up to {MOST:,}; thin them out")
+    return given
+
+
+def _file(given: Gaussians | bytes, model: Gaussians, same: bool) -> bytes:
+    """What the browser gets: a .splat as it is, where the model is all of it; everything else as a .ply of what counts."""
+    if same and isinstance(given, bytes) and not given.startswith(b"ply") and clouds.is_whole(given):
+        return given
+    return _short(ply_bytes(model), model.sh_active)
 
 
 def _short(ply: bytes, degree: int) -> bytes:

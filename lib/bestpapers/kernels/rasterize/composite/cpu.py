@@ -1,8 +1,11 @@
 """Compositing on the CPU: a program per tile, a loop over its Gaussians, the rows of pixels that they reach as the vector.
 
-The innermost loops have no branches, only selections, so that the compiler turns them into vector instructions. The backward
-pass writes one row of partial gradients per (Gaussian, tile) pair, into slots ordered by Gaussian, and adds the slots up
-afterwards: threads never write to the same place, and the order of additions, so the result, does not depend on their number.
+The innermost loops have no branches, only selections, so that the compiler turns them into vector instructions.
+
+The backward pass goes from far to near, so that what lies behind a Gaussian is a sum that grows: the other way it would be a
+difference of nearly equal numbers, and lose two or three digits. It writes one row of partial gradients per (Gaussian, tile)
+pair, into slots ordered by Gaussian, and adds the slots up afterwards: threads never write to the same place, and the order of
+additions, so the result, does not depend on their number.
 """
 
 from __future__ import annotations
@@ -22,38 +25,27 @@ ALPHA_MIN, ALPHA_MAX, T_MIN = F(rules.ALPHA_MIN), F(rules.ALPHA_MAX), F(rules.TR
 
 
 def forward(means2d, conics, colors, opacities, tiles: Tiles, width, height):
-    """As `reference.composite`, over the lists of `bin_tiles`."""
+    """As `reference.composite`, over the lists of `bin_tiles`; and what `backward` wants to know of each pixel: how much light
+    is left, and how many pairs of its tile's list it has looked at up to the last one that it shows."""
     C, N, D = colors.shape
-    image, alpha = np.empty((C, height, width, D), np.float32), np.empty((C, height, width), np.float32)
-    splats = _pack(means2d, conics, opacities, tiles)
-    _composite_forward(splats, *arrays(colors.reshape(C * N, D)), tiles.start, tiles.owner, image, alpha)
-    return torch.from_numpy(image), torch.from_numpy(alpha)
+    image, size = np.empty((C, height, width, D), np.float32), (C, height, width)
+    alpha, left, drawn = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.int32)
+    colors = arrays(colors.reshape(C * N, D))[0]
+    _composite_forward(tiles.splats, colors, tiles.start, tiles.owner, image, alpha, left, drawn)
+    return tuple(map(torch.from_numpy, (image, alpha, left, drawn)))
 
 
-def backward(means2d, conics, colors, opacities, tiles: Tiles, width, height, image, alpha, g_image, g_alpha):
+def backward(means2d, conics, colors, opacities, tiles: Tiles, width, height, left, drawn, g_image, g_alpha):
     """Gradients of means2d, conics, colors and opacities."""
     C, N, D = colors.shape
-    splats = _pack(means2d, conics, opacities, tiles)
     partial = np.zeros((len(tiles.owner), 6 + D), np.float32)  # per pair: mean 2, conic 3, opacity 1, colour D
-    images = arrays(colors.reshape(C * N, D), image, alpha, g_image, g_alpha)
-    _composite_backward(splats, *images, tiles.start, tiles.owner, tiles.slot, partial)
+    images = arrays(colors.reshape(C * N, D), left, drawn, g_image, g_alpha)
+    _composite_backward(tiles.splats, *images, tiles.start, tiles.owner, tiles.slot, partial)
     out = [np.empty((C * N, n), np.float32) for n in (2, 3, D, 1)]
     _sum_slots(partial, tiles.first_slot, *out)
     return tuple(
         torch.from_numpy(a).reshape(t.shape) for a, t in zip(out, (means2d, conics, colors, opacities), strict=True)
     )
-
-
-def _pack(means2d, conics, opacities, tiles: Tiles) -> np.ndarray:
-    """All that a tile needs of a Gaussian, side by side: one cache line instead of four. [G, 7]"""
-    G = len(tiles.reach_y)
-    parts = (
-        means2d.reshape(G, 2),
-        conics.reshape(G, 3),
-        opacities.reshape(G, 1),
-        torch.from_numpy(tiles.reach_y[:, None]),
-    )
-    return torch.cat(parts, dim=1).numpy()
 
 
 # A tile's state is kept flat, 256 floats per quantity, and a Gaussian meets the rows of it that it reaches as one slice. The
@@ -100,42 +92,54 @@ def _finished(T):
     return brightest <= F(0.0)
 
 
+@njit(inline="always", **SERIAL)
+def _alpha(dx, dy, A, B, C, o):
+    """What a Gaussian covers of a pixel at this distance from its mean; 0 where it is skipped."""
+    sigma = F(0.5) * (A * dx * dx + C * dy * dy) + B * dx * dy
+    a = min(o * exp_neg(min(max(sigma, F(0.0)), FAR)), ALPHA_MAX)
+    return a if (a >= ALPHA_MIN) & (sigma >= F(0.0)) & (sigma <= FAR) else F(0.0)
+
+
 @njit(**SERIAL)
-def _blend(splat, px, py, T, alpha, weight):
-    """A Gaussian meets a slice of pixels: write its alpha (0 where it is skipped) and weight T alpha, and update T.
+def _blend(splat, px, py, T, weight, drawn, number):
+    """The `number`-th Gaussian of a tile meets a slice of its pixels: write its weight T alpha, and update T and `drawn`.
 
     A finished pixel is marked by a minus sign on its T: nothing more is drawn there, and what light was left stays known.
     """
     mx, my, A, B, C, o = splat[0], splat[1], splat[2], splat[3], splat[4], splat[5]
     for k in range(len(px)):
-        dx, dy, light = px[k] - mx, py[k] - my, T[k]
+        light = T[k]
         before = max(light, F(0.0))
-        sigma = F(0.5) * (A * dx * dx + C * dy * dy) + B * dx * dy
-        a = min(o * exp_neg(min(max(sigma, F(0.0)), FAR)), ALPHA_MAX)
-        seen = (a >= ALPHA_MIN) & (sigma >= F(0.0)) & (sigma <= FAR)
-        a = a if seen else F(0.0)
+        a = _alpha(px[k] - mx, py[k] - my, A, B, C, o)
         full = before * (F(1.0) - a) <= T_MIN  # it would use up the light: the pixel is finished before this Gaussian
         a = F(0.0) if full else a
-        alpha[k] = a
         weight[k] = a * before
         T[k] = -abs(light) if full else before * (F(1.0) - a)
+        drawn[k] = number if a > F(0.0) else drawn[k]
 
 
 @njit(**SERIAL)
-def _blend_backward(splat, px, py, alpha, weight, q, rest, out):
-    """After `_blend`: the gradients of the Gaussian's mean (2), conic (3) and opacity (1), summed over the slice.
+def _blend_backward(splat, px, py, T, weight, drawn, number, q, behind, out):
+    """`_blend` taken back: T as it was before this Gaussian, its weight, and the gradients of its mean (2), conic (3) and
+    opacity (1), summed over the slice.
 
-    q = g . c is what this Gaussian's colour is worth to the loss at each pixel, and `rest` what everything not yet drawn
-    adds to it. A larger alpha trades one for the other: dL/dalpha = T q - rest / (1 - alpha), rest without this Gaussian.
+    q = g . c is what this Gaussian's colour is worth to the loss at each pixel, and `behind` what all farther ones add to it.
+    A larger alpha trades one for the other: dL/dalpha = T q - behind / (1 - alpha).
     """
     mx, my, A, B, C, o = splat[0], splat[1], splat[2], splat[3], splat[4], splat[5]
     s, sx, sy, sxx, sxy, syy = F(0.0), F(0.0), F(0.0), F(0.0), F(0.0), F(0.0)
     for k in range(len(px)):
-        dx, dy, a, own = px[k] - mx, py[k] - my, alpha[k], weight[k] * q[k]
-        behind = rest[k] - own
-        rest[k] = behind
-        g_log = own - behind * a / (F(1.0) - a)  # dL / d log alpha
+        dx, dy = px[k] - mx, py[k] - my
+        a = _alpha(dx, dy, A, B, C, o)
+        a = a if number <= drawn[k] else F(0.0)
+        passes = F(1.0) / (F(1.0) - a)
+        before = T[k] * passes
+        T[k] = before
+        weight[k] = a * before
+        own = weight[k] * q[k]
+        g_log = own - behind[k] * a * passes  # dL / d log alpha
         g_log = F(0.0) if a >= ALPHA_MAX else g_log  # clamped: alpha does not move
+        behind[k] += own
         s += g_log
         sx += g_log * dx
         sy += g_log * dy
@@ -162,53 +166,55 @@ def _dot(x, y):
 
 
 @njit(**PARALLEL)
-def _composite_forward(splats, colors, start, owner, image, alpha_out):
+def _composite_forward(splats, colors, start, owner, image, alpha_out, left_out, drawn_out):
     _, height, width, D = image.shape
     for tile in prange(len(start) - 1):
-        px, py, T, alpha, weight = _row(), _row(), _row(), _row(), _row()
+        px, py, T, weight, drawn = _row(), _row(), _row(), _row(), np.zeros(BLOCK, np.int32)
         color = np.zeros((D, BLOCK), np.float32)
         camera, x0, y0, rows, columns = _open_tile(tile, width, height, px, py, T)
-        for p in range(start[tile], start[tile + 1]):
-            if (p - start[tile]) % 32 == 31 and _finished(T):
+        for n in range(start[tile + 1] - start[tile]):
+            if n % 32 == 31 and _finished(T):
                 break
-            g = owner[p]
+            g = owner[start[tile] + n]
             a, b = _rows_in_reach(splats[g], y0, rows)
-            _blend(splats[g], px[a:b], py[a:b], T[a:b], alpha[a:b], weight[a:b])
+            _blend(splats[g], px[a:b], py[a:b], T[a:b], weight[a:b], drawn[a:b], np.int32(n + 1))
             for d in range(D):
                 _add_scaled(color[d, a:b], weight[a:b], colors[g, d])
         for r in range(rows):
             for i in range(columns):
-                alpha_out[camera, y0 + r, x0 + i] = F(1.0) - abs(T[r * TILE + i])
+                k, y, x = r * TILE + i, y0 + r, x0 + i
+                left_out[camera, y, x], drawn_out[camera, y, x] = abs(T[k]), drawn[k]
+                alpha_out[camera, y, x] = F(1.0) - abs(T[k])
                 for d in range(D):
-                    image[camera, y0 + r, x0 + i, d] = color[d, r * TILE + i]
+                    image[camera, y, x, d] = color[d, k]
 
 
 @njit(**PARALLEL)
-def _composite_backward(splats, colors, image, alpha_in, g_image, g_alpha, start, owner, slot, partial):
-    """Front to back once more, tile by tile: the partial gradients of each (Gaussian, tile) pair into its slot."""
-    _, height, width, D = image.shape
+def _composite_backward(splats, colors, left, drawn_in, g_image, g_alpha, start, owner, slot, partial):
+    """Back to front, tile by tile: the partial gradients of each (Gaussian, tile) pair into its slot."""
+    _, height, width, D = g_image.shape
     for tile in prange(len(start) - 1):
-        px, py, T, alpha, weight, q, rest, ga = _row(), _row(), _row(), _row(), _row(), _row(), _row(), _row()
-        gc = np.zeros((D, BLOCK), np.float32)
+        px, py, T, weight, q, behind, ga = _row(), _row(), _row(), _row(), _row(), _row(), _row()
+        gc, drawn = np.zeros((D, BLOCK), np.float32), np.zeros(BLOCK, np.int32)
         camera, x0, y0, rows, columns = _open_tile(tile, width, height, px, py, T)
+        last = 0
         for r in range(rows):
             for i in range(columns):
                 k, y, x = r * TILE + i, y0 + r, x0 + i
-                ga[k] = g_alpha[camera, y, x]
-                rest[k] = ga[k] * alpha_in[camera, y, x]
+                T[k], drawn[k], ga[k] = left[camera, y, x], drawn_in[camera, y, x], g_alpha[camera, y, x]
+                last = max(last, drawn[k])
                 for d in range(D):
                     gc[d, k] = g_image[camera, y, x, d]
-                    rest[k] += gc[d, k] * image[camera, y, x, d]
-        for p in range(start[tile], start[tile + 1]):
-            if (p - start[tile]) % 32 == 31 and _finished(T):
-                break
-            g, row = owner[p], partial[slot[p]]
+        for n in range(last, 0, -1):
+            pair = start[tile] + n - 1
+            g, row = owner[pair], partial[slot[pair]]
             a, b = _rows_in_reach(splats[g], y0, rows)
             q[a:b] = ga[a:b]
             for d in range(D):
                 _add_scaled(q[a:b], gc[d, a:b], colors[g, d])
-            _blend(splats[g], px[a:b], py[a:b], T[a:b], alpha[a:b], weight[a:b])
-            _blend_backward(splats[g], px[a:b], py[a:b], alpha[a:b], weight[a:b], q[a:b], rest[a:b], row[:6])
+            _blend_backward(
+                splats[g], px[a:b], py[a:b], T[a:b], weight[a:b], drawn[a:b], np.int32(n), q[a:b], behind[a:b], row[:6]
+            )
             for d in range(D):
                 row[6 + d] = _dot(weight[a:b], gc[d, a:b])
 

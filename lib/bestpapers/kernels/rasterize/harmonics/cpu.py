@@ -22,17 +22,17 @@ _B3 = (
 )  # fmt: skip
 
 
-def forward(degree, dirs, coeffs):
-    """As `reference.spherical_harmonics`: dirs [C, N, 3], coeffs [N, K, D] -> [C, N, D]."""
-    out = np.empty((*dirs.shape[:2], coeffs.shape[-1]), np.float32)
-    _harmonics_forward(degree, *arrays(dirs, coeffs), out)
+def forward(degree, dirs, coeffs, seen):
+    """As `reference.spherical_harmonics`: dirs [C, N, 3], coeffs [N, K, D] -> [C, N, D]; 0 unless seen [C, N]."""
+    out = np.zeros((*dirs.shape[:2], coeffs.shape[-1]), np.float32)
+    _harmonics_forward(degree, *arrays(dirs, coeffs, seen), out)
     return torch.from_numpy(out)
 
 
-def backward(degree, dirs, coeffs, grad):
+def backward(degree, dirs, coeffs, seen, grad):
     """Gradients of dirs and coeffs."""
     g_dirs, g_coeffs = np.zeros(dirs.shape, np.float32), np.zeros(coeffs.shape, np.float32)
-    _harmonics_backward(degree, *arrays(dirs, coeffs, grad), g_dirs, g_coeffs)
+    _harmonics_backward(degree, *arrays(dirs, coeffs, seen, grad), g_dirs, g_coeffs)
     return torch.from_numpy(g_dirs), torch.from_numpy(g_coeffs)
 
 
@@ -75,12 +75,14 @@ def _basis_gradient(degree, x, y, z, g):
 
 
 @njit(**PARALLEL)
-def _harmonics_forward(degree, dirs, coeffs, out):
+def _harmonics_forward(degree, dirs, coeffs, seen, out):
     C, N, D = out.shape
     used = (degree + 1) ** 2
     for n in prange(N):
         b = np.empty(16)
         for c in range(C):
+            if not seen[c, n]:
+                continue
             x, y, z = dirs[c, n]
             inv = 1.0 / max(math.sqrt(x * x + y * y + z * z), LENGTH_MIN)
             _basis(degree, x * inv, y * inv, z * inv, b)
@@ -92,12 +94,14 @@ def _harmonics_forward(degree, dirs, coeffs, out):
 
 
 @njit(**PARALLEL)
-def _harmonics_backward(degree, dirs, coeffs, grad, g_dirs, g_coeffs):
+def _harmonics_backward(degree, dirs, coeffs, seen, grad, g_dirs, g_coeffs):
     C, N, D = grad.shape
     used = (degree + 1) ** 2
     for n in prange(N):
         b, gb = np.empty(16), np.empty(16)
         for c in range(C):
+            if not seen[c, n]:
+                continue
             length = math.sqrt(dirs[c, n, 0] ** 2 + dirs[c, n, 1] ** 2 + dirs[c, n, 2] ** 2)
             inv = 1.0 / max(length, LENGTH_MIN)
             x, y, z = dirs[c, n, 0] * inv, dirs[c, n, 1] * inv, dirs[c, n, 2] * inv

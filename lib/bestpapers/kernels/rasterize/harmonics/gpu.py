@@ -1,4 +1,8 @@
-"""Spherical harmonics on the GPU: a program per block of Gaussians and channels, one polynomial at a time."""
+"""Spherical harmonics on the GPU: a program per block of Gaussians and channels, one polynomial at a time.
+
+All cameras are done by the same program, one after the other: it reads the coefficients from memory for the first, and from its
+cache for the others. Those of a Gaussian that no camera sees are not read at all.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +25,24 @@ _C30, _C31, _C32, _C33, _C34 = (
 )
 
 
-def forward(degree, dirs, coeffs):
-    """As `reference.spherical_harmonics`: dirs [C, N, 3], coeffs [N, K, D] -> [C, N, D]."""
+def forward(degree, dirs, coeffs, seen):
+    """As `reference.spherical_harmonics`: dirs [C, N, 3], coeffs [N, K, D] -> [C, N, D]; 0 unless seen [C, N]."""
     (C, N, _), (_, K, D) = dirs.shape, coeffs.shape
     out = dirs.new_empty(C, N, D)
-    grid = (-(-N * D // BLOCK), C)
-    launch(_harmonics_forward, grid, dirs, coeffs, out, N, K, D=D, USED=(degree + 1) ** 2, BLOCK=BLOCK)
+    constants = dict(D=D, USED=(degree + 1) ** 2, BLOCK=BLOCK)
+    launch(_harmonics_forward, -(-N * D // BLOCK), dirs, coeffs, seen.view(torch.int8), out, C, N, K, **constants)
     return out
 
 
-def backward(degree, dirs, coeffs, grad):
+def backward(degree, dirs, coeffs, seen, grad):
     """Gradients of dirs and coeffs."""
     (C, N, _), (_, K, D) = dirs.shape, coeffs.shape
-    used, sizes = (degree + 1) ** 2, (C, N, K)
+    used, sizes, seen = (degree + 1) ** 2, (C, N, K), seen.view(torch.int8)
     g_dirs = torch.empty_like(dirs)
     g_coeffs = torch.empty_like(coeffs) if used == K else torch.zeros_like(coeffs)  # unused coefficients do not matter
     constants = dict(D=D, USED=used, BLOCK=BLOCK)
-    launch(_harmonics_backward_dirs, (-(-N // BLOCK), C), dirs, coeffs, grad, g_dirs, N, K, **constants)
-    launch(_harmonics_backward_coeffs, -(-N * D // BLOCK), dirs, grad, g_coeffs, *sizes, **constants)
+    launch(_harmonics_backward_dirs, -(-N // BLOCK), dirs, coeffs, seen, grad, g_dirs, *sizes, **constants)
+    launch(_harmonics_backward_coeffs, -(-N * D // BLOCK), dirs, seen, grad, g_coeffs, *sizes, **constants)
     return g_dirs, g_coeffs
 
 
@@ -94,45 +98,51 @@ def _load_direction(DIRS, g, live):
 
 @triton.jit
 def _harmonics_forward(
-    DIRS, COEFFS, OUT, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
+    DIRS, COEFFS, SEEN, OUT, C, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """A lane per Gaussian and channel, so that neighbouring lanes read neighbouring coefficients; a row of programs per camera.
+    """A lane per Gaussian and channel, so that neighbouring lanes read neighbouring coefficients.
 
     static_range unrolls the loop over the basis functions, so that k is known when the kernel is compiled and each turn
     contains its one polynomial and no branch.
     """
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
-    n, d, c, live = i // D, i % D, tl.program_id(1).to(tl.int64), i // D < N
-    x, y, z, _ = _load_direction(DIRS, c * N + n, live)
-    out = tl.zeros([BLOCK], tl.float32)
-    for k in tl.static_range(USED):
-        b, _, _, _ = _harmonic(k, x, y, z)
-        out += b * tl.load(COEFFS + (n * K + k) * D + d, mask=live, other=0.0)
-    tl.store(OUT + (c * N + n) * D + d, out, mask=live)
+    n, d, live = i // D, i % D, i // D < N
+    for c in range(C):
+        seen = tl.load(SEEN + c * N + n, mask=live, other=0) != 0
+        x, y, z, _ = _load_direction(DIRS, c * N + n, seen)
+        out = tl.zeros([BLOCK], tl.float32)
+        for k in tl.static_range(USED):
+            b, _, _, _ = _harmonic(k, x, y, z)
+            out += b * tl.load(COEFFS + (n * K + k) * D + d, mask=seen, other=0.0)
+        tl.store(OUT + (c * N + n) * D + d, out, mask=live)
 
 
 @triton.jit
 def _harmonics_backward_dirs(
-    DIRS, COEFFS, GRAD, G_DIRS, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
+    DIRS, COEFFS, SEEN, GRAD, G_DIRS, C, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
-    """A lane per Gaussian, a row of programs per camera: a direction collects over all coefficients and channels."""
+    """A lane per Gaussian: a direction collects over all coefficients and channels."""
     n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
-    live, g = n < N, tl.program_id(1).to(tl.int64) * N + n
-    x, y, z, inv = _load_direction(DIRS, g, live)
-    gx, gy, gz = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
-    for d in range(D):
-        grad = tl.load(GRAD + g * D + d, mask=live, other=0.0)
+    live = n < N
+    for c in range(C):
+        g = c * N + n
+        seen = tl.load(SEEN + g, mask=live, other=0) != 0
+        x, y, z, inv = _load_direction(DIRS, g, seen)
+        gx, gy, gz = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
         for k in tl.static_range(1, USED):
+            gb = tl.zeros([BLOCK], tl.float32)
+            for d in range(D):
+                coeff = tl.load(COEFFS + (n * K + k) * D + d, mask=seen, other=0.0)
+                gb += coeff * tl.load(GRAD + g * D + d, mask=seen, other=0.0)
             _, bx, by, bz = _harmonic(k, x, y, z)
-            gb = grad * tl.load(COEFFS + (n * K + k) * D + d, mask=live, other=0.0)
             gx, gy, gz = gx + gb * bx, gy + gb * by, gz + gb * bz
-    along = gx * x + gy * y + gz * z  # the length of the direction does not matter
-    store3(G_DIRS, g, live, (gx - along * x) * inv, (gy - along * y) * inv, (gz - along * z) * inv)
+        along = gx * x + gy * y + gz * z  # the length of the direction does not matter
+        store3(G_DIRS, g, live, (gx - along * x) * inv, (gy - along * y) * inv, (gz - along * z) * inv)
 
 
 @triton.jit
 def _harmonics_backward_coeffs(
-    DIRS, GRAD, G_COEFFS, C, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
+    DIRS, SEEN, GRAD, G_COEFFS, C, N, K, D: tl.constexpr, USED: tl.constexpr, BLOCK: tl.constexpr
 ):  # fmt: skip
     """A lane per Gaussian and channel, as in the forward pass: a coefficient collects over the cameras."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
@@ -140,7 +150,8 @@ def _harmonics_backward_coeffs(
     for k in tl.static_range(USED):
         total = tl.zeros([BLOCK], tl.float32)
         for c in range(C):
-            x, y, z, _ = _load_direction(DIRS, c * N + n, live)
+            seen = tl.load(SEEN + c * N + n, mask=live, other=0) != 0
+            x, y, z, _ = _load_direction(DIRS, c * N + n, seen)
             b, _, _, _ = _harmonic(k, x, y, z)
-            total += b * tl.load(GRAD + (c * N + n) * D + d, mask=live, other=0.0)
+            total += b * tl.load(GRAD + (c * N + n) * D + d, mask=seen, other=0.0)
         tl.store(G_COEFFS + (n * K + k) * D + d, total, mask=live)

@@ -28,14 +28,17 @@ def forward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane
     return *map(torch.from_numpy, out), torch.from_numpy(radii)
 
 
-def backward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane, far_plane, *grads):
-    """Gradients of all five tensors, from those of means2d, depths, conics and compensations."""
+def backward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane, far_plane, *grads, cameras):
+    """Gradients of all five tensors, from those of means2d, depths, conics and compensations. Those of viewmats and Ks are None
+    unless `cameras`."""
     inputs = arrays(means, quats, scales, viewmats, Ks)
     out = [np.zeros(a.shape, np.float32) for a in inputs[:3]]
     chunks = max(1, min(64, len(means) // 256))  # of a size that does not depend on the number of threads
-    parts = np.zeros((chunks, len(viewmats), 16), np.float64)  # rotation 9, translation 3, fx fy cx cy
+    parts = np.zeros((chunks, len(viewmats), 16 * cameras), np.float64)  # rotation 9, translation 3, fx fy cx cy
     settings = (float(width), float(height), float(eps2d), float(near_plane), float(far_plane))
     _project_backward(*inputs, *settings, *arrays(*grads), *out, parts)
+    if not cameras:
+        return *map(torch.from_numpy, out), None, None
     g_cameras = torch.from_numpy(parts.sum(0)).to(torch.float32)
     g_view, g_K = torch.zeros_like(viewmats), torch.zeros_like(Ks)
     g_view[:, :3, :3] = g_cameras[:, :9].unflatten(-1, (3, 3))
@@ -48,8 +51,9 @@ def backward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plan
 @njit(**SERIAL)
 def _rotation(q, R):
     """Fill R [3, 3] from the quaternion q (any length); return 1/|q|."""
-    inv = 1.0 / max(math.sqrt(q[0] ** 2 + q[1] ** 2 + q[2] ** 2 + q[3] ** 2), LENGTH_MIN)
-    w, x, y, z = q[0] * inv, q[1] * inv, q[2] * inv, q[3] * inv
+    w, x, y, z = np.float64(q[0]), np.float64(q[1]), np.float64(q[2]), np.float64(q[3])
+    inv = 1.0 / max(math.sqrt(w * w + x * x + y * y + z * z), LENGTH_MIN)
+    w, x, y, z = w * inv, x * inv, y * inv, z * inv
     R[0, 0], R[0, 1], R[0, 2] = 1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)
     R[1, 0], R[1, 1], R[1, 2] = 2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)
     R[2, 0], R[2, 1], R[2, 2] = 2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)
@@ -131,7 +135,7 @@ def _project_backward(
     means, quats, scales, views, Ks, width, height, eps2d, near, far,
     g_means2d, g_depths, g_conics, g_rhos, g_means, g_quats, g_scales, g_cameras,
 ):  # fmt: skip
-    chunks, C, _ = g_cameras.shape
+    chunks, C, terms = g_cameras.shape  # no terms: nobody asks for the cameras' gradients
     N = len(means)
     for block in prange(chunks):
         Rq, M, half, cam = np.empty((3, 3)), np.empty((2, 3)), np.empty((2, 3)), np.empty(7)
@@ -199,6 +203,9 @@ def _project_backward(
                     g_cy -= gy * z / fy
                 for k in range(3):
                     g_means[n, k] += gt[0] * view[0, k] + gt[1] * view[1, k] + gt[2] * view[2, k]
+                if terms == 0:
+                    continue
+                for k in range(3):
                     g_cam[k] += gM[0, k] * fx / z + gt[0] * means[n, k]
                     g_cam[3 + k] += gM[1, k] * fy / z + gt[1] * means[n, k]
                     g_cam[6 + k] += gt[2] * means[n, k]

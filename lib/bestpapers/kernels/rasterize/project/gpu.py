@@ -30,15 +30,18 @@ def forward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane
     return means2d, depths, conics, rhos, radii
 
 
-def backward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane, far_plane, *upstream):
-    """Gradients of all five tensors, from those of means2d, depths, conics and compensations."""
+def backward(means, quats, scales, viewmats, Ks, width, height, eps2d, near_plane, far_plane, *upstream, cameras):
+    """Gradients of all five tensors, from those of means2d, depths, conics and compensations. Those of viewmats and Ks are None
+    unless `cameras`."""
     C, N = len(viewmats), len(means)
     g_means, g_quats, g_scales = (torch.empty_like(t) for t in (means, quats, scales))
     programs = -(-N // BLOCK)
-    parts = means.new_empty(programs, C, CAMERA_TERMS)
+    parts = means.new_empty(programs, C, CAMERA_TERMS if cameras else 0)
     inputs, settings = (means, quats, scales, viewmats, Ks), (width, height, eps2d, near_plane, far_plane)
     arguments = (*inputs, *upstream, g_means, g_quats, g_scales, parts)
-    launch(_project_backward, programs, *arguments, C, N, *settings, BLOCK=BLOCK)
+    launch(_project_backward, programs, *arguments, C, N, *settings, CAMERAS=cameras, BLOCK=BLOCK)
+    if not cameras:
+        return g_means, g_quats, g_scales, None, None
     g_cameras = parts.sum(0, dtype=torch.float64).float()
     g_viewmats, g_Ks = torch.zeros_like(viewmats), torch.zeros_like(Ks)
     g_viewmats[:, :3, :3] = g_cameras[:, :9].unflatten(-1, (3, 3))
@@ -62,8 +65,11 @@ def _load_quaternion(QUATS, n, live):
     x = tl.load(QUATS + n * 4 + 1, mask=live, other=1.0)
     y = tl.load(QUATS + n * 4 + 2, mask=live, other=1.0)
     z = tl.load(QUATS + n * 4 + 3, mask=live, other=1.0)
+    size = tl.maximum(tl.maximum(tl.abs(w), tl.abs(x)), tl.maximum(tl.abs(y), tl.abs(z)))
+    first = 1.0 / tl.where(size > LENGTH_MIN, size, 1.0)  # the square of 1e20 is no float32
+    w, x, y, z = w * first, x * first, y * first, z * first
     inv = 1.0 / tl.maximum(tl.sqrt(w * w + x * x + y * y + z * z), LENGTH_MIN)
-    return w * inv, x * inv, y * inv, z * inv, inv
+    return w * inv, x * inv, y * inv, z * inv, first * inv
 
 
 @triton.jit
@@ -185,12 +191,12 @@ def _project_forward(
 @triton.jit
 def _project_backward(
     MEANS, QUATS, SCALES, VIEWS, KS, G_MEANS2D, G_DEPTHS, G_CONICS, G_RHOS,
-    G_MEANS, G_QUATS, G_SCALES, PARTS, C, N, width, height, eps2d, near, far, BLOCK: tl.constexpr,
+    G_MEANS, G_QUATS, G_SCALES, PARTS, C, N, width, height, eps2d, near, far, CAMERAS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Laid out as the forward pass, whose steps it repeats rather than load their results.
 
-    Gradients of a Gaussian are summed over the cameras in registers, those of a camera over the block's Gaussians:
-    PARTS [programs, C, 16] holds one row per program and camera.
+    Gradients of a Gaussian are summed over the cameras in registers, those of a camera, if asked for, over the block's
+    Gaussians: PARTS [programs, C, 16] holds one row per program and camera.
     """
     n = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)  # [BLOCK]
     live = n < N
@@ -276,14 +282,15 @@ def _project_backward(
         gm0 += gx * v00 + gy * v10 + gz * v20
         gm1 += gx * v01 + gy * v11 + gz * v21
         gm2 += gx * v02 + gy * v12 + gz * v22
-        part = PARTS + (tl.program_id(0).to(tl.int64) * C + c) * 16
-        g_rotation = (
-            ga0 * j00 + gx * m0, ga1 * j00 + gx * m1, ga2 * j00 + gx * m2,
-            gb0 * j11 + gy * m0, gb1 * j11 + gy * m1, gb2 * j11 + gy * m2,
-            ga0 * j02 + gb0 * j12 + gz * m0, ga1 * j02 + gb1 * j12 + gz * m1, ga2 * j02 + gb2 * j12 + gz * m2,
-        )  # fmt: skip
-        _store_sums(part, g_rotation, 9)
-        _store_sums(part + 9, (gx, gy, gz, g_fx, g_fy, g_cx, g_cy), 7)
+        if CAMERAS:
+            part = PARTS + (tl.program_id(0).to(tl.int64) * C + c) * 16
+            g_rotation = (
+                ga0 * j00 + gx * m0, ga1 * j00 + gx * m1, ga2 * j00 + gx * m2,
+                gb0 * j11 + gy * m0, gb1 * j11 + gy * m1, gb2 * j11 + gy * m2,
+                ga0 * j02 + gb0 * j12 + gz * m0, ga1 * j02 + gb1 * j12 + gz * m1, ga2 * j02 + gb2 * j12 + gz * m2,
+            )  # fmt: skip
+            _store_sums(part, g_rotation, 9)
+            _store_sums(part + 9, (gx, gy, gz, g_fx, g_fy, g_cx, g_cy), 7)
 
     store3(G_MEANS, n, live, gm0, gm1, gm2)
     gs0, gs1 = p00 * r00 + p10 * r10 + p20 * r20, p01 * r01 + p11 * r11 + p21 * r21

@@ -13,6 +13,8 @@ from .. import rules
 
 def rotation_matrices(quats: Tensor) -> Tensor:
     """Quaternions [..., 4] (w, x, y, z, any length) to rotation matrices [..., 3, 3]."""
+    size = quats.detach().abs().amax(-1, keepdim=True)  # taken out first: the square of 1e20 is no float32
+    quats = quats / torch.where(size > rules.LENGTH_MIN, size, 1.0)
     w, x, y, z = torch.nn.functional.normalize(quats, dim=-1).unbind(-1)
     rows = [
         1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
@@ -54,9 +56,10 @@ def project(
     axes = rotation_matrices(quats) * scales[:, None, :]  # [N, 3, 3]: columns are the ellipsoid's half axes
     half = J @ R @ axes  # [C, N, 2, 3], so that S = half half^T
     S = half @ half.transpose(-1, -2)
-    det_sharp = S[..., 0, 0] * S[..., 1, 1] - S[..., 0, 1] ** 2
+    # det S as the squared area that half's two rows span: the difference xx yy - xy^2 of a needle would cancel in float32
+    det_sharp = torch.linalg.cross(half[..., 0, :], half[..., 1, :]).square().sum(-1)
+    det = (det_sharp + eps2d * (S[..., 0, 0] + S[..., 1, 1]) + eps2d**2).clamp(min=rules.DET_MIN)
     xx, xy, yy = S[..., 0, 0] + eps2d, S[..., 0, 1], S[..., 1, 1] + eps2d
-    det = (xx * yy - xy**2).clamp(min=rules.DET_MIN)
     conics = torch.stack([yy, -xy, xx], dim=-1) / det[..., None]
     compensations = (det_sharp / det).clamp(min=rules.RHO_MIN**2).sqrt()
 

@@ -1,6 +1,9 @@
 """The tiles' lists on the CPU: count, sort by depth once, deal out.
 
 The Gaussians are radix-sorted by depth, then dealt out to the tiles in that order: every list is born sorted.
+
+Three loops ask which tiles a Gaussian reaches, to count and to deal, and must hear the same answer to the last tile: what they
+ask is compiled EXACT, without leave to reorder or fuse, so that it rounds alike wherever it is called from.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import numba
 import numpy as np
 from numba import njit, prange
 
-from ...loops import PARALLEL, SERIAL, arrays, renew
+from ...loops import EXACT, PARALLEL, SERIAL, arrays, renew
 from .. import rules
 
 TILE = rules.TILE
@@ -24,14 +27,15 @@ class Tiles(NamedTuple):
     start [tiles + 1]: the list of tile t is pairs start[t] to start[t + 1]
     owner [P] int32: the Gaussian of each pair, in 0..G-1
     slot [P] int32: the pair's place in Gaussian order; Gaussian g owns slots first_slot[g] to first_slot[g + 1]
-    reach_y [G] float32: half height in px of the ellipse on which alpha falls to 1/255
+    splats [G, 7] float32: all that a tile needs of a Gaussian, side by side: mean 2, conic 3, opacity 1, and the half height in
+        px of the ellipse on which alpha falls to 1/255
     """
 
     start: np.ndarray
     owner: np.ndarray
     slot: np.ndarray
     first_slot: np.ndarray
-    reach_y: np.ndarray
+    splats: np.ndarray
 
 
 def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
@@ -54,10 +58,10 @@ def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
     fill += start[:-1]  # where each chunk starts writing into each tile's list
     owner, slot = np.empty(start[-1], np.int32), np.empty(start[-1], np.int32)
     _deal(*splats, reach_y, N, width, height, order, first_slot, fill, owner, slot)
-    return Tiles(start, owner, slot, first_slot, reach_y)
+    return Tiles(start, owner, slot, first_slot, np.concatenate([*splats, reach_y[:, None]], axis=1))
 
 
-@njit(**SERIAL)
+@njit(**EXACT)
 def _level(opacity):
     """sigma at which alpha has fallen to ALPHA_MIN, with a hair to spare for float32 rounding; negative: never seen."""
     if opacity < rules.ALPHA_MIN:
@@ -65,13 +69,15 @@ def _level(opacity):
     return math.log(opacity / rules.ALPHA_MIN) * (1 + 1e-5) + 1e-5
 
 
-@njit(**SERIAL)
+@njit(**EXACT)
 def _pixel_rows(my, reach, height):
-    """First and last row whose pixel centres lie within `reach` of my (first > last if there is none)."""
-    return max(0.0, math.ceil(my - reach - 0.5)), min(height - 1.0, math.floor(my + reach - 0.5))
+    """First and last row whose pixel centres lie within `reach` of my (first > last if there is none).
+
+    np.ceil and np.floor, whose results are floats: those of `math` are whole numbers, which end at 9e18."""
+    return max(0.0, np.ceil(my - reach - 0.5)), min(height - 1.0, np.floor(my + reach - 0.5))
 
 
-@njit(**SERIAL)
+@njit(**EXACT)
 def _tile_span(mean, conic, level, first_row, last_row, width):
     """First and last tile column that the ellipse sigma = level reaches between two pixel rows (first > last: none).
 
@@ -89,7 +95,7 @@ def _tile_span(mean, conic, level, first_row, last_row, width):
     right = (-B * y + math.sqrt(max(0.0, 2 * level * A - det * y * y))) / A
     y = min(max(-top, low), high)
     left = (-B * y - math.sqrt(max(0.0, 2 * level * A - det * y * y))) / A
-    first, last = max(0.0, math.ceil(mean[0] + left - 0.5)), min(width - 1.0, math.floor(mean[0] + right - 0.5))
+    first, last = max(0.0, np.ceil(mean[0] + left - 0.5)), min(width - 1.0, np.floor(mean[0] + right - 0.5))
     if first > last:
         return 0, -1
     return int(first) // TILE, int(last) // TILE

@@ -25,6 +25,7 @@ class Tiles(NamedTuple):
     start [tiles + 1] int64: the list of tile t is pairs start[t] to start[t + 1]
     owner [P] int32: the Gaussian of each pair, in 0..G-1
     slot [P] int64: the pair's place in Gaussian order; Gaussian g owns slots first[g] to first[g] + counts[g]
+    splats [G, 8]: all that a tile needs of a Gaussian, side by side
     """
 
     start: Tensor
@@ -32,6 +33,7 @@ class Tiles(NamedTuple):
     slot: Tensor
     first: Tensor
     counts: Tensor
+    splats: Tensor
 
 
 def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
@@ -42,7 +44,7 @@ def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
     """
     G, (C, N) = depths.numel(), depths.shape
     tiles = C * -(-width // rules.TILE) * -(-height // rules.TILE)
-    splats = pack(means2d, conics, opacities)
+    splats = _pack(means2d, conics, opacities)
     counts = torch.empty(G, dtype=torch.int32, device=depths.device)
     # Two kernels must find the same tiles, to the last one: without fused multiply-adds both round alike.
     exact = dict(BLOCK=BLOCK, enable_fp_fusion=False)
@@ -59,11 +61,11 @@ def bin_tiles(means2d, conics, opacities, depths, width, height) -> Tiles:
     launch(_deal, -(-pairs // BLOCK), splats, owner, first, tile, N, pairs, width, height, **exact)
     tile, slot = tile.sort(stable=True)
     start = torch.searchsorted(tile, torch.arange(tiles + 1, dtype=tile.dtype, device=tile.device))
-    return Tiles(start, owner[slot].int(), slot, first, counts)
+    return Tiles(start, owner[slot].int(), slot, first, counts, splats)
 
 
-def pack(means2d: Tensor, conics: Tensor, opacities: Tensor) -> Tensor:
-    """All that a tile needs of a Gaussian side by side, [G, 8] with two unused: one 32-byte sector of memory per Gaussian."""
+def _pack(means2d: Tensor, conics: Tensor, opacities: Tensor) -> Tensor:
+    """Mean 2, conic 3, opacity 1 and two unused, [G, 8]: one 32-byte sector of memory per Gaussian."""
     parts = (means2d, conics, opacities[..., None], torch.zeros_like(means2d))
     return torch.cat(parts, dim=-1).reshape(-1, 8)
 
