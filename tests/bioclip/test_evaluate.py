@@ -246,7 +246,9 @@ def test_few_shot_refuses_what_does_not_fit():
 def test_pixels():
     images = torch.zeros(2, 3, 16, 16, 3, dtype=torch.uint8)
     images[1, 2, :2, 2:4] = torch.tensor([255, 51, 0], dtype=torch.uint8)
-    flat = evaluate.pixels(images).view(2, 3, 3, 8, 8)  # colour, row, column
+    flat = evaluate.pixels(images)
+    assert flat.shape == (2, 3, 192)
+    flat = flat.view(2, 3, 3, 8, 8)  # colour, row, column
     assert flat[1, 2, :, 0, 1].tolist() == pytest.approx([1.0, 0.2, 0.0])
     assert flat.sum().item() == pytest.approx(1.2)
 

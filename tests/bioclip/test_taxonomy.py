@@ -173,6 +173,8 @@ def test_a_missing_genus_is_taken_from_a_species_of_two_names(species, genus, ep
         ("Aedes (Stegomyia)", "Aedes"),
         ("Panthera Oken, 1816", "Panthera"),
         ("[Clostridium]", "Clostridium"),
+        ("Candidatus Pelagibacter Grote", "Candidatus Pelagibacter"),  # a status that belongs to the name
+        ("CANDIDATUS PELAGIBACTER", "Candidatus Pelagibacter"),
         ("Cre\u0301mieuxia", "Cr\u00e9mieuxia"),
         ("?", ""),
     ],

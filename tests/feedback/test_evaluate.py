@@ -142,6 +142,9 @@ def test_quality_of_true_pictures_and_of_nothing():
     assert found["plausibility"] == found["diversity"] == found["better"] == 0
     assert found["worse"] == -found["votes"] == 1
     assert each["plausibility"].shape == (6, 2)
+    first_good, _ = evaluate.quality(np.stack([pictures, nothing], 1), prompts, before)
+    assert first_good["same"] == 1  # of several pictures of a prompt the first one is compared
+    assert first_good["plausibility"] == first_good["sound"] == 0.5
 
 
 def test_paint_error():

@@ -170,7 +170,7 @@ def test_what_labels_and_predictions_may_leave_out():
 
 def test_values_that_are_none():
     predicted, labels = answers(4)
-    for bad in (255.0, -0.1, np.nan):
+    for bad in (255.0, 1.01, -0.01, np.nan):
         wrong = Feedback({**predicted[0].scores, "overall": bad}, predicted[0].maps, predicted[0].misaligned)
         with pytest.raises(ValueError, match=r"score overall: wants values 0\.\.1"):
             tables([wrong, *predicted[1:]], labels)

@@ -57,6 +57,23 @@ def test_what_is_no_such_number_is_refused(kind, word, capsys):
     assert f"not {word!r}" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("kind", "limits"),
+    [
+        (cli.positive_int, "a whole number, at least 1, not '-'"),
+        (cli.integer(16, 64), "a whole number, at least 16 and at most 64, not '-'"),
+        (cli.integer(0, step=8), "a whole number, at least 0, a multiple of 8, not '-'"),
+        (cli.positive_float, "a number above 0, not '-'"),
+        (cli.number(100), "a number above 0, at most 100, not '-'"),
+        (cli.number(100, -1), "a number from -1 on, at most 100, not '-'"),
+    ],
+)
+def test_a_refusal_says_the_limits(kind, limits):
+    with pytest.raises(argparse.ArgumentTypeError) as refusal:
+        kind("-")
+    assert str(refusal.value) == limits
+
+
 def made(run):
     parser, command = cli.program("python -m thing", "Does things.", "that is all")
     sub = command("do", "do a thing", run, "and no more")

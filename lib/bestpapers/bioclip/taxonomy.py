@@ -72,7 +72,7 @@ def clean(taxon: Taxon) -> Taxon:
     """
     *ranks, genus, species = (_strip(value) for value in taxon.path)
     genus, species = _binomial(_genus(genus), species, {rank.lower() for rank in ranks})
-    kingdom, phylum, class_, order, family, genus = (name.capitalize() for name in (*ranks, genus))
+    kingdom, phylum, class_, order, family, genus = (_capital(name) for name in (*ranks, genus))
     kingdom = KINGDOMS.get(kingdom, kingdom)
     return replace(
         taxon,
@@ -94,6 +94,12 @@ def _strip(value: str) -> str:
     return "" if value.lower() in UNKNOWN else value
 
 
+def _capital(name: str) -> str:
+    """ "PANTHERA" as "Panthera"; behind "Candidatus", which is a status, the name has a capital of its own."""
+    name = name.capitalize()
+    return f"Candidatus {name[11:].capitalize()}" if name.startswith("Candidatus ") else name
+
+
 def _words(value: str) -> list[str]:
     """Words, with brackets and the marks of hybrids by themselves: "leo(L.)", "×rosacea", "x rosacea"."""
     words = re.sub(r"[(\[]", r" \g<0>", value.replace(CROSS, f" {CROSS} ")).split()
@@ -104,7 +110,7 @@ def _genus(value: str) -> str:
     """A genus without its author, its subgenus and the mark of a hybrid."""
     words = _words(value)
     words = words[1:] if words[:1] == [CROSS] else words
-    name = " ".join(words[: 2 if words[:1] == ["Candidatus"] else 1]).strip("[],;")
+    name = " ".join(words[: 2 if words and words[0].lower() == "candidatus" else 1]).strip("[],;")
     return name if all(map(_word_like, name.split())) else ""
 
 
