@@ -208,6 +208,18 @@ def test_raft_from_a_file(raft_file, swaying):
     assert expected.abs().max() > 0
 
 
+def test_raft_gets_whole_multiples_of_eight(raft_file):
+    """Sides above 128 px too; what is beside the picture repeats its edge."""
+    folder, model = raft_file
+    first, second = np.random.default_rng(0).integers(0, 256, (2, 131, 136, 3), np.uint8)
+    padded = [np.pad(f, ((0, 5), (0, 0), (0, 0)), "edge").transpose(2, 0, 1)[None] for f in (first, second)]
+    with torch.inference_mode():
+        pair = [torch.from_numpy(f) / 127.5 - 1 for f in padded]
+        expected = model(*pair, num_flow_updates=1)[-1][0, :, :131].permute(1, 2, 0).numpy()
+    found = load_raft(folder / "small.pth", updates=1)(first, second)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 class Harm:
     def __reduce__(self):
         return print, ("this must never be said",)

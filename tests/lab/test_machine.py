@@ -37,6 +37,16 @@ def test_in_words(monkeypatch, tmp_path):
     assert machine.in_words() == f"{platform.processor() or platform.machine()}, 2 cores, {system}"
 
 
+def test_cores_are_those_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda pid: {0, 3, 5} if pid == 0 else {0}, raising=False)
+    assert machine.cores() == 3
+    monkeypatch.delattr(machine.os, "sched_getaffinity")
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 7)
+    assert machine.cores() == 7
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: None)
+    assert machine.cores() == 1
+
+
 def test_the_peak_is_what_was_held_though_it_is_free_again_and_not_the_parents():
     """A process that held 300 MB for a moment tells of them, and its child, which needs less, does not."""
     child = "from bestpapers.lab.machine import peak_memory as p; print(p())"

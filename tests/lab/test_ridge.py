@@ -29,3 +29,10 @@ def test_a_probe_learns_more_from_more_labels():
         probe(x[:2], y[:2], new)
     with pytest.raises(ValueError, match="probe: wants"):
         probe(x, y, new[:, :5])
+
+
+def test_a_feature_that_never_changes_says_nothing():
+    rng = np.random.default_rng(3)
+    x, new, y = rng.normal(size=(30, 4)), rng.normal(size=(10, 4)), rng.random(30)
+    dead = [np.column_stack([some, np.full(len(some), 7.0)]) for some in (x, new)]
+    np.testing.assert_allclose(probe(dead[0], y, dead[1]), probe(x, y, new), atol=1e-9)

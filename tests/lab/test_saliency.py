@@ -247,3 +247,14 @@ def test_maps_that_cannot_be_compared():
         auc_judd(P, G, form="borji")
     with pytest.raises(ValueError, match="eps must not"):
         kld(P, G, eps=-1)
+
+
+def test_own_fit_by_hand():
+    """Of two labels and of three with an empty one between them: the mean correlation with the own less that with the other."""
+    P, G = (some[2:5] for some in random_maps())
+    r = [[pearsonr(p.ravel(), g.ravel()).statistic for g in (G[0], G[2])] for p in (P[0], P[2])]
+    wanted = (r[0][0] + r[1][1]) / 2 - (r[0][1] + r[1][0]) / 2
+    assert saliency.own_fit(P[::2], G[::2]) == pytest.approx(wanted)
+    G[1] = 0
+    assert saliency.own_fit(P, G) == pytest.approx(wanted)
+    assert np.isnan(saliency.own_fit(P[:2], G[:2]))

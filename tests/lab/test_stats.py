@@ -135,6 +135,7 @@ def test_paired_differences_share_what_their_rows_share():
 
 def test_what_a_statistic_needs():
     x = np.arange(5.0)
+    assert bootstrap_of(lambda v: v.mean(-1), x[:2])[0] == 0.5
     for bad in ((), (x, x[:4]), (x[:1],), (np.zeros((2, 2, 2)),), (1.0,)):
         with pytest.raises(ValueError, match="at least two rows"):
             bootstrap_of(correlation, *bad)

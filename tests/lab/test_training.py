@@ -78,6 +78,9 @@ def test_moments_go_by_name_and_return(tmp_path):
     other.step()
     training.set_moments(other.optimizer, dict(other.model.named_parameters()), kept)
     assert equal(training.moments(other.optimizer, dict(other.model.named_parameters())), kept)
+    given = {name: t.clone() for name, t in kept.items()}
+    other.step()
+    assert equal(kept, given)  # they were copied: what was given does not move on with the run
     training.set_moments(other.optimizer, dict(other.model.named_parameters()), {})
     assert not training.moments(other.optimizer, dict(other.model.named_parameters()))
 
