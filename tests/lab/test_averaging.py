@@ -36,7 +36,9 @@ def test_the_rate_rises_and_falls():
     assert [config.rate(n) for n in range(4)] == pytest.approx([0.5, 1.0, 1.5, 2.0])
     assert [config.rate(n) for n in (4, 6, 7, 8, 10)] == pytest.approx([2.0, 1.5, 1.0, 0.5, 0.0], abs=1e-12)
     assert AveragingConfig(steps=10, warmup=0).rate(0) == AveragingConfig().lr
-    assert {AveragingConfig(steps=10, warmup=10).rate(n) for n in (9, 10)} == {AveragingConfig().lr}  # all of it a warm-up
+    assert {AveragingConfig(steps=10, warmup=10).rate(n) for n in (9, 10)} == {
+        AveragingConfig().lr
+    }  # all of it a warm-up
 
 
 def test_a_run_is_a_plain_loop(rows):
