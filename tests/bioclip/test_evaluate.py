@@ -1,6 +1,7 @@
 """Scores against plain loops and known answers."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -83,6 +84,13 @@ def test_calibration():
     p[:2, 0], p[:2, 127], p[2, 0], p[2, 127] = 0.6, 0.4, 0.9, 0.1
     found = evaluate.calibration(p, torch.tensor([0, 127, 0]), taxa())
     assert found[Rank.SPECIES] == pytest.approx((abs(1.2 - 1) + 0.1) / 3)
+    # .52 and .58 fall into one bin of ten, .5 to .6, and .48 into another
+    p = torch.zeros(3, 128, dtype=torch.float64)
+    p[:, 0] = torch.tensor([0.52, 0.58, 0.48])
+    p[:, 127] = torch.tensor([0.24, 0.21, 0.26])
+    p[:, 64] = 1 - p.sum(-1)
+    found = evaluate.calibration(p, torch.tensor([0, 127, 0]), taxa())
+    assert found[Rank.SPECIES] == pytest.approx((abs(0.52 + 0.58 - 1) + 0.52) / 3)
 
 
 # --------------------------------------------------------------------------------------------------------- the look-up
@@ -374,3 +382,19 @@ def test_few_shots_are_as_many_as_they_say():
         )
         assert (scores[f"few.1.{transform}"], scores[f"few.5.{transform}"]) == pytest.approx((one, five))
         assert five > one + 0.1  # five tell more
+
+
+def test_a_head_that_does_not_know_a_group_is_never_right(monkeypatch):
+    """Labels may lack a rank: then a species' genus is none of the head's, and the head's first genus is not its answer."""
+    species = taxa()
+    test = evaluate.TestSet(species, make_split(species), torch.zeros(128, 2, 4, 4, 3, dtype=torch.uint8))
+    monkeypatch.setattr(evaluate, "image_features", lambda visual, images: torch.ones(len(images), 1))
+    seen = species[test.split.seen[0]]
+    for known, share in ((seen.path[:6], 1), (("Animalia", *seen.path[1:5], "Nemo"), 0)):
+        model = SimpleNamespace(
+            visual=None, targets=torch.zeros(1), groups={Rank.GENUS: [known]}, heads={"genus": torch.nn.Linear(1, 1)}
+        )
+        scores = evaluate._head_scores(model, test)
+        of = [species[i].path[:6] == known for i in test.split.seen]
+        assert scores == {"head.genus": pytest.approx(sum(of) / len(of))}
+        assert bool(scores["head.genus"]) is bool(share)

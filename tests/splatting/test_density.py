@@ -55,6 +55,16 @@ def test_clone_split_and_their_moments():
     assert len(c.gradient) == len(model) == len(model.phi)
 
 
+def test_who_pulls_enough_is_told_by_the_mean_gradient():
+    """At the limit and above, below it not; over the views that saw the Gaussian, and one that nobody saw does not pull."""
+    c = control(gradient=0.25)
+    c.seen[:] = torch.tensor([1.0, 1, 2, 4, 4, 0])
+    c.gradient[:] = torch.tensor([0.25, 0.24, 0.48, 1.0, 3.0, 0])
+    counts = c.densify(600, torch.Generator().manual_seed(0))
+    assert counts == dict(cloned=2, split=1, pruned=0)  # 0 and 4, which are small, and 3
+    torch.testing.assert_close(c.model.means[5:7, 0], torch.tensor([0.0, 12.0]))
+
+
 def test_children_are_drawn_from_their_parent():
     c = control(n=4)
     with torch.no_grad():

@@ -132,6 +132,16 @@ def test_height_at_the_centre_and_light(g, mip, ewa, gain):
     assert (wide.det() / cov.det()).sqrt().item() == pytest.approx(gain, rel=6e-3)
 
 
+def test_a_splat_without_width_has_no_light_and_no_nan():
+    """Rounding gives needles a determinant a little below zero."""
+    v = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    needles = v[:, :, None] * v[:, None, :]
+    assert (needles.det() < 0).any()
+    _, rho = filters.widen_2d(needles, 0.3, True)
+    assert rho.isfinite().all()
+    assert rho.max() < 1e-3
+
+
 def test_opacity_factor_is_a_ratio_of_volumes():
     generator = torch.Generator().manual_seed(0)
     scales = torch.rand(20, 3, dtype=F64, generator=generator) + 0.01

@@ -41,6 +41,17 @@ def test_fused_renders_as_filtered(dtype, tolerance):
     torch.testing.assert_close(again.log_scales, fused.log_scales)
 
 
+def test_fused_knows_how_many_harmonics_are_in_use():
+    cloud = model("mip", F64)
+    with torch.no_grad():
+        cloud.sh_rest.normal_(generator=torch.Generator().manual_seed(0))
+    for cloud.sh_active in range(cloud.config.sh_degree + 1):
+        fused = cloud.fused()
+        assert fused.sh_active == cloud.sh_active
+        a, b = cloud.render([CAMERA]).colors, fused.render([CAMERA]).colors
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_reach_every_parameter(method):
     cloud = model(method, torch.float32)
