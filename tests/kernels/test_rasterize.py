@@ -198,6 +198,19 @@ def test_light_falls_with_the_area_of_a_pixel(backend, method, kept):
     assert small / large * 16 == pytest.approx(kept, abs=0.005)
 
 
+@pytest.mark.parametrize("backend", ["reference", "numba"])
+def test_the_smallest_that_are_drawn_have_their_colour(backend):
+    """A Gaussian whose radius is one pixel is seen, so its harmonics are computed."""
+    scene = dict(
+        means=torch.tensor([[0.0, 0, 4]]), quats=torch.tensor([[1.0, 0, 0, 0]]), scales=torch.full((1, 3), 0.03),
+        opacities=torch.tensor([0.9]), colors=torch.full((1, 1, 3), 1.0), viewmats=torch.eye(4)[None],
+        Ks=torch.tensor([[[40.0, 0, 8.5], [0, 40, 8.5], [0, 0, 1]]]), width=16, height=16,
+    )  # fmt: skip
+    found = rasterization(**scene, sh_degree=0, eps2d=0.0, backend=backend)
+    assert found.meta["radii"].unique().tolist() == [1]
+    torch.testing.assert_close(found.colors[0, 8, 8], torch.full((3,), 0.9 * (0.5 + 0.28209479)), rtol=1e-5, atol=0)
+
+
 def test_golden_harmonics():
     want = [0.28209479, 0.29316151, 0.31270561, -0.23452921, -0.31465395, 0.4195386, 0.07216159, -0.33563088,
             -0.07079714, 0.11725346, -0.5327975, 0.2873904, -0.22736888, -0.22991232, -0.11987944, 0.2406245]  # fmt: skip
