@@ -211,6 +211,18 @@ def test_the_smallest_that_are_drawn_have_their_colour(backend):
     torch.testing.assert_close(found.colors[0, 8, 8], torch.full((3,), 0.9 * (0.5 + 0.28209479)), rtol=1e-5, atol=0)
 
 
+def test_radii_of_splats_larger_than_the_image():
+    """As far as opacity 1 is seen, 3.33 standard deviations in x and in y, in whole pixels. Here 50 and 200 px are one."""
+    scene = dict(
+        means=torch.tensor([[0.0, 0, 4]]), quats=torch.tensor([[1.0, 0, 0, 0]]), scales=torch.tensor([[0.5, 2, 0.01]]),
+        opacities=torch.tensor([1.0]), colors=torch.ones(1, 3), viewmats=torch.eye(4)[None],
+        Ks=torch.tensor([[[400.0, 0, 8], [0, 400, 8], [0, 0, 1]]]), width=16, height=16,
+    )  # fmt: skip
+    for backend in ("reference", "numba"):
+        found = rasterization(**scene, eps2d=0.0, backend=backend).meta["radii"][0, 0].tolist()
+        assert found == pytest.approx([167, 666], abs=1), backend
+
+
 def test_golden_harmonics():
     want = [0.28209479, 0.29316151, 0.31270561, -0.23452921, -0.31465395, 0.4195386, 0.07216159, -0.33563088,
             -0.07079714, 0.11725346, -0.5327975, 0.2873904, -0.22736888, -0.22991232, -0.11987944, 0.2406245]  # fmt: skip
