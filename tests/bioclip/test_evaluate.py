@@ -10,10 +10,13 @@ from torch.nn import functional as F
 
 from bestpapers.bioclip import data, evaluate
 from bestpapers.bioclip.data import make_split, photographs
-from bestpapers.bioclip.model import Config, build
+from bestpapers.bioclip.model import RANK_WEIGHTS, Classifier, Config, build
 from bestpapers.bioclip.taxa import taxa
 from bestpapers.bioclip.taxonomy import Rank, lca_height, tree_distance
+from bestpapers.bioclip.train import Photos
 from bestpapers.lab import stats
+
+SMALL = Config(16, 8, image_width=32, text_width=32, head_width=16, embed_dim=16)
 
 
 def generator(seed=0):
@@ -349,9 +352,9 @@ def test_species_are_the_clusters_and_single_photographs_are_surer_than_they_sho
 
 def test_scores_are_those_of_the_parts():
     species = data.species()
-    split, kinds = make_split(species), Config(16, 8, image_width=32, text_width=32, head_width=16, embed_dim=16)
+    split = make_split(species)
     test = evaluate.TestSet(species, split, photographs(species, 7, size=16, start=data.TEST_START))
-    clip, tokenizer = build("sci", kinds, species, species)
+    clip, tokenizer = build("sci", SMALL, species, species)
     scores = evaluate.score(clip, tokenizer, test, "sci")
     images, texts = evaluate.image_table(clip, test), evaluate.text_table(clip, tokenizer, species)
     scale = clip.logit_scale.exp().item()
@@ -398,3 +401,40 @@ def test_a_head_that_does_not_know_a_group_is_never_right(monkeypatch):
         of = [species[i].path[:6] == known for i in test.split.seen]
         assert scores == {"head.genus": pytest.approx(sum(of) / len(of))}
         assert bool(scores["head.genus"]) is bool(share)
+
+
+@pytest.mark.parametrize("loss", ["ce", "hce"])
+def test_a_classifier_is_scored_by_its_heads_and_its_class_vectors(loss):
+    species = data.species()
+    split = make_split(species)
+    test = evaluate.TestSet(species, split, photographs(species, 6, size=16, start=data.TEST_START))
+    seen = list(split.seen)
+    model = Classifier(SMALL, [species[i] for i in seen], RANK_WEIGHTS[loss]).eval()
+    memory = Photos(test.images[seen, 0], torch.arange(len(seen)), [species[i] for i in seen])
+    scores = evaluate.score(model, None, test, training=memory)
+    with torch.no_grad():
+        features = evaluate.image_features(model.visual, test.images[seen].flatten(0, 1))
+        right = model.heads["species"](features).argmax(1) == torch.arange(len(seen)).repeat_interleave(6)
+    assert scores["head.species"] == pytest.approx(right.double().mean().item())
+    assert ("head.genus" in scores) is (loss == "hce")
+    vectors = evaluate._class_vectors(model, [species[i].path for i in reversed(seen)])
+    torch.testing.assert_close(vectors, model.heads["species"].weight.detach().flip(0))
+    images = evaluate.image_table(model, test)
+    by_label = evaluate.lookup_scores(images, dict(label=vectors.flip(0)), test)
+    assert by_label.items() <= scores.items()
+    assert evaluate._class_vectors(model, [species[i].path for i in split.u1]) is None
+    assert evaluate._class_vectors(Classifier(SMALL, species, (1,) * 6 + (0,)), [species[seen[0]].path]) is None
+
+
+def test_siblings_are_told_apart_among_their_genus():
+    """Photographs of a species that are all alike: one shot of each of the four siblings tells them for sure."""
+    table, split = data.with_siblings(taxa(), make_split(taxa()), 4)
+    apart = torch.randn(len(table), 1, 9, generator=generator()).expand(-1, 6, -1)  # fewer photographs than numbers
+    found = evaluate.image_scores(apart, evaluate.TestSet(table, split, torch.empty(0)))
+    assert found["few.1.siblings"] == 1
+    noise = torch.randn(len(table), 6, 9, generator=generator())
+    found = evaluate.image_scores(noise, evaluate.TestSet(table, split, torch.empty(0)))
+    assert found["few.1.siblings"] == pytest.approx(0.25, abs=0.05)
+    assert "few.1.siblings" not in evaluate.image_scores(
+        noise[:128], evaluate.TestSet(taxa(), make_split(taxa()), noise)
+    )

@@ -68,8 +68,12 @@ def test_correlation_of_slices():
     assert abs(evaluate.slice_correlation(mixed, MASK)) < 0.1
     assert scores(mixed, truth, MASK)["distance"] > 0.05  # means and deviations are the same: only that is left
     assert evaluate.slice_correlation(torch.zeros_like(truth), MASK) == 0
-    with pytest.raises(ValueError, match="three samples"):
-        evaluate.slice_correlation(truth[:2])
+    for few in (truth[:2], truth[:, :1]):
+        with pytest.raises(ValueError, match="three samples and two slices"):
+            evaluate.slice_correlation(few)
+    assert evaluate.slice_correlation(truth[:, :2], MASK) == pytest.approx(
+        torch.corrcoef(evaluate.log_energies(truth[:, :2], MASK).T)[0, 1].item()
+    )
 
 
 def test_the_first_frame():
@@ -221,6 +225,9 @@ def test_changed_clips():
     assert not np.array_equal(bent[5], frames[5])
     assert np.array_equal(evaluate.warped(frames, 1, size=1e-9), frames)
     assert not np.array_equal(evaluate.warped(frames, 2), bent)
+    ends = np.zeros((2, 8, 8, 3), np.uint8)
+    ends[..., 1] = 255
+    assert np.array_equal(evaluate.warped(ends, 1), ends)  # black stays black, and full green full
 
 
 def test_a_warp_is_as_large_as_it_says():

@@ -24,6 +24,13 @@ def test_numpys_own(tmp_path):
         np.testing.assert_array_equal(found, array)
 
 
+def test_long_headers(tmp_path):
+    """Version 2 of the format, whose header may be longer than 64 kB."""
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.arange(6.0).reshape(2, 3), version=(2, 0))
+    np.testing.assert_array_equal(read_npy(file.getvalue(), tmp_path), np.arange(6.0).reshape(2, 3))
+
+
 class Bomb:
     def __reduce__(self):
         return print, ("this must not run",)

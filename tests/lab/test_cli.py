@@ -259,6 +259,10 @@ def test_targets(tmp_path, monkeypatch):
         more |= {"reads": [tmp_path / p for p in more.get("reads", ())]}
         with pytest.raises(cli.Refused, match=f"--out .*{why}"):
             cli.check_target("--out", tmp_path / path, **more)
+    closed = tmp_path / "in"  # what lies deeper would have to be made in it
+    monkeypatch.setattr("os.access", lambda path, how: path != closed)
+    with pytest.raises(cli.Refused, match="protected"):
+        cli.check_target("--out", closed / "new" / "deep" / "a.csv")
     monkeypatch.setattr("os.access", lambda path, how: False)
     with pytest.raises(cli.Refused, match="protected"):
         cli.check_target("--out", tmp_path / "new" / "x.csv")
