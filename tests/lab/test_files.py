@@ -358,12 +358,14 @@ def test_a_write_protected_file_stays(tmp_path, monkeypatch):
     ("platform", "variable", "want"),
     [
         ("linux", "XDG_CACHE_HOME", "bestpapers"),
+        ("linux", "HOME", ".cache/bestpapers"),
         ("win32", "LOCALAPPDATA", "bestpapers"),
         ("darwin", "HOME", "Library/Caches/bestpapers"),
     ],
 )
 def test_the_cache_is_where_the_platform_keeps_caches(monkeypatch, tmp_path, platform, variable, want):
-    monkeypatch.delenv("BESTPAPERS_CACHE", raising=False)
+    for name in ("BESTPAPERS_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, str(tmp_path))
     monkeypatch.setattr(sys, "platform", platform)
     assert cache_dir() == tmp_path / want

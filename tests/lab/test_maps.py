@@ -2,11 +2,13 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bestpapers.lab.files import FormatError
-from bestpapers.lab.maps import as_map, decode_map, encode_map
+from bestpapers.lab.maps import as_map, decode_map, encode_map, overlay, read_map
 from bestpapers.lab.places import Place
+from bestpapers.lab.tensors import write_tensors
 
 
 def image(values, kind="PNG"):
@@ -38,3 +40,25 @@ def test_levels_and_shares_are_told_apart(tmp_path):
     for wrong in (255 * shares, -shares, np.full((2, 2), np.nan), shares[0], np.array([["a"]])):
         with pytest.raises(FormatError, match="map"):
             as_map(wrong, here)
+
+
+def test_a_map_in_a_file_of_tensors(tmp_path):
+    path = tmp_path / "a.safetensors"
+    one, other = torch.rand(4, 5), torch.rand(4, 5)
+    write_tensors(path, dict(whatever=one.bfloat16()))
+    np.testing.assert_allclose(read_map(path), one, atol=1 / 128)
+    write_tensors(path, dict(a=other, heat=one, map=other.clone()))
+    np.testing.assert_array_equal(read_map(path, ("heat", "map")), one)  # of the names the first that is there
+    with pytest.raises(FormatError, match=r"tensors: expected one, or one called x, found \['a', 'heat', 'map'\]"):
+        read_map(path, ("x",))
+    write_tensors(path, {})
+    with pytest.raises(FormatError, match="tensors: expected one"):
+        read_map(path, ("x",))
+
+
+def test_an_overlay_covers_by_height():
+    picture = np.full((1, 3, 3), 100, np.uint8)
+    found = overlay(picture, np.array([[0, 0.5, 7]]), (255, 0, 0))
+    assert (found[0, 0] == 100).all()
+    assert 100 < found[0, 1, 0] < found[0, 2, 0] < 255  # some of the picture stays
+    assert 0 < found[0, 2, 2] < found[0, 1, 2] < 100

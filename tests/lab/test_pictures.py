@@ -144,3 +144,4 @@ def test_resized(tmp_path):
     colours = pictures.resize(np.full((4, 6, 3), 200, np.uint8), (3, 3))
     assert (colours.shape, colours.dtype) == ((3, 3, 3), np.uint8)
     assert (colours == 200).all()
+    assert pictures.resize(colours, (3, 3)) is colours

@@ -87,6 +87,10 @@ def rasterization(
 
     Gradients flow to every float tensor among the arguments, cameras included.
 
+    Three float32 numbers hold the shape of splats up to about 1,000 times as long as wide: these have their light within a
+    few percent, also where their middle lies far off the picture. Of longer ones less is right, in every backend, and what is
+    16,000 times as long as wide may be missing. In float64 the reference draws them.
+
     Raises:
         ValueError: a shape, range or value is wrong (NaN and infinity included); the message names the argument.
         RuntimeError: the backend asked for cannot run here; the message says why.
