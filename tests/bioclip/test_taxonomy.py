@@ -60,6 +60,7 @@ def test_a_clean_label_stays_and_a_messy_one_becomes_it(taxon):
         ("Ovis", "canadensis d'Orbigny", "canadensis"),
         # parts of species go, a third name without a mark stays
         ("Ovis", "canadensis ssp. nelsoni", "canadensis"),
+        ("Corvus", "pica pica hudsonia", "pica pica hudsonia"),  # of three names none is a repeat
         ("Ovis", "canadensis subsp. nelsoni", "canadensis"),
         ("Rosa", "canina var. dumalis", "canina"),
         ("Canis", "lupus familiaris", "lupus familiaris"),
@@ -359,6 +360,9 @@ def test_filter():
     assert taxa_filter(Rank.SPECIES, "salmo hu\u0308bneri", accent).all()
     hole = replace(LION, class_="")
     assert taxa_filter(Rank.CLASS, "Mammalia", [LION, hole]).tolist() == [True, False]
+    for half in (replace(LION, genus=""), replace(LION, species="")):  # no species goes by one name
+        with pytest.raises(ValueError, match="no species"):
+            taxa_filter(Rank.SPECIES, half.name, [half])
 
 
 @pytest.mark.parametrize(

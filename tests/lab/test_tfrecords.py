@@ -35,6 +35,15 @@ def test_an_outsider_reads_ours(tmp_path):
     assert row["score"].tolist() == pytest.approx([0.1])
 
 
+@pytest.mark.parametrize("size", [0, 1, 126, 127, 128, 129, 16383, 16384])
+def test_lengths_around_a_power_of_128(tmp_path, size):
+    """Where a length begins to take one more byte."""
+    value = bytes(size)
+    assert parse_example(example_bytes(dict(name=value)), Place(tmp_path)) == dict(name=[value])
+    theirs = tfrecord.TFRecordWriter.serialize_tf_example(dict(name=(value, "byte")))
+    assert example_bytes(dict(name=value)) == theirs
+
+
 def test_parsed_as_protocol_buffers_do(tmp_path):
     """Packed and single values, whole numbers below 0, lists and fields that come twice, fields that nobody knows."""
     writer = tfrecord.TFRecordWriter(str(tmp_path / "a"))
@@ -107,6 +116,8 @@ def test_messages_within_bounds(tmp_path):
     """Examples that would take much memory or never end."""
     many = example_bytes({"a": 1.0}) + b"\x10\x00" * 200_000
     wide = b"\x0a" + b"\x80" * 11
+    enough = b"\x10\x00" * 100_000  # as many as are allowed
+    assert parse_example(enough, Place(tmp_path)) == {}
     for data, message in (
         (many, "more than 100,000 values"),
         (wide, "a number without an end"),
