@@ -847,6 +847,18 @@ def test_needles_stay_finite(backend, ratio):
         assert out[1].max() > 0.05
 
 
+def _needle(length, angle, middle=(0.0, 0.0)) -> dict:
+    """One Gaussian, `length` px long and 0.02 px thick, turned by `angle`, before a picture of 256 px."""
+    focal = 205.0
+    return dict(
+        means=torch.tensor([[middle[0] / focal, middle[1] / focal, 1.0]]),
+        scales=torch.tensor([[length / focal, 1e-4, 1e-4]]),
+        quats=torch.stack([torch.cos(angle / 2), angle * 0, angle * 0, torch.sin(angle / 2)])[None],
+        opacities=torch.tensor([0.9]), colors=torch.ones(1, 3), viewmats=torch.eye(4)[None], width=256, height=256,
+        Ks=torch.tensor([[[focal, 0, 128], [0, focal, 128], [0, 0, 1]]]),
+    )  # fmt: skip
+
+
 @BOTH
 @pytest.mark.parametrize("options", [dict(), METHODS["mip"]], ids=["classic", "mip"])
 @pytest.mark.parametrize("length", [500, 4000, 16_000])
@@ -855,14 +867,8 @@ def test_long_needles_are_drawn(backend, options, length):
 
     Not asked at 45 degrees, where the three numbers of such a conic differ in digits that float32 has not.
     """
-    focal = 205.0
     for angle in torch.tensor([x for x in range(5, 90, 5) if x != 45]) * math.pi / 180:
-        scene = dict(
-            means=torch.tensor([[0.0, 0.0, 1.0]]), scales=torch.tensor([[length / focal, 1e-4, 1e-4]]),
-            quats=torch.stack([torch.cos(angle / 2), angle * 0, angle * 0, torch.sin(angle / 2)])[None],
-            opacities=torch.tensor([0.9]), colors=torch.ones(1, 3), viewmats=torch.eye(4)[None], width=256, height=256,
-            Ks=torch.tensor([[[focal, 0, 128], [0, focal, 128], [0, 0, 1]]]),
-        )  # fmt: skip
+        scene = _needle(length, angle)
         want = _render(scene, "reference", F64, **options).alphas.sum().item()
         got = _render(scene, backend, **options).alphas.sum().item()
         assert got == pytest.approx(want, rel=0.05)  # measured 1 %
@@ -872,15 +878,10 @@ def test_long_needles_are_drawn(backend, options, length):
 @pytest.mark.parametrize("eps2d", [0.3, 0.1])
 def test_needles_whose_middle_lies_off_the_picture(backend, eps2d):
     """1,000 times as long as wide, at any angle, up to two lengths away: what the docstring says that float32 can hold."""
-    draw, focal, length = torch.Generator().manual_seed(1), 205.0, 1000 * eps2d**0.5
+    draw, length = torch.Generator().manual_seed(1), 1000 * eps2d**0.5
     for angle, away in torch.rand(12, 2, generator=draw) * torch.tensor([math.pi, 4.0]) - torch.tensor([0.0, 2.0]):
-        middle = torch.stack([angle.cos(), angle.sin()]) * away * length / focal
-        scene = dict(
-            means=torch.tensor([[*middle.tolist(), 1.0]]), scales=torch.tensor([[length / focal, 1e-4, 1e-4]]),
-            quats=torch.stack([torch.cos(angle / 2), angle * 0, angle * 0, torch.sin(angle / 2)])[None],
-            opacities=torch.tensor([0.9]), colors=torch.ones(1, 3), viewmats=torch.eye(4)[None], width=256, height=256,
-            Ks=torch.tensor([[[focal, 0, 128], [0, focal, 128], [0, 0, 1]]]),
-        )  # fmt: skip
+        middle = torch.stack([angle.cos(), angle.sin()]) * away * length
+        scene = _needle(length, angle, middle.tolist())
         want = _render(scene, "reference", F64, eps2d=eps2d).alphas.sum().item()
         got = _render(scene, backend, eps2d=eps2d).alphas.sum().item()
         assert got == pytest.approx(want, rel=0.1, abs=0.5)  # measured 2 %, of the reference in float32 7 %
