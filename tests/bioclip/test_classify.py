@@ -258,11 +258,11 @@ def test_bad_filters(all_taxa, tmp_path):
         ("genus\n", "at least one below the header"),
         ("", "line 1: expected names of columns"),
         ("genus,x\n\nLynx\n", r"a\.csv: line 3: expected 2 values"),
-        ("genus\nUnicornis\n", r"(?s)a\.csv: filter: 1 of 1 names .* 'unicornis': nothing like it"),
+        ("genus\nUnicornis\n", r"a\.csv: filter: 1 of 1 names .*: line 2: 'unicornis': nothing like it$"),
         ("genus,x\n,1\n", r"a\.csv: filter: no names"),
         (
             "species\n\nlynx lynx\nPanthera leo L.\n",
-            r"(?s)a\.csv: filter: 1 of 2 .* line 4: 'panthera leo l.': did you mean",
+            r"a\.csv: filter: 1 of 2 .*: line 4: 'panthera leo l.': did you mean",
         ),
     ):
         (tmp_path / "a.csv").write_text(text)
@@ -638,12 +638,12 @@ def test_words_that_the_small_model_has_not_learnt(name):
 
 
 def test_labels_that_differ_in_what_is_not_learnt_are_told():
-    apart = "no difference between these labels, and cannot tell them apart: "
+    apart = "no difference between these labels; how they share their score means nothing: "
     with pytest.warns(UserWarning, match=f"{apart}'lion 1', 'lion 2', 'lion'; 'oak!', 'oak\\?'$"):
         CustomLabelsClassifier(["lion 1", "lion 2", "oak!", "tiger", "lion", "oak?"])
     lion, tiger = taxa()[:2]
     new = [replace(lion, genus=genus, species="zzyzx", common_name="") for genus in ("Quuxia", "Zeppelinus")]
-    with pytest.warns(UserWarning, match=f"{apart}'.* Quuxia zzyzx ', '.* Zeppelinus zzyzx '$"):
+    with pytest.warns(UserWarning, match=f"{apart}'.* Quuxia zzyzx', '.* Zeppelinus zzyzx'$"):
         TreeOfLifeClassifier(labels=[tiger, *new])
 
 

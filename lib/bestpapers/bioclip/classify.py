@@ -210,7 +210,9 @@ class BaseClassifier(nn.Module):
         if same := [group for read, group in alike.items() if read and group[1:]]:
             some = "; ".join(", ".join(map(repr, group[:5])) + ", ..." * (len(group) > 5) for group in same[:5])
             some += f"; and {len(same) - 5} more such groups" if same[5:] else ""
-            _warn(f"the model has learnt no difference between these labels, and cannot tell them apart: {some}")
+            _warn(
+                f"the model has learnt no difference between these labels; how they share their score means nothing: {some}"
+            )
         if every:
             return
         words = [[piece for piece in own if piece.isalpha()] for own in pieces]
@@ -266,7 +268,7 @@ class TreeOfLifeClassifier(BaseClassifier):
             self.txt_embeddings /= lengths.clamp(min=1e-12)  # in place: the real one has gigabytes
         else:
             self.taxa = found
-            words = [" ".join([*taxon.path, taxon.common_name]) for taxon in found]
+            words = [" ".join(filter(None, [*taxon.path, taxon.common_name])) for taxon in found]
             self.txt_embeddings = self._embed_labels(words, [[captions(taxon)[text]] for taxon in found])
         have, need = len(self.txt_embeddings), self.model.visual.output_dim
         if have != need:
@@ -304,7 +306,8 @@ class TreeOfLifeClassifier(BaseClassifier):
         try:
             return taxa_filter(Rank(RANKS.index(column)), names, self.taxa)
         except ValueError as error:
-            raise ValueError(f"{csv_path}: {error}") from error
+            what, *lines = str(error).split("\n")  # in one line, as other faults of a file
+            raise ValueError(f"{csv_path}: {what} {'; '.join(map(str.strip, lines))}".rstrip()) from error
 
     def apply_filter(self, keep_labels_ary: Sequence[bool] | NDArray[np.bool_]) -> None:
         """Predict among these labels [N] only. A new filter takes the place of the last one."""
