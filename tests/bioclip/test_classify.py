@@ -197,7 +197,8 @@ def test_names_that_several_groups_share_are_not_added(folder, name):
         ("Animalia", "P", "C", "O", "F1", "Ovis", "canadensis"),
         ("Animalia", "P", "C", "O", "F2", "Ovis", "canadensis"),
     ]
-    two = TreeOfLifeClassifier(name, labels=[Taxon(*path, common) for path, common in zip(paths, ("a", "b"))])
+    with pytest.warns(UserWarning, match="stay a label for each: Ovis canadensis"):
+        two = TreeOfLifeClassifier(name, labels=[Taxon(*path, common) for path, common in zip(paths, ("a", "b"))])
     assert len(two.predict(folder / "0.png", Rank.GENUS)) == 2
 
 
@@ -226,7 +227,9 @@ def test_filters(folder, all_taxa, tmp_path):
     (row,) = all_taxa.predict(folder / "0.png")
     assert (row["species"], row["score"]) == ("Lynx lynx", 1)
     for mark in ",;\t":
-        (tmp_path / "region.csv").write_text(f"Species{mark}seen\nlynx lynx{mark}3\nPanthera leo{mark}1\n")
+        (tmp_path / "region.csv").write_text(
+            f"sep={mark}\nSpecies{mark}seen\nlynx lynx{mark}3\n{mark}2\nPanthera leo{mark}1\n"
+        )
         all_taxa.apply_filter(all_taxa.create_taxa_filter_from_csv(tmp_path / "region.csv"))
         assert {row["species"] for row in all_taxa.predict(folder / "0.png")} == {"Lynx lynx", "Panthera leo"}
 
@@ -255,8 +258,12 @@ def test_bad_filters(all_taxa, tmp_path):
         ("genus\n", "at least one below the header"),
         ("", "line 1: expected names of columns"),
         ("genus,x\n\nLynx\n", r"a\.csv: line 3: expected 2 values"),
-        ("genus\nUnicornis\n", r"(?s)a\.csv: filter: 1 of 1 names .* 'unicornis': nothing like it"),
-        ("genus,x\n,1\n", "'': nothing like it"),
+        ("genus\nUnicornis\n", r"a\.csv: filter: 1 of 1 names .*: line 2: 'unicornis': nothing like it$"),
+        ("genus,x\n,1\n", r"a\.csv: filter: no names"),
+        (
+            "species\n\nlynx lynx\nPanthera leo L.\n",
+            r"a\.csv: filter: 1 of 2 .*: line 4: 'panthera leo l.': did you mean",
+        ),
     ):
         (tmp_path / "a.csv").write_text(text)
         with pytest.raises(ValueError, match=message):
@@ -466,6 +473,8 @@ def test_bins(folder, name):
         (lambda name: CustomLabelsClassifier([], name), "there are none"),
         (lambda name: CustomLabelsClassifier(["a", " "], name), "one of them is empty"),
         (lambda name: CustomLabelsClassifier(["a", "b", "a "], name), "'a' is there twice"),
+        (lambda name: CustomLabelsClassifier(["fly agaric", "Fly  Agaric"], name), "twice, also as 'fly agaric'"),
+        (lambda name: CustomLabelsBinningClassifier({"a": "x", "A": "y"}, name), "'A' is there twice, also as 'a'"),
         (lambda name: CustomLabelsClassifier(["a"], name, templates=["a photo"]), "no {} for the label"),
         (lambda name: CustomLabelsBinningClassifier({"a": ""}, name), "that of 'a' is empty"),
         (lambda name: CustomLabelsBinningClassifier({"a": None}, name), "that of 'a' is empty"),
@@ -617,21 +626,51 @@ def test_labels_that_are_cut_are_told(name):
         TreeOfLifeClassifier(name, labels=[Taxon("", "", "", "", "", "Quercus", "robur", "long name " * 40)])
 
 
-def test_words_that_the_small_model_has_not_learnt():
+def test_words_that_the_small_model_has_not_learnt(name):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CustomLabelsClassifier(["Lion", "Panthera tigris", "fly agaric"])
+        CustomLabelsClassifier(["42", "lion 1", "lion 2", "zeppelin"], name)  # which reads all
     with pytest.warns(UserWarning, match="has not learnt these words of the labels, .*: zeppelin, quux$"):
         CustomLabelsClassifier(["lion", "Zeppelin, tiger", "lion (quux)"])
     with pytest.raises(ValueError, match="has learnt no word of 'Zeppelin', '42', only the names of this book; leave"):
         CustomLabelsClassifier(["lion", "Zeppelin", "42"])
 
 
+def test_labels_that_differ_in_what_is_not_learnt_are_told():
+    apart = "no difference between these labels; how they share their score means nothing: "
+    with pytest.warns(UserWarning, match=f"{apart}'lion 1', 'lion 2', 'lion'; 'oak!', 'oak\\?'$"):
+        CustomLabelsClassifier(["lion 1", "lion 2", "oak!", "tiger", "lion", "oak?"])
+    lion, tiger = taxa()[:2]
+    new = [replace(lion, genus=genus, species="zzyzx", common_name="") for genus in ("Quuxia", "Zeppelinus")]
+    with pytest.warns(UserWarning, match=f"{apart}'.* Quuxia zzyzx', '.* Zeppelinus zzyzx'$"):
+        TreeOfLifeClassifier(labels=[tiger, *new])
+
+
 def test_a_species_that_is_there_several_times_is_one_label(name):
     lion, tiger = taxa()[:2]
-    with pytest.warns(UserWarning, match="2 of 4 labels name a species again"):
+    with pytest.warns(UserWarning, match="2 of 4 labels name a taxon again"):
         tree = TreeOfLifeClassifier(name, labels=[replace(lion, common_name=""), tiger, lion, tiger])
     assert tree.taxa == (lion, tiger)
+
+
+def test_ranks_that_are_not_given_make_no_second_label():
+    lion, tiger, oak = taxa()[0], taxa()[1], next(t for t in taxa() if t.genus == "Quercus")
+    bare = Taxon("", "", "", "", "", "Panthera", "leo", "Lion")
+    half = replace(lion, phylum="", order="", common_name="")
+    with pytest.warns(UserWarning, match="2 of 4 labels name a taxon again"):
+        assert classify.load_labels("x", [bare, tiger, half, replace(lion, class_="")]) == (lion, tiger)
+    homonym = replace(oak, genus="Panthera", species="leo")
+    with pytest.warns(UserWarning, match="contradict each other, and stay a label for each: Panthera leo$"):
+        assert classify.load_labels("x", [bare, homonym, lion]) == (bare, homonym, lion)  # whose is the first?
+    genus = replace(bare, species="", common_name="")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert classify.load_labels("x", [genus, lion, replace(bare, genus="")]) == (
+            genus,
+            lion,
+            replace(bare, genus=""),
+        )
 
 
 # ---------------------------------------------------------------------------------------------------------- our weights

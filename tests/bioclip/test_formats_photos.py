@@ -63,6 +63,8 @@ def test_the_authors_table(tmp_path):
         lion, fish = read_photos(source)
         assert lion == Photo((tmp_path / "images/1.jpg").resolve(), "a lion, resting", LION)
         assert fish.taxon.path == ("Animalia", "Chordata", "", "Cypriniformes", "", "Carassius", "auratus")
+    table(tmp_path / "catalog.csv", [{"filepath": "images/2.jpg", "class": "x", **FISH, "common": "goldfish"}])
+    assert read_photos(tmp_path / "catalog.csv")[0].taxon.common_name == "goldfish"
     table(tmp_path / "labels.csv", [{"filepath": "images/1.jpg", "class": "Boletus edulis Bull."}])
     assert read_photos(tmp_path / "labels.csv")[0].taxon is None
 
@@ -82,7 +84,7 @@ def test_pixels_are_rgb_and_upright(tmp_path):
     assert (np.asarray(images[1]) == (0, 9, 0)).all()
 
 
-@pytest.mark.parametrize("kind", ["gif", "jp2", "avif", "webp", "bmp", "tif", "ppm", ""])
+@pytest.mark.parametrize("kind", ["gif", "jp2", "jpf", "avif", "webp", "bmp", "dib", "tif", "ppm", "mpo", "apng", ""])
 def test_what_pillow_reads(tmp_path, kind):
     """Also from a file without a suffix; HEIC is told of where it cannot be read."""
     (tmp_path / "a").mkdir()
@@ -92,6 +94,18 @@ def test_what_pillow_reads(tmp_path, kind):
     (photo,) = read_photos(tmp_path)
     assert photo.path.name == path.name
     assert abs(np.asarray(photo.image(), int) - (200, 10, 10)).max() < 20
+
+
+def test_sixteen_bits_of_a_pgm(tmp_path):
+    """The upper 8 of them, as of other files; numbers of 32 bits stay refused."""
+    grey = np.arange(48, dtype=np.uint16).reshape(6, 8) * 5
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "1.pgm").write_bytes(b"P5 8 6 65535\n" + (grey * 257).astype(">u2").tobytes())
+    (photo,) = read_photos(tmp_path)
+    assert (np.asarray(photo.image()) == grey[..., None]).all()
+    Image.fromarray(grey.astype(np.int32)).save(tmp_path / "a" / "2.tif")
+    with pytest.raises(FormatError, match=r"2\.tif: image: expected 8 or 16 bits per channel, found Pillow's mode I"):
+        read_photos(tmp_path)
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"  # how such a file begins

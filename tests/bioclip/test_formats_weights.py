@@ -229,7 +229,7 @@ def test_the_older_file_gives_the_same_model(old, protocol):
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])
-def test_checkpoints_of_open_clips_training(old, prefix):
+def test_checkpoints_of_open_clips_training(old, prefix, caplog):
     """What its main.py saves after an epoch: the model's state among other things, named as the processes wrapped it."""
     model = tiny_clip()
     optimizer = torch.optim.AdamW(model.parameters())
@@ -240,7 +240,9 @@ def test_checkpoints_of_open_clips_training(old, prefix):
     torch.save(checkpoint, old / weights.OLD_WEIGHTS)
     assert same(load(f"local-dir:{old}")[0], model)
     (old / weights.OLD_WEIGHTS).rename(old / "epoch_5.pt")
+    caplog.clear()
     assert same(load(f"local-dir:{old}")[0], model)
+    assert not caplog.messages  # open_clip's, that there are no weights
     (old / "epoch_6.pt").write_bytes(b"")
     with pytest.raises(FormatError, match=r"one checkpoint \.pt, found epoch_5\.pt, epoch_6\.pt; leave one"):
         load(f"local-dir:{old}")

@@ -106,9 +106,32 @@ def test_labels_of_ones_own(model, photos, folder, tmp_path, capsys):
     shown = capsys.readouterr()
     assert len(parse(shown.out)) == 2
     assert "--cls: 1 label given before and left out" in shown.err
+    assert run("predict", photos[0], "--model", model, "--cls", "lion,Lion,LION,tiger") == 0
+    shown = capsys.readouterr()
+    assert {row["classification"] for row in parse(shown.out)} == {"lion", "tiger"}
+    assert "--cls: 2 labels given before and left out" in shown.err
+    (tmp_path / "x.csv").write_text("seen;label\n3;lion\n4;oak\n")
+    for given in (f"{tmp_path / 'labels.txt'} ", tmp_path / "x.csv"):  # a blank behind the name; a header
+        assert run("predict", photos[0], "--model", model, "--cls", given) == 0
+        assert {row["classification"] for row in parse(capsys.readouterr().out)} - {"fly agaric"} == {"lion", "oak"}
     many = ",".join(f"species number {i}" for i in range(40))  # too long for the name of a file
     assert run("predict", photos[0], "--model", model, "--cls", many, "--k", 1) == 0
     assert len(parse(capsys.readouterr().out)) == 1
+
+
+def test_bins_with_and_without_a_header(model, photos, tmp_path, capsys):
+    for text, bins in (
+        ("lion,cat\noak,tree\n", {"cat", "tree"}),  # no header
+        ("Fly Agaric\tFungus\noak\ttree\n", {"Fungus", "tree"}),
+        ("note,bin,label\n1,cat,lion\n2,tree,oak\n", {"cat", "tree"}),
+        ("bin;class\ncat;lion\ntree;oak\n", {"cat", "tree"}),
+        ("name,bin\nlion,cat\noak,tree\n", {"cat", "tree"}),
+    ):
+        (tmp_path / "bins.csv").write_text(text)
+        assert run("predict", photos[0], "--model", model, "--bins", tmp_path / "bins.csv") == 0
+        shown = capsys.readouterr()
+        assert {row["classification"] for row in parse(shown.out)} == bins
+        assert ("line 1 is taken for a row, and no header" in shown.err) == ("bin" not in text)
 
 
 def test_a_subset_and_other_taxa(model, photos, tmp_path, capsys):
@@ -134,7 +157,7 @@ def test_a_subset_and_other_taxa(model, photos, tmp_path, capsys):
     shown = capsys.readouterr()
     found = {(row["class"], row["genus"], row["species"], row["common_name"]) for row in parse(shown.out)}
     assert found == {("Mammalia", "Lynx", "Lynx rufus", "bobcat"), ("Mammalia", "Lynx", "", "")}
-    assert shown.err == "1 of 3 labels name a species again, and are left out\n"
+    assert shown.err == "1 of 3 labels name a taxon again, and are left out\n"
     tree = TreeOfLifeClassifier(model)
     formats.save_label_embeddings(tmp_path / "pair", tree.txt_embeddings[:, :3], taxa()[:3])
     assert run("predict", photos[0], "--model", model, "--labels", tmp_path / "pair.npy") == 0
@@ -220,6 +243,25 @@ def test_what_a_folder_holds_beside_photographs_is_counted(model, folder, tmp_pa
     assert shown.err == f"{tmp_path}: 4 files passed over, of other kinds (.mp4, .txt, no ending)\n"
 
 
+def test_links_and_hidden_folders(model, folder, tmp_path, capsys):
+    image = Image.open(folder / "photos" / "a.png")
+    for name in ("in/a.mpo", "in/.thumbs/t.jpg", "elsewhere/b.jpf", "elsewhere/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(tmp_path / name)
+    try:
+        (tmp_path / "in" / "linked").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+        (tmp_path / "in" / "nothing.jpg").symlink_to(tmp_path / "gone.jpg")
+    except OSError:
+        pytest.skip("this system makes no links")
+    assert run("predict", tmp_path / "in", "--model", model, "--cls", "oak,lion", "--k", 1) == 0
+    shown = capsys.readouterr()
+    found = [os.path.relpath(row["file_name"], tmp_path / "in") for row in parse(shown.out)]
+    assert found == ["a.mpo", "linked/b.jpf", "linked/c.png"]
+    left_out = "left out, links to nothing or places that cannot be read"
+    assert shown.err == f"{tmp_path / 'in'}: {left_out}: {tmp_path / 'in' / 'nothing.jpg'}\n"
+
+
 def test_output_is_written_whole_or_not_at_all(model, photos, tmp_path, monkeypatch, capsys):
     out = tmp_path / "rows.csv"
     out.write_text("of yesterday")
@@ -283,6 +325,68 @@ def test_list_taxa(tmp_path, capsys):
     assert "1 have no embedding and are never predicted" in shown
 
 
+def listed(tmp_path, capsys, text, name="own.csv"):
+    """What list-taxa makes of a table of labels, and what it says."""
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    assert run("list-taxa", "--labels", tmp_path / name) == 0
+    shown = capsys.readouterr()
+    return [" ".join(filter(None, row.values())) for row in parse(shown.out)], shown.err
+
+
+def test_names_that_cannot_be_read_are_told(tmp_path, capsys):
+    text = "genus,species\nParus,major?\nParus,majorLinnaeus 1758\nParus,NA\nParus,ater\nParus,major/minor\n"
+    rows, said = listed(tmp_path, capsys, text)
+    assert rows == ["Parus", "Parus ater Parus ater"]
+    assert said.splitlines()[:5] == [
+        f"{tmp_path / 'own.csv'}: 3 names of species cannot be read, taken for what is above:",
+        *("  line 2: 'major?' as Parus", "  line 3: 'majorLinnaeus 1758' as Parus", "  line 6: 'major/minor' as Parus"),
+        "3 of 5 labels name a taxon again, and are left out",
+    ]
+    many = "family,genus,species\n" + "".join(f"Paridae,Parus/Aus {i},ater\n" for i in range(25))
+    rows, said = listed(tmp_path, capsys, many)
+    assert rows == ["Paridae"]
+    assert "  line 2: 'Parus/Aus 0 ater' as Paridae" in said
+    assert "  and 5 more\n" in said
+
+
+def test_the_class_of_photographs_is_no_rank(tmp_path, capsys):
+    text = "{},class,genus,species\na.jpg,a lion at dusk,Panthera,leo\nb.jpg,lioness,Panthera,leo\n"
+    for column in ("filepath", "photo"):
+        rows, said = listed(tmp_path, capsys, text.format(column))
+        assert rows == ["Panthera leo Panthera leo"]
+        assert "class is taken for their labels and not for the rank, which is named cls there" in said
+    rows, said = listed(tmp_path, capsys, "url,class,genus,species\nhttps://x.org/a.jpg,Mammalia,Panthera,leo\n")
+    assert rows == ["Mammalia Panthera leo Panthera leo"]
+    (tmp_path / "more.csv").write_text(
+        "kingdom,class,genus,species\nAnimalia,Aves,Morus,bassanus\nPlantae,Magnoliopsida,Morus,alba\n"
+    )
+    assert run("list-taxa", "--labels", tmp_path / "more.csv") == 0
+    for labels, message in (
+        (("lion at dusk", "lion"), "line 2, column class: expected a class of the tree of life, one word"),
+        (
+            ("lion", "lioness"),
+            "line 3, column class: expected one class for the genus Panthera, found Lioness here, and Lion in",
+        ),
+    ):
+        text = "class,genus,species\n" + "".join(f"{label},Panthera,leo\n" for label in labels)
+        (tmp_path / "own.csv").write_text(text)
+        capsys.readouterr()
+        assert run("list-taxa", "--labels", tmp_path / "own.csv") == 2
+        assert message in capsys.readouterr().err
+
+
+def test_tables_as_programs_write_them(tmp_path, capsys):
+    for text, name in (
+        ("genus,species,common\nPanthera,leo,Lion\n", "catalog.csv"),
+        ("\ufeffsep=;\r\ngenus;species;common_name\r\nPanthera;leo;Lion\r\n", "excel.csv"),
+        ("genus\tspecies\tcommon_name\nPanthera\tleo\tLion\n", "a.tab"),
+    ):
+        assert listed(tmp_path, capsys, text, name)[0] == ["Panthera leo Panthera leo Lion"]
+    (tmp_path / "excel.csv").write_text("sep=;\ngenus;species\nPanthera\n")
+    assert run("list-taxa", "--labels", tmp_path / "excel.csv") == 2
+    assert "excel.csv: line 3: expected 2 values, found 1" in capsys.readouterr().err
+
+
 def test_list_models(capsys):
     assert run("list-models") == 0
     shown = capsys.readouterr()
@@ -302,12 +406,14 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
     tables = {"rank": "name\nx\n", "unknown": "genus\nUnicornis\n", "one": "label\na\n", "ranks": "kingdom\nAnimalia\n"}
     tables |= {
         "two": "label,bin\noak,plant\nash,plant\noak,tree\n",
+        "capitals": "label,bin\nlion,cat\nLion,dog\n",
         "hole": "label,bin\noak,plant\nash,\n",
         "long": "genus,species\nLynx,lynx,x\n",
     }
     for name, text in tables.items():
         (tmp_path / f"{name}.csv").write_text(text)
     (tmp_path / "hole.tsv").write_text("genus\tspecies\nLynx\tlynx\n\tsp.\n")
+    (tmp_path / "own.json").write_text("[]")
     (tmp_path / "latin.txt").write_bytes(b"ch\xeane\n")
     for words, message in (
         (("predict", photos[0], "--model", f"local-dir:{tmp_path}"), "open_clip_config.json"),
@@ -323,6 +429,17 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
             "--cls labls.txt: there is no file of this name",
         ),
         (("predict", photos[0], "--model", model, "--cls", tmp_path / "none"), "there is no file of this name"),
+        *(
+            (("predict", photos[0], "--model", model, "--cls", given), "there is no file of this name")
+            for given in ("a.xlsx", "a.yaml", "a.dat", "a.csv ", "clss.txt,lion", "/path/cls.txt,tiger", "lion,a.md")
+        ),
+        (("predict", photos[0], "--model", model, "--cls", f"lion,{tmp_path / 'one.csv'}"), "a file is given alone"),
+        (("predict", photos[0], "--model", model, "--cls", "lion;tiger"), "labels are separated by commas"),
+        (("predict", photos[0], "--model", model, "--cls", tmp_path / "own.json"), "a label on each line, not .json"),
+        (
+            ("predict", photos[0], "--model", model, "--bins", tmp_path / "capitals.csv"),
+            "capitals.csv: line 3: expected one bin for 'Lion', found 'dog' here, and 'cat' in line 2",
+        ),
         (("predict", photos[0], "--cls", "zeppelin,quux"), "learnt no word of 'zeppelin', 'quux'"),
         (
             ("predict", photos[0], "--model", model, "--bins", tmp_path / "two.csv"),
@@ -336,6 +453,7 @@ def test_what_cannot_be_done_is_said(model, photos, tmp_path, capsys, monkeypatc
         (("predict", photos[0], "--model", model, "--cls", "a", "--labels", tmp_path / "ranks.csv"), "--labels is for"),
         (("list-taxa", "--labels", tmp_path / "ranks.csv"), "no column genus"),
         (("list-taxa", "--labels", tmp_path / "none"), "none.npy"),
+        (("list-taxa", "--labels", tmp_path / "own.json"), "it takes a table (.csv, .tsv, .tab, .txt), or a pair"),
         (("list-taxa", "--model", "hf-hub:imageomics/bioclip"), "give labels of your own"),
     ):
         assert run(*words) == 2, words

@@ -17,6 +17,7 @@ from bestpapers.bioclip.taxonomy import (
     rollup,
     taxa_filter,
     tree_distance,
+    unread,
 )
 
 TABLE = taxa()
@@ -126,6 +127,38 @@ def test_a_clean_label_stays_and_a_messy_one_becomes_it(taxon):
         ("Panthera", "leo ssp persica", "leo"),
         ("Panthera", "Panthera cf leo", ""),
         ("Lynx", "lynx linnaeus, 1758", "lynx"),
+        # nothing known, as programs and people write it
+        *(
+            ("Panthera", text, "")
+            for text in ("NA", "nan", "NaN", "None", "NULL", "null", "N/A", "#N/A", "?", "-", "--")
+        ),
+        *(
+            ("Panthera", text, "")
+            for text in ("panthera nan", "not identified", "incertae sedis", "juvenile", "adult male")
+        ),
+        # two names in one, or a doubt
+        *(
+            ("Panthera", f"leo{mark}tigris", "")
+            for mark in (" / ", "/", " + ", " * ", " & ", " or ", " vs ", " and ", ", ")
+        ),
+        ("Panthera", "Panthera leo or Panthera tigris", ""),
+        ("Panthera", "leo L. / P. tigris Linnaeus", ""),
+        ("Panthera", "leo?", ""),
+        ("Panthera", "leo ?", ""),
+        ("Parus", "majorLinnaeus 1758", ""),
+        ("Tethea", "or ([Denis & Schifferm\u00fcller], 1775)", "or"),  # a moth
+        ("Panthera", "leo pocock and smith", "leo"),
+        ("Parus", "major juvenile", "major"),
+        ("Parus", "major group", "major"),
+        ("Lynx", "lynx sp.", ""),
+        ("Lynx", "lynx ssp. isabellinus", "lynx"),
+        # marks of what is extinct
+        ("Tyrannosaurus", "\u2020rex", "rex"),
+        ("Tyrannosaurus", "\u2021 Tyrannosaurus rex Osborn", "rex"),
+        # whatever stands for an apostrophe
+        *(("Amazona", f"o{mark}connori", "o'connori") for mark in "\u2018\u02bc`\u00b4"),
+        ("Amazona", "O'Connori", "o'connori"),
+        ("Amazona", "O'Connor", ""),
     ],
 )
 def test_epithets(genus, species, expected):
@@ -159,6 +192,14 @@ def test_epithets(genus, species, expected):
         ("Mentha x piperita", "Mentha", "piperita"),
         ("Anas platyrhynchos × A. rubripes", "Anas", "platyrhynchos × rubripes"),
         ("Aedes (Stegomyia) aegypti", "Aedes", "aegypti"),
+        ("Candidatus Pelagibacter ubique", "Candidatus Pelagibacter", "ubique"),
+        ("xCuprocyparis leylandii", "Cuprocyparis", "leylandii"),
+        ("Panthera leo or tigris", "Panthera", ""),
+        ("leo or tigris", "", ""),
+        ("Tethea or", "Tethea", "or"),
+        ("NA NA", "", ""),
+        ("Not identified", "", ""),
+        ("Unknown sp.", "", ""),
     ],
 )
 def test_a_missing_genus_is_taken_from_a_species_of_two_names(species, genus, epithet):
@@ -178,10 +219,45 @@ def test_a_missing_genus_is_taken_from_a_species_of_two_names(species, genus, ep
         ("CANDIDATUS PELAGIBACTER", "Candidatus Pelagibacter"),
         ("Cre\u0301mieuxia", "Cr\u00e9mieuxia"),
         ("?", ""),
+        ("NA", ""),
+        ("Panthera/Felis", ""),
+        ("Panthera or Felis", ""),
+        ("xCuprocyparis", "Cuprocyparis"),
+        ("\u2020Tyrannosaurus", "Tyrannosaurus"),
     ],
 )
 def test_a_genus_is_one_word(given, genus):
     assert clean(replace(LION, genus=given, species="alba")).genus == genus
+
+
+@pytest.mark.parametrize("genus", ["Pelagibacter", "Candidatus Pelagibacter", "CANDIDATUS PELAGIBACTER"])
+@pytest.mark.parametrize("species", ["ubique", "Candidatus Pelagibacter ubique", "Pelagibacter ubique"])
+def test_a_status_is_no_epithet(genus, species):
+    got = clean(replace(LION, genus=genus, species=species))
+    assert (got.genus, got.species) == (genus.title(), "ubique")
+
+
+@pytest.mark.parametrize(
+    ("genus", "species", "expected"),
+    [
+        ("Parus", "major?", "major?"),
+        ("Parus", "major / minor", "major / minor"),
+        ("Parus", "Parus cf major", "Parus cf major"),
+        ("Parus/Felis", "major", "Parus/Felis major"),
+        ("Parus", "Felis leo", "Felis leo"),
+        ("Parus", "major L.", ""),
+        ("", "Parus major", ""),
+        # nothing is lost that is a name
+        *(("Parus", text, "") for text in ("", "NA", "sp.", "Parus sp. 3", "Parus", "Felidae", "not identified")),
+        ("Parus L.", "", ""),
+        ("\u00d7 Parus", "", ""),
+    ],
+)
+def test_names_that_cannot_be_read_are_known(genus, species, expected):
+    given = replace(LION, genus=genus, species=species)
+    got = clean(given)
+    assert unread(given, got) == expected
+    assert not (expected and got.species)  # it stands for the rank above
 
 
 def test_ranks_common_names_and_kingdoms():
@@ -189,6 +265,8 @@ def test_ranks_common_names_and_kingdoms():
         Taxon("metazoa", "Unknown", "<b>AVES</b>", "pleasehelp", "(Unidentified)", "", "", " <i>Some</i>  Bird ")
     )
     assert got == Taxon("Animalia", "", "Aves", "", "", "", "", "Some Bird")
+    for text in ("NA", "NaN", "none", "NULL", "N/A", "?", "-", "incertae sedis"):
+        assert clean(Taxon("Animalia", text, text, text, text, "", "", text)) == Taxon("Animalia", *[""] * 7)
     for synonym in ("Archaeplastida", "CHLOROPLASTIDA"):
         assert clean(replace(OAK, kingdom=synonym)) == OAK
     assert clean(replace(LION, invented=True)).invented
@@ -358,6 +436,9 @@ def test_filter():
     assert taxa_filter(Rank.SPECIES, "ovis canadensis", TABLE).sum() == 1
     accent = [replace(LION, genus="Salmo", species="h\u00fcbneri")]
     assert taxa_filter(Rank.SPECIES, "salmo hu\u0308bneri", accent).all()
+    assert taxa_filter(
+        Rank.SPECIES, "amazona o\u2019connori", [replace(LION, genus="Amazona", species="o'connori")]
+    ).all()
     hole = replace(LION, class_="")
     assert taxa_filter(Rank.CLASS, "Mammalia", [LION, hole]).tolist() == [True, False]
     for half in (replace(LION, genus=""), replace(LION, species="")):  # no species goes by one name

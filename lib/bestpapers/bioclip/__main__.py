@@ -14,6 +14,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,13 @@ from ..lab.cli import Refused
 from .taxa import RANKS
 
 if TYPE_CHECKING:
+    from ..lab.places import Place
     from .taxa import Taxon
 
 PROGRAM = "python -m bestpapers.bioclip"
-TABLES = (".csv", ".tsv", ".txt")
+TABLES = (".csv", ".tsv", ".tab", ".txt")
+LABEL, BIN = ("label", "class"), "bin"  # names of columns
+SHOWN = 20  # names that cannot be read, of a table
 
 EPILOG = f"""\
 examples:
@@ -131,8 +135,11 @@ def _photos(given: list[str]) -> list[str]:
         if not folder.is_dir():
             found.append(name)
             continue
-        files = [p for p in sorted(folder.rglob("*")) if p.is_file() and not p.name.startswith(".")]
+        files, closed = _files(folder)
         photos = [p for p in files if is_photo(p)]
+        if closed:
+            some = ", ".join(closed[:5]) + (f" and {len(closed) - 5} more" if closed[5:] else "")
+            _say(f"{name}: left out, links to nothing or places that cannot be read: {some}")
         if not photos:
             raise Refused(f"{name}: no images in this folder ({', '.join(SUFFIXES)})")
         if others := sorted({p.suffix.lower() or "no ending" for p in set(files) - set(photos)}):
@@ -142,8 +149,23 @@ def _photos(given: list[str]) -> list[str]:
     return found
 
 
+def _files(folder: Path) -> tuple[list[Path], list[str]]:
+    """The files in a folder and the folders in it, by links too, each folder once; and what cannot be read. Not what is
+    hidden."""
+    files, closed, seen, errors = list[Path](), list[str](), set[str](), list[OSError]()
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=errors.append):
+        real = os.path.realpath(here)
+        folders[:] = [] if real in seen else [f for f in folders if not f.startswith(".")]
+        paths = [] if real in seen else [Path(here, name) for name in names if not name.startswith(".")]
+        seen.add(real)
+        files += filter(os.path.isfile, paths)
+        closed += [str(p) for p in paths if not os.path.exists(p)]
+    return sorted(files), closed + [str(error.filename) for error in errors]
+
+
 def _file(words: str | None) -> Path | None:
     """The file that --cls names, if it is one."""
+    words = words and words.strip()
     try:
         return Path(words) if words and Path(words).is_file() else None
     except OSError:  # too long for the name of a file
@@ -151,72 +173,128 @@ def _file(words: str | None) -> Path | None:
 
 
 def _labels(words: str) -> list[str]:
-    """Those of --cls: separated by commas, or the lines of a file. Each once."""
+    """Those of --cls: separated by commas, or the lines of a file, or a column of it that a header names. Each once."""
     from ..lab.files import read_file
     from ..lab.tables import utf8
+    from .formats.tables import read_table
 
     path = _file(words)
     if path is None:
-        name = re.search(r"\.(txt|text|csv|tsv|tab|json|lst|list|md)$", words, re.IGNORECASE)
-        if name or ("," not in words and re.search(r"[/\\]", words)):
-            raise Refused(f"--cls {words}: there is no file of this name; labels are given as a,b,c")
+        for label in words.split(","):
+            if re.search(r"[/\\]|\w\.[a-z0-9]{1,5}\s*$", label, re.IGNORECASE):
+                wrong = "a file is given alone" if _file(label) else "there is no file of this name"
+                advice = "labels are given as a,b,c, and those that look like a file on the lines of a file"
+                raise Refused(f"--cls {label.strip()}: {wrong}; {advice}")
+            if ";" in label:
+                raise Refused(
+                    f"--cls {label.strip()}: labels are separated by commas; one with a ; in it goes into a file"
+                )
         return _once(words.split(","), "--cls")
-    lines = utf8(path, read_file(path), "save it as UTF-8, a label on each line").splitlines()
+    lines = utf8(path, read_file(path), "save it as UTF-8, a label on each line").splitlines() or [""]
+    if path.suffix.lower() in (".json", ".jsonl", ".yaml", ".yml"):
+        raise Refused(f"--cls {path}: expected a text with a label on each line, not {path.suffix}")
+    header = [cell.strip(' "').lower() for cell in re.split("[,;\t]", lines[0])]
+    if found := [column for column in LABEL if column in header]:
+        lines = [row[found[0]] for _, row in read_table(path)]
     return _once([line for line in lines if line.strip()], str(path))
 
 
 def _once(labels: list[str], where: str) -> list[str]:
-    once = list(dict.fromkeys(label.strip() for label in labels))
+    from .classify import as_read
+
+    once: dict[str, str] = {}
+    for label in labels:
+        once.setdefault(as_read(label), label.strip())
     if len(once) < len(labels):
         _say(f"{where}: {cli.counted(len(labels) - len(once), 'label')} given before and left out")
-    return once
+    return list(once.values())
 
 
 def _bins(path: Path) -> dict[str, str]:
     """Those of --bins: each label's bin."""
-    from .classify import read_table
+    from .classify import as_read
+    from .formats.tables import read_table
 
-    bins: dict[str, str] = {}
-    places: dict[str, str] = {}
-    rows = read_table(path)
-    if len(rows[0][1]) < 2:
-        raise Refused(f"{path}: needs two columns, labels and their bins, below a header")
+    bins: dict[str, tuple[str, str, str]] = {}
+    rows = read_table(path, (LABEL[0], BIN, *LABEL[1:]))
+    columns = list(rows[0][1])
+    if len(columns) < 2:
+        raise Refused(f"{path}: needs two columns, labels and their bins")
+    first = next(name for name in (*LABEL, *columns) if name in columns and name != BIN)
+    second = next(name for name in (BIN, *columns) if name in columns and name != first)
     for here, row in rows:
-        label, name = list(row.values())[:2]
-        here.need(label, "a label in the first column", None)
-        here.need(name, "a bin in the second column", None)
-        if bins.setdefault(label, name) != name:
-            raise here.wrong(
-                f"one bin for {label!r:.80}", f"{name!r:.80} here, and {bins[label]!r:.80} in {places[label]}"
-            )
-        places.setdefault(label, here.where)
+        label, name = row.get(first, ""), row.get(second, "")
+        here.need(label, f"a label in column {first}", None)
+        here.need(name, f"a bin in column {second}", None)
+        _, known, where = bins.setdefault(as_read(label), (label, name, here.where))
+        if known != name:
+            raise here.wrong(f"one bin for {label!r:.80}", f"{name!r:.80} here, and {known!r:.80} in {where}")
     if len(bins) < len(rows):
         _say(f"{path}: {cli.counted(len(rows) - len(bins), 'label')} given before and left out")
-    return bins
+    return {label: name for label, name, _ in bins.values()}
 
 
 def _taxa(path: Path | None) -> Any:
     """Those of --labels: a table of taxa, or the name of a pair of files."""
-    from .classify import read_table
+    from .formats.photos import SUFFIXES
+    from .formats.tables import read_table
     from .taxa import Taxon
-    from .taxonomy import clean
+    from .taxonomy import clean, unread
 
     if path is None or path.suffix.lower() not in TABLES:
+        if path is not None and (absent := [part for part in _pair(path) if not part.is_file()]):
+            kinds = f"a table ({', '.join(TABLES)}), or a pair of files of one name, .npy and .json"
+            raise Refused(f"--labels {path}: there is no {absent[0]}; it takes {kinds}")
         return path
+
+    def is_file(text: str) -> bool:  # of a photograph, and not on the web
+        return text.lower().endswith(SUFFIXES) and "://" not in text
+
     rows = read_table(path)
+    columns = rows[0][1]
     names = dict(zip(RANKS, RANKS), common_name="common_name")
-    if "cls" in rows[0][1]:
+    if "common" in columns and "common_name" not in columns:
+        names["common_name"] = "common"  # as in the catalog of Rare Species
+    if "filepath" in columns or "cls" in columns or any(map(is_file, columns.values())):
         names["class"] = "cls"  # then "class" is the label of a photograph, as in the table of Rare Species
-    if missing := [name for name in ("genus", "species") if name not in rows[0][1]]:
-        columns = f"{', '.join(names)}, all but genus and species if you like"
-        raise Refused(f"{path}: no column {missing[0]}; it takes {columns}")
-    species = list[Taxon]()
+        if "class" in columns and "cls" not in columns:
+            what = "class is taken for their labels and not for the rank, which is named cls there"
+            _say(f"{path}: a table of photographs: {what}")
+    if missing := [name for name in ("genus", "species") if name not in columns]:
+        known = f"{', '.join(names)}, all but genus and species if you like"
+        raise Refused(f"{path}: no column {missing[0]}; it takes {known}")
+    species, lost, classes = list[Taxon](), list[str](), dict[str, dict[Taxon, str]]()
     for here, row in rows:
         values: list[Any] = [row.get(column, "") for column in names.values()]
-        taxon = clean(Taxon(*values))
+        taxon = clean(given := Taxon(*values))
         here.need(any(taxon.path), "a name at some rank", " ".join(row.values()))
+        _check_class(taxon, here / f"column {names['class']}", classes)
+        if text := unread(given, taxon):
+            lost.append(f"  {here.where}: {text!r:.80} as {[name for name in taxon.path if name][-1]}")
         species.append(taxon)
+    if lost:
+        what = f"{path}: {cli.counted(len(lost), 'name')} of species cannot be read, taken for what is above:"
+        _say("\n".join([what, *lost[:SHOWN], *([f"  and {len(lost) - SHOWN} more"] if lost[SHOWN:] else [])]))
     return species
+
+
+def _check_class(taxon: Taxon, here: Place, classes: dict[str, dict[Taxon, str]]) -> None:
+    """Refuse what is no class but the label of a photograph: of several words, or another one in the same genus.
+
+    classes  of each genus so far: its ranks, and where they stand
+    """
+    from .classify import agree
+
+    advice = "if this column holds labels of photographs, give it another name"
+    plain = " " not in taxon.class_ or taxon.class_.startswith("Candidatus ")
+    here.need(plain, "a class of the tree of life, one word", taxon.class_, advice)
+    above = replace(taxon, genus="", species="", common_name="")
+    same = classes.setdefault(taxon.genus, {}) if taxon.genus and taxon.class_ else {}
+    for other, where in same.items():
+        if other.class_ != above.class_ and agree(above.path, replace(other, class_=above.class_).path):
+            expected = f"one class for the genus {taxon.genus}"
+            raise here.wrong(expected, f"{above.class_} here, and {other.class_} in {where}", advice)
+    same.setdefault(above, here.where)
 
 
 def _pair(path: Path | None) -> list[Path]:
@@ -381,9 +459,14 @@ def parser() -> argparse.ArgumentParser:
     how.add_argument(
         "--rank", choices=RANKS, help="of the answer (default: species); probabilities are summed up the tree"
     )
-    how.add_argument("--cls", metavar="LABELS", help="labels of your own: a,b,c, or a file with one on each line")
     how.add_argument(
-        "--bins", type=Path, metavar="CSV", help="labels of your own and the bin of each: two columns, a header"
+        "--cls", metavar="LABELS", help="labels of your own: a,b,c, or a file with one on each line, or a column label"
+    )
+    how.add_argument(
+        "--bins",
+        type=Path,
+        metavar="CSV",
+        help="labels of your own and the bin of each: two columns, or those that a header calls label and bin",
     )
     how.add_argument(
         "--subset", type=Path, metavar="CSV", help="only these: a column headed by a rank, with names below"

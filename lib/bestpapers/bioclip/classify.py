@@ -15,6 +15,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,9 +29,9 @@ from torch.nn.functional import normalize as unit
 from ..course.progress import progress
 from ..lab.files import FormatError, Skips, atomic_write, cache_dir
 from ..lab.places import Place
-from ..lab.tables import read_rows, text_of
 from . import formats
 from .formats.photos import decode, upright
+from .formats.tables import read_table
 from .taxa import RANKS, Taxon, taxa
 from .taxonomy import TEXT_TYPES, Lineage, Rank, captions, groups_at, taxa_filter
 
@@ -47,6 +48,7 @@ HUB_LABELS = {  # the data sets that hold the embedded labels of the authors' mo
     "hf-hub:imageomics/bioclip-2": "imageomics/TreeOfLife-200M",
 }
 TRAINING_TEMPLATE = ("a photo of {}.",)
+FIELDS = [field.name for field in fields(Taxon)][: len(RANKS) + 1]  # ranks and common name
 TEXTS = 256  # that go through the model at a time
 
 Row = dict[str, Any]
@@ -187,7 +189,8 @@ class BaseClassifier(nn.Module):
         return features
 
     def _check_labels(self, labels: Sequence[str], texts: Sequence[Sequence[str]]) -> None:
-        """Warn of texts that are cut, and of words that the model has not learnt; ValueError for a label without others."""
+        """Warn of texts that are cut, of words that the model has not learnt, and of labels that are the same without them;
+        ValueError for a label without others."""
         encode, context = getattr(self.tokenizer, "encode", None), getattr(self.tokenizer, "context_length", None)
         if encode is None or context is None:
             return
@@ -197,15 +200,27 @@ class BaseClassifier(nn.Module):
             _warn(f"{len(cut)} of {len(labels)} labels are longer than {what}" + (", ..." if cut[1:] else ""))
         table = getattr(self.model, "token_embedding", None)
         learnt = torch.ones(0) if table is None else (table.weight != 0).any(1).cpu()  # ours has zeros for the others
-        if learnt.all():
+        every = bool(learnt.all())
+        pieces = [re.findall(r"[^\W\d_]+|\S", label.lower()) for label in labels]
+        known = {} if every else {piece: bool(learnt[encode(piece)].all()) for own in pieces for piece in own}
+        alike: dict[tuple[Any, ...], list[str]] = {}
+        for label, own in zip(labels, pieces):
+            read = encode(label)[:context] if every else [piece for piece in own if known[piece]]
+            alike.setdefault(tuple(read), []).append(label)
+        if same := [group for read, group in alike.items() if read and group[1:]]:
+            some = "; ".join(", ".join(map(repr, group[:5])) + ", ..." * (len(group) > 5) for group in same[:5])
+            some += f"; and {len(same) - 5} more such groups" if same[5:] else ""
+            _warn(
+                f"the model has learnt no difference between these labels; how they share their score means nothing: {some}"
+            )
+        if every:
             return
-        words = [re.findall(r"[^\W\d_]+", label.lower()) for label in labels]
-        known = {word: bool(learnt[encode(word)].all()) for own in words for word in own}
+        words = [[piece for piece in own if piece.isalpha()] for own in pieces]
         if empty := [label for label, own in zip(labels, words) if not any(known[word] for word in own)]:
             some = ", ".join(map(repr, empty[:5])) + (f" and {len(empty) - 5} more" if empty[5:] else "")
             advice = "leave them out, or take --model hf-hub:imageomics/bioclip, which knows all words"
             raise ValueError(f"labels: the model has learnt no word of {some}, only the names of this book; {advice}")
-        if unknown := [word for word in known if not known[word]]:
+        if unknown := [word for word in known if word.isalpha() and not known[word]]:
             some = ", ".join(unknown[:10]) + (f" and {len(unknown) - 10} more" if unknown[10:] else "")
             _warn(f"the model has not learnt these words of the labels, and goes by the others: {some}")
 
@@ -253,7 +268,7 @@ class TreeOfLifeClassifier(BaseClassifier):
             self.txt_embeddings /= lengths.clamp(min=1e-12)  # in place: the real one has gigabytes
         else:
             self.taxa = found
-            words = [" ".join([*taxon.path, taxon.common_name]) for taxon in found]
+            words = [" ".join(filter(None, [*taxon.path, taxon.common_name])) for taxon in found]
             self.txt_embeddings = self._embed_labels(words, [[captions(taxon)[text]] for taxon in found])
         have, need = len(self.txt_embeddings), self.model.visual.output_dim
         if have != need:
@@ -281,15 +296,18 @@ class TreeOfLifeClassifier(BaseClassifier):
         return taxa_filter(rank, user_values, self.taxa)
 
     def create_taxa_filter_from_csv(self, csv_path: str | os.PathLike[str]) -> NDArray[np.bool_]:
-        """The same from a table, whose first column is headed by a rank and holds the names. Others are left alone."""
+        """The same from a table, whose first column is headed by a rank and holds the names. Others are left alone, as are
+        cells without a name."""
         rows = read_table(csv_path)
         column = next(iter(rows[0][1]))
         first = f"first a column named after a rank ({', '.join(RANKS)})"
         Place(Path(csv_path), "line 1").need(column in RANKS, first, column)
+        names = {row[column]: here.where for here, row in reversed(rows) if row[column]}
         try:
-            return self.create_taxa_filter(Rank(RANKS.index(column)), [row[column] for _, row in rows])
+            return taxa_filter(Rank(RANKS.index(column)), names, self.taxa)
         except ValueError as error:
-            raise ValueError(f"{csv_path}: {error}") from error
+            what, *lines = str(error).split("\n")  # in one line, as other faults of a file
+            raise ValueError(f"{csv_path}: {what} {'; '.join(map(str.strip, lines))}".rstrip()) from error
 
     def apply_filter(self, keep_labels_ary: Sequence[bool] | NDArray[np.bool_]) -> None:
         """Predict among these labels [N] only. A new filter takes the place of the last one."""
@@ -374,9 +392,11 @@ class CustomLabelsClassifier(BaseClassifier):
         classes = [label.strip() for label in ([cls_ary] if isinstance(cls_ary, str) else cls_ary)]
         if not classes or not all(classes):
             raise ValueError("labels: " + ("one of them is empty" if classes else "there are none"))
-        if len(set(classes)) < len(classes):
-            twice = next(label for i, label in enumerate(classes) if label in classes[:i])
-            raise ValueError(f"labels: {twice!r:.80} is there twice, and the two would share its probability")
+        once: dict[str, str] = {}
+        for label in classes:
+            if (first := once.setdefault(as_read(label), label)) is not label:
+                twice = f"{label!r:.80} is there twice" + (f", also as {first!r:.80}" if first != label else "")
+                raise ValueError(f"labels: {twice}, and the two would share its probability")
         super().__init__(model_str, device, resize=resize)
         self.classes = classes
         if bad := [template for template in templates or () if "{}" not in template]:
@@ -445,13 +465,49 @@ def load_labels(
         return formats.load_label_embeddings(Path(labels))
     if not labels:
         raise ValueError("labels: there are none")
+    once, apart = _each_once(labels)
+    if len(once) < len(labels):
+        _warn(f"{len(labels) - len(once)} of {len(labels)} labels name a taxon again, and are left out")
+    if apart:
+        some = ", ".join(apart[:5]) + (f" and {len(apart) - 5} more" if apart[5:] else "")
+        _warn(
+            f"these names are there with ranks above them that contradict each other, and stay a label for each: {some}"
+        )
+    return once
+
+
+def agree(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Whether the names of ranks are the same, wherever both are known."""
+    return all(x == y or not x or not y for x, y in zip(a, b))
+
+
+def _each_once(labels: Sequence[Taxon]) -> tuple[tuple[Taxon, ...], list[str]]:
+    """Each taxon once, in order of first appearance, and the names that are there several times with contrary ranks above.
+
+    Of rows that `agree` the fullest stays, with what only the others know.
+    """
     once: dict[Lineage, Taxon] = {}
     for taxon in labels:
         if not once.setdefault(taxon.path, taxon).common_name:
             once[taxon.path] = taxon
-    if len(once) < len(labels):
-        _warn(f"{len(labels) - len(once)} of {len(labels)} labels name a species again, and are left out")
-    return tuple(once.values())
+    place = {path: i for i, path in enumerate(once)}
+    named: dict[Lineage, list[tuple[int, Taxon]]] = {}
+    for path, taxon in sorted(once.items(), key=lambda item: -sum(map(bool, item[0]))):  # the fuller first
+        same = named.setdefault(path[Rank.GENUS :] if taxon.genus else path, [])
+        fits = [i for i, (_, other) in enumerate(same) if agree(path, other.path)]
+        if len(fits) == 1:
+            first, other = same[fits[0]]
+            values: list[Any] = [x or y for x, y in zip((*other.path, other.common_name), (*path, taxon.common_name))]
+            same[fits[0]] = min(first, place[path]), replace(other, **dict(zip(FIELDS, values)))
+        else:  # of two that contradict each other, who knows which
+            same.append((place[path], taxon))
+    apart = [" ".join(filter(None, key)) for key, same in named.items() if same[1:]]
+    return tuple(taxon for _, taxon in sorted((x for same in named.values() for x in same), key=lambda x: x[0])), apart
+
+
+def as_read(label: str) -> str:
+    """A label as tokenizers read it: capitals and the number of spaces do not matter."""
+    return " ".join(label.lower().split())
 
 
 def label_row(taxon: Taxon) -> Row:
@@ -460,16 +516,6 @@ def label_row(taxon: Taxon) -> Row:
     row: Row = dict(zip(RANKS[: Rank.SPECIES], taxon.path))
     both = taxon.name if taxon.genus and taxon.species else ""
     return row | dict(species_epithet=taxon.species, species=both, common_name=taxon.common_name)
-
-
-def read_table(path: str | os.PathLike[str]) -> list[tuple[Place, dict[str, str]]]:
-    """(where it stands, {column: text}) of the rows of a table, see `lab.tables`; at least one. Names of columns are small."""
-    rows = [
-        (here, {name: text_of(value, here / f"column {name}").strip() for name, value in row.items()})
-        for here, row in read_rows(Path(path), ("label", "bin"))
-    ]
-    Place(Path(path), "rows").need(rows, "at least one below the header", None)
-    return rows
 
 
 def _name(model_str: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 from itertools import groupby
@@ -26,16 +26,27 @@ if TYPE_CHECKING:
 Lineage = tuple[str, ...]  # the names from kingdom down to some rank
 
 TEXT_TYPES = ("com", "sci", "taxon", "sci_com", "taxon_com")  # the five that training mixes
-UNKNOWN = ("unknown", "unidentified", "(unidentified)", "not_classified", "pleasehelp")
+UNKNOWN = (
+    "unknown", "unidentified", "(unidentified)", "not_classified", "pleasehelp", "not identified", "incertae sedis",
+    "na", "n/a", "#n/a", "nan", "none", "null",
+)  # fmt: skip
 KINGDOMS = {"Metazoa": "Animalia", "Archaeplastida": "Plantae", "Chloroplastida": "Plantae"}  # synonyms
 # small words inside the names of authors
 PARTICLES = ("de", "den", "der", "du", "la", "le", "von", "van", "ex", "et", "and", "in")
-# what stands in the place of an epithet, or before one that is uncertain or of a part of the species
-NO_EPITHETS = (
-    "sp", "spp", "spec", "species", "ssp", "subsp", "var", "forma", "cf", "aff", "nr", "near", "indet", "undetermined",
-    "unknown", "unidentified", "hybrid",
+NAMELESS = (
+    "sp", "spp", "spec", "species", "indet", "undetermined", "undescribed", "not", "identified", "incertae", "sedis", "new",
+    "other", "mixed", *UNKNOWN,
 )  # fmt: skip
+# what stands in the place of an epithet, before one that is uncertain or of a part of the species, or behind all names
+NO_EPITHETS = (
+    "ssp", "subsp", "var", "forma", "cf", "aff", "nr", "near", "hybrid", "group", "agg", "sensu", "auct", "juvenile", "juv",
+    "immature", "adult", "larvae", "nymph", "male", "female", *NAMELESS,
+)  # fmt: skip
+CHOICES = ("or", "and", "et", "&", "vs")  # right behind an epithet: one of two names, and who knows which
+DOUBT = re.compile(r"[/+*?=|]")  # two names in one, or none that is certain
 CROSS = "×"  # of hybrids
+APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u02bc\u02bb\u2032`\u00b4"), "'")
+EXTINCT = dict.fromkeys(map(ord, "†‡"), " ")
 
 
 class Rank(IntEnum):
@@ -63,15 +74,18 @@ def clean(taxon: Taxon) -> Taxon:
     HTML tags, authors, years and brackets go, a subgenus too, and "ssp.", "subsp.", "var." with what follows; what is unknown
     becomes empty; kingdoms get one name each. A species that repeats its genus loses it, one that brings the missing genus
     gives it away, and "pica pica" in place of an epithet is "pica". Where the species is "Quercus", "Quercus L." or
-    "Quercus sp.", the name of a family, or a name in another genus, there is no epithet. Ranks are capitalised, the epithet
-    is small. A third name without a mark stays: "lupus familiaris". A hybrid's name loses its mark, × or x, with which it is
-    the same name (the code of nomenclature, H.3); one that is given by its parents keeps both: "robur × petraea". Letters
-    with accents are composed. The common name keeps its case.
+    "Quercus sp.", the name of a family, or a name in another genus, there is no epithet; nor where it is two names in one
+    ("leo / tigris") or in doubt ("leo?"), or the genus cannot be read; see `unread`. Ranks are capitalised, the epithet is
+    small. A third name without a mark stays: "lupus familiaris". What is extinct loses its mark, †. A hybrid's name loses
+    its mark, × or x, with which it is the same name (the code of nomenclature, H.3); one that is given by its parents keeps
+    both: "robur × petraea". Letters with accents are composed. The common name keeps its case.
 
     For use on raw data, once: in "pica melanotos", a magpie's subspecies, a second pass would take "pica" for the genus.
     """
-    *ranks, genus, species = (_strip(value) for value in taxon.path)
-    genus, species = _binomial(_genus(genus), species, {rank.lower() for rank in ranks})
+    *ranks, given, species = (_strip(value) for value in taxon.path)
+    genus, species = _binomial(_genus(given), species, {rank.lower() for rank in ranks})
+    if given and not genus:
+        species = ""
     kingdom, phylum, class_, order, family, genus = (_capital(name) for name in (*ranks, genus))
     kingdom = KINGDOMS.get(kingdom, kingdom)
     return replace(
@@ -87,11 +101,30 @@ def clean(taxon: Taxon) -> Taxon:
     )
 
 
+def unread(taxon: Taxon, cleaned: Taxon) -> str:
+    """What is given as genus and species, if `clean` could not read all of it; else, as for "Panthera sp.", empty.
+
+    The taxon then stands for its genus, or for the lowest rank above that is known.
+    """
+    genus, species = map(_strip, taxon.path[Rank.GENUS :])
+    given = species if cleaned.genus else f"{genus} {species}".strip()
+    if cleaned.species:
+        return ""
+    known = {name.lower() for rank in cleaned.path for name in rank.split()}
+    words = [word for word in _words(given) if re.search(r"[^\W\d_]", word)]
+    plain = all(word.strip("[](),;").lower() in known or _is_mark(word) for word in words)
+    return "" if plain else given
+
+
 def _strip(value: str) -> str:
-    """Composed, with straight apostrophes, without HTML and surplus spaces; empty if it says that nothing is known."""
-    value = unicodedata.normalize("NFC", value).replace("\u2019", "'")
-    value = " ".join(re.sub(r"<[^<>]*>|[<>]", " ", value).split())
-    return "" if value.lower() in UNKNOWN else value
+    """`_composed`, without HTML, the mark of what is extinct, and surplus spaces; empty if it says that nothing is known."""
+    value = " ".join(re.sub(r"<[^<>]*>|[<>]", " ", _composed(value).translate(EXTINCT)).split())
+    return value if value.lower() not in UNKNOWN and re.search(r"[^\W_]", value) else ""
+
+
+def _composed(value: str) -> str:
+    """With accents in one character, and straight apostrophes."""
+    return unicodedata.normalize("NFC", value).translate(APOSTROPHES)
 
 
 def _capital(name: str) -> str:
@@ -101,8 +134,9 @@ def _capital(name: str) -> str:
 
 
 def _words(value: str) -> list[str]:
-    """Words, with brackets and the marks of hybrids by themselves: "leo(L.)", "×rosacea", "x rosacea"."""
-    words = re.sub(r"[(\[]", r" \g<0>", value.replace(CROSS, f" {CROSS} ")).split()
+    """Words, with brackets and the marks of hybrids by themselves: "leo(L.)", "×rosacea", "x rosacea", "xCuprocyparis"."""
+    value = re.sub(r"(?<!\S)x(?=[A-Z])", CROSS, value).replace(CROSS, f" {CROSS} ")
+    words = re.sub(r"[(\[]", r" \g<0>", value).split()
     return [CROSS if word in ("x", "X") else word for word in words]
 
 
@@ -110,8 +144,10 @@ def _genus(value: str) -> str:
     """A genus without its author, its subgenus and the mark of a hybrid."""
     words = _words(value)
     words = words[1:] if words[:1] == [CROSS] else words
+    if DOUBT.search(value) or "".join(words[1:2]).lower() in CHOICES:
+        return ""
     name = " ".join(words[: 2 if words and words[0].lower() == "candidatus" else 1]).strip("[],;")
-    return name if all(map(_word_like, name.split())) else ""
+    return name if all(_word_like(word) and not _is_mark(word) for word in name.split()) else ""
 
 
 def _binomial(genus: str, species: str, above: Collection[str]) -> tuple[str, str]:
@@ -120,7 +156,11 @@ def _binomial(genus: str, species: str, above: Collection[str]) -> tuple[str, st
     words = _behind_genus(words)
     if words and words[0].lower() in above:
         return genus, ""
+    status, genus = ("Candidatus ", genus[11:]) if genus.lower().startswith("candidatus ") else ("", genus)
+    if words and words[0].lower() == "candidatus":
+        status, words = status if genus else "Candidatus ", words[1:]
     genus, words = _without_genus(genus, words)
+    genus = f"{status}{genus}" if genus else ""
     parents = [list(group) for is_mark, group in groupby(words, CROSS.__eq__) if not is_mark]
     if CROSS not in words[1:]:
         return genus, _epithet(words)
@@ -135,10 +175,10 @@ def _without_genus(genus: str, words: list[str]) -> tuple[str, list[str]]:
         return genus, words
     first, rest = words[0].rstrip(",;"), _behind_genus(words[1:])
     second = rest[0].rstrip(",;") if rest else ""
-    binomial = _word_like(second) and second.islower() and second not in NO_EPITHETS and not _is_author(rest, 0)
+    binomial = _word_like(second) and second.islower() and not _is_mark(second) and not _is_author(rest, 0)
     if genus and first.lower() in (genus.lower(), f"{genus[0].lower()}."):
-        return genus, rest if first[0].isupper() or binomial else words
-    if not _word_like(first):
+        return genus, rest if first[0].isupper() or binomial or second.rstrip(".") in NAMELESS else words
+    if not _word_like(first) or _is_mark(first) or (second in CHOICES and "".join(rest[1:2]).islower()):
         return genus, words
     if first[0].isupper() and (binomial or not genus):
         return (genus, []) if genus else (first, rest)  # the former is a name in another genus
@@ -153,17 +193,25 @@ def _behind_genus(words: list[str]) -> list[str]:
 
 
 def _epithet(words: Sequence[str]) -> str:
+    """The epithet, and what names a part of the species; empty where it is not plain which one is meant."""
+    if DOUBT.search(" ".join(words)):
+        return ""
     epithet = list[str]()
     for i, word in enumerate(words):
         name = word.rstrip(",;")
-        if not _word_like(name) or name.rstrip("0123456789_").lower() in NO_EPITHETS:
+        if epithet and name.lower() in CHOICES:
+            return ""
+        if not _word_like(name) or _is_mark(name):
             break  # a bracket, a year, "var."
         if epithet and (not name.islower() or _is_author(words, i)):
             break
-        if not name.islower() and (not name.istitle() or "'" in name or name != word or _is_author(words, i)):
+        of_a_person = "'" not in name or name.endswith(("i", "ae"))  # "O'Connori", and not "O'Connor"
+        if not name.islower() and (not name.istitle() or not of_a_person or name != word or _is_author(words, i)):
             break  # an author, and not an epithet with a capital letter
         epithet.append(name.lower())
         if name != word:
+            if _is_another(words, i + 1):
+                return ""
             break
     while epithet and epithet[-1] in PARTICLES:
         epithet.pop()
@@ -184,9 +232,21 @@ def _word_like(name: str) -> bool:
     return bool(re.fullmatch(r"[^\W_][\w'-]*", name) and re.search(r"[^\W\d_]{2}", name))
 
 
+def _is_mark(name: str) -> bool:
+    """Whether a word stands in the place of a name: "sp.", "sp1", "NA"."""
+    return name.lower().rstrip(".,;0123456789_") in NO_EPITHETS
+
+
+def _is_another(words: Sequence[str], i: int) -> bool:
+    """Whether word i, behind a comma, is a name again, and no author: "leo, tigris"."""
+    name = words[i].rstrip(",;") if i < len(words) else ""
+    other = _is_mark(name) or name in PARTICLES or name != words[i] or _is_author(words, i)
+    return name.islower() and _word_like(name) and not other
+
+
 def _is_author(words: Sequence[str], i: int) -> bool:
     """Whether a year or another author follows word i."""
-    return i + 1 < len(words) and bool(re.fullmatch(r"\W*\d{4}\W*|&|et", words[i + 1]))
+    return i + 1 < len(words) and bool(re.fullmatch(r"\W*\d{4}\W*|&|et|and", words[i + 1]))
 
 
 # ------------------------------------------------------------------------------------------------------------ captions
@@ -286,25 +346,31 @@ def lca_height(a: Sequence[Taxon], b: Sequence[Taxon]) -> NDArray[np.int64]:
     return height
 
 
-def taxa_filter(rank: Rank, names: str | Sequence[str], taxa: Sequence[Taxon]) -> NDArray[np.bool_]:
-    """Which taxa [S] belong to the groups of these names at a rank; capitals, and how accents are encoded, do not matter.
+def taxa_filter(rank: Rank, names: str | Iterable[str], taxa: Sequence[Taxon]) -> NDArray[np.bool_]:
+    """Which taxa [S] belong to the groups of these names at a rank; capitals, and how accents and apostrophes are encoded,
+    do not matter.
 
     A species goes by its two names ("Ovis canadensis"), other ranks by one. A name that two kingdoms use means both groups.
+    Of {name: where it stands} an error says the latter, too.
     Raises ValueError for a name that none of the taxa has, with the closest ones there are.
     """
     rank = Rank(rank)
     parts = slice(Rank.GENUS, None) if rank is Rank.SPECIES else slice(rank, rank + 1)
     own = [" ".join(taxon.path[parts]) if all(taxon.path[parts]) else "" for taxon in taxa]
     known = {_plain(name): name for name in own if name}
-    wanted = {_plain(name) for name in ([names] if isinstance(names, str) else names)}
+    wanted = {_plain(name): name for name in ([names] if isinstance(names, str) else names)}
+    places = names if isinstance(names, Mapping) else {}
     if not wanted:
         raise ValueError("filter: no names")
-    if unknown := sorted(wanted - known.keys()):
+    if unknown := sorted(wanted.keys() - known.keys()):
         lines = [f"filter: {len(unknown)} of {len(wanted)} names are no {rank.get_label()} of the {len(own)} taxa:"]
         for name in unknown[:5]:
             close = [known[key] for key in difflib.get_close_matches(name, known, n=3)]
             close += [full for key, full in known.items() if name in key.split() and full not in close][:3]
-            lines.append(f"  {name!r:.80}: " + (f"did you mean {' or '.join(close)}?" if close else "nothing like it"))
+            where = f"{places[wanted[name]]}: " if places else ""
+            lines.append(
+                f"  {where}{name!r:.80}: " + (f"did you mean {' or '.join(close)}?" if close else "nothing like it")
+            )
         if len(unknown) > 5:
             lines.append(f"  and {len(unknown) - 5} more")
         raise ValueError("\n".join(lines))
@@ -312,4 +378,4 @@ def taxa_filter(rank: Rank, names: str | Sequence[str], taxa: Sequence[Taxon]) -
 
 
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).lower()
+    return _composed(name).lower()

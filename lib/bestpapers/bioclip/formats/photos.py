@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 TABLE = "metadata.csv"
 MAX_TABLE = 64 << 20  # bytes
 # of photographs, as Pillow names them; and HEIF, see `opened`
-FORMATS = (*files.FORMATS, "GIF", "JPEG2000", "AVIF", "PPM")
+FORMATS = (*files.FORMATS, "DIB", "GIF", "JPEG2000", "AVIF", "PPM")
 MODES = (*files.MODES, "I;16", "I;16B", "I;16L", "I;16N")  # 16 bits of grey, too
 MAX_PIXELS = 2 * files.MAX_PIXELS  # per photograph; Pillow reads no more
 HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1")  # what such a file begins with
 SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".jpx",
-    ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif", ".jp2",
+    ".j2k", ".jpf", ".jpx", ".avif", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif",
 )  # fmt: skip
 # "class" is the label
 RANK_COLUMNS = ("kingdom", "phylum", "cls", "order", "family", "genus", "species", "common_name")
@@ -64,6 +64,8 @@ def upright(image: Image) -> Image:
     FormatError for numbers of other kinds, whose white nobody knows."""
     from PIL import Image, ImageOps
 
+    if image.mode == "I" and image.format == "PPM":  # the 16 bits of a PGM, in numbers of 32
+        image = image.convert("I;16")
     if image.mode not in MODES:
         found, advice = f"Pillow's mode {image.mode}", "bring it to 8 bits first"
         raise FormatError(getattr(image, "filename", "") or "image", "image", "8 or 16 bits per channel", found, advice)
@@ -84,7 +86,10 @@ def opened(path: Path, data: bytes | None = None) -> Iterator[Any]:
         pillow_heif.register_heif_opener()
         formats = (*FORMATS, "HEIF")
     try:
-        with files.opened_image(path, data, MAX_PIXELS, formats, MODES) as image:
+        with files.opened_image(path, data, MAX_PIXELS, formats, (*MODES, "I")) as image:
+            if image.mode == "I" and image.format != "PPM":
+                advice = "bring it to 8 bits first"
+                raise FormatError(path, "image", "8 or 16 bits per channel", "Pillow's mode I", advice)
             yield image
     except FormatError as error:
         if error.field == "image" and "HEIF" not in formats and _is_heif(path, data):
@@ -182,6 +187,8 @@ def _photo(table: Path, where: str, row: list[str], columns: dict[str, int]) -> 
     label = row[columns["class"]].strip()
     if not label:
         return FormatError(table, f"{where}, column class", "a text", "nothing")
+    if "common" in columns and "common_name" not in columns:  # as the catalog of Rare Species calls it
+        columns = columns | dict(common_name=columns["common"])
     ranks: list[Any] = [row[columns[name]] if name in columns else "" for name in RANK_COLUMNS]
     taxon = clean(Taxon(*ranks))
     return Photo(path, label, taxon if any(taxon.path) else None)

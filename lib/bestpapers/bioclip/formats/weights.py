@@ -73,8 +73,9 @@ def load(name: str, resize: str = "hub") -> tuple[nn.Module, Callable[[Any], Ten
 
 @contextmanager
 def _unwarned() -> Iterator[None]:
-    """Without open_clip's warning that the weights are random: they come one step later."""
-    log, unless = logging.getLogger(), lambda record: "No pretrained weights loaded" not in record.getMessage()
+    """Without open_clip's warnings that there are no weights, or random ones: they come one step later."""
+    told = "No pretrained weights loaded", "no CLIP weights found"
+    log, unless = logging.getLogger(), lambda record: not any(words in record.getMessage() for words in told)
     log.addFilter(unless)
     try:
         yield
