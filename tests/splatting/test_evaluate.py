@@ -28,17 +28,18 @@ def test_scores_are_means_over_views():
 
 
 def test_narrow_axes_are_those_of_the_splats_as_stored():
-    """A round splat of 0.1 units at depth 4 under f = 40 px is 1 px wide; a flat one seen edge on, as narrow as it is flat."""
+    """A round splat of 0.1 units at depth 4 under f = 40 px is 1 px wide; a flat one seen edge on, as narrow as it is flat; one
+    far below a pixel counts too."""
     f64 = dict(dtype=torch.float64)
     parameters = dict(
-        means=torch.tensor([[0, 0, 4.0], [0, 0, 4.0], [0, 0, -4.0]], **f64),
-        quats=torch.tensor([[1.0, 0, 0, 0]] * 3, **f64),
-        log_scales=torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.02, 0.3], [1, 1, 1]], **f64).log(),
-        opacity_logits=torch.zeros(3, **f64),
-        sh_dc=torch.zeros(3, 1, 3, **f64),
-        sh_rest=torch.zeros(3, 0, 3, **f64),
+        means=torch.tensor([[0, 0, 4.0], [0, 0, 4.0], [0, 0, -4.0], [0, 0, 4.0]], **f64),
+        quats=torch.tensor([[1.0, 0, 0, 0]] * 4, **f64),
+        log_scales=torch.tensor([[0.1, 0.1, 0.1], [0.3, 0.02, 0.3], [1, 1, 1], [0.01, 0.01, 0.01]], **f64).log(),
+        opacity_logits=torch.zeros(4, **f64),
+        sh_dc=torch.zeros(4, 1, 3, **f64),
+        sh_rest=torch.zeros(4, 0, 3, **f64),
     )
     K = np.array([[40.0, 0, 16], [0, 40, 16], [0, 0, 1]])
     camera = Camera(np.eye(4), K, 32, 32)
-    model = Gaussians(parameters, GaussianConfig("mip"), torch.full((3,), 0.5, **f64))  # a filter that must not count
-    np.testing.assert_allclose(evaluate.narrow_axes(model, [camera, camera]), [1.0, 0.2, 1.0, 0.2], rtol=1e-6)
+    model = Gaussians(parameters, GaussianConfig("mip"), torch.full((4,), 0.5, **f64))  # a filter that must not count
+    np.testing.assert_allclose(evaluate.narrow_axes(model, [camera, camera]), [1.0, 0.2, 0.1] * 2, rtol=1e-6)
