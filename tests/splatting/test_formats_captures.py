@@ -610,6 +610,18 @@ def test_two_photographs_are_both_learned_from(tmp_path, shots):
 
 
 @pytest.mark.parametrize("text", [True, False])
+def test_a_model_without_images_is_passed_over(tmp_path, shots, text):
+    views, points, colors = shots
+    write_colmap(tmp_path, views.cameras, NAMES, points, colors, views.images, binary=not text)
+    shutil.copytree(tmp_path / "sparse/0", tmp_path / "sparse/1")
+    (tmp_path / ("sparse/0/images.txt" if text else "sparse/0/images.bin")).write_bytes(
+        b"# none\n" if text else bytes(8)
+    )
+    with pytest.warns(UserWarning, match=r"read is 1 with 6 images \(beside it: 0 with 0\)"):
+        assert len(read_colmap(tmp_path)) == 6
+
+
+@pytest.mark.parametrize("text", [True, False])
 def test_of_several_models_the_largest_is_read(tmp_path, shots, text):
     """COLMAP leaves sparse/0, sparse/1, ... where it cannot join all images; sometimes sparse/0 is not there at all."""
     views, points, colors = shots
@@ -635,9 +647,10 @@ def test_a_transforms_file_may_be_named_itself(transforms):
     assert len(read_capture(transforms.with_name("transforms_train.json"))[0]) == 3
 
 
-def test_a_single_image_cannot_be_split(tmp_path):
+def test_a_single_image_is_not_held_out(tmp_path):
     one_image(tmp_path, np.zeros((30, 40, 3)))
-    assert_says(refused(read_capture, tmp_path), tmp_path.name, "images", "at least two", "1")
+    with pytest.warns(UserWarning, match="one photograph only; none is held out"):
+        assert [len(c) for c in read_capture(tmp_path)] == [1, 0]
     assert len(read_capture(tmp_path, test_every=0)[0]) == 1
 
 
@@ -672,6 +685,59 @@ def test_nerfstudios_lists_decide_the_split(transforms, lists, train, test):
     ):
         found = read_capture(transforms.parent)
     assert ["".join(name[-5] for name in part.names) for part in found] == [train.replace("0", ""), test]
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+def test_lists_name_frames_as_programs_do(transforms, absolute):
+    """What is for validation is often for testing too; a list may be null; names may be absolute, or lack their ending."""
+    names = [frame["file_path"] for frame in json.loads(transforms.read_text())["frames"]]
+    written = [str(transforms.parent / name) if absolute else name.removesuffix(".png") for name in names]
+    relist(transforms, train_filenames=written[:4], val_filenames=written[3:], test_filenames=written[4:])
+    assert_says(refused(read_capture, transforms), "transforms.json", "val_filenames[0]", "of no other list", "00003")
+    relist(transforms, val_filenames=written[4:])
+    train, test = read_capture(transforms)
+    assert (list(train.names), list(test.names)) == (names[:4], names[4:])
+    relist(transforms, train_filenames=None, val_filenames=None, test_filenames=None)
+    assert [len(c) for c in read_capture(transforms, test_every=0)] == [6, 0]
+    frames = json.loads(transforms.read_text())["frames"]
+    frames[1]["file_path"] = "images/00000.jpg"
+    relist(transforms, frames=frames, test_filenames=["images/00000"])  # two frames lack nothing else
+    save_png(transforms.parent / "images/00000.jpg", np.zeros((HEIGHT, WIDTH, 3)))
+    assert_says(refused(read_capture, transforms), "transforms.json", "test_filenames[0]", "of a frame", "images/00000")
+
+
+def test_photographs_of_a_transforms_file_that_lie_elsewhere(transforms, tmp_path):
+    """By the whole path, or without the folders that it begins with, in the capture or outside."""
+    (tmp_path / "images").rename(tmp_path / "photos")
+    assert len(read_capture(transforms, images="photos", test_every=0)[0]) == 6
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "photos").rename(tmp_path / "whole/images")
+    train, _ = read_capture(transforms, images=tmp_path / "whole", test_every=0)
+    assert train.names[0] == "images/00000.png"
+    assert_says(
+        refused(lambda: read_capture(transforms, images="none")),
+        tmp_path.name,
+        "none",
+        "a folder with the photo",
+        "none",
+    )
+    write_blender(tmp_path, "train", camera_ring(3, size=8), torch.rand(3, 8, 8, 4))
+    error = refused(lambda: read_capture(tmp_path, images="whole"))
+    assert_says(error, "transforms_train.json", "images", "where its frames name them", "whole")
+
+
+@pytest.mark.parametrize("left", [1, 0])
+def test_photographs_for_testing_may_be_missing(tmp_path, left):
+    """Training does without."""
+    for split in ("train", "test"):
+        write_blender(tmp_path, split, camera_ring(3, size=8), torch.rand(3, 8, 8, 4))
+    for i in range(left, 3):
+        (tmp_path / f"test/r_{i}.png").unlink()
+    with pytest.warns(UserWarning, match=f"missing and left out, {('none', 'one')[left]} is left; the first: "):
+        assert [len(c) for c in read_capture(tmp_path)] == [3, left]
+    for i in range(2):
+        (tmp_path / f"train/r_{i}.png").unlink()
+    assert_says(refused(read_capture, tmp_path), "transforms_train.json", "photographs", "or two at least", "1")
 
 
 @pytest.mark.parametrize(
@@ -1025,12 +1091,18 @@ def test_photographs_behind_links(tmp_path, colmap):
         read_colmap(colmap)
 
 
-def test_photographs_in_a_folder_beside(tmp_path, transforms):
+def test_photographs_and_points_in_a_folder_beside(tmp_path, transforms):
     (tmp_path / "images").rename(tmp_path / "apart")
     (tmp_path / "poses").mkdir()
     moved = transforms.rename(tmp_path / "poses/transforms.json")
     moved.write_text(moved.read_text().replace("images/", "../apart/"))
+    (tmp_path / "apart/a.ply").write_bytes(
+        b"ply\nformat ascii 1.0\nelement vertex 1\n" + b"".join(b"property float %c\n" % c for c in b"xyz")
+        + b"end_header\n0 0 0\n"
+    )  # fmt: skip
+    relist(moved, ply_file_path="../apart/a.ply")
     capture = read_transforms(moved)
+    assert len(capture.points) == 1
     assert capture.names[0] == "apart/00000.png"
     assert len(capture) == 6
 

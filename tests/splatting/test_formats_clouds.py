@@ -466,6 +466,12 @@ OTHERS = {
     "a.sog": (b"PK\x03\x04" + bytes(60), "PlayCanvas' .sog; save it"),
     "a.ksplat": (bytes(5000), "compressed .ksplat; save it"),
     "a.obj": (b"v 0 0 0\n", r"a mesh \(.obj\)$"),
+    "a.pcd": (b"# .PCD v0.7\n", r"a point cloud \(.pcd\)$"),
+    "pcd named.ply": (b"# .PCD v0.7\n", r"a point cloud \(.pcd\)$"),
+    "a.npz": (b"PK\x03\x04" + bytes(60), r"NumPy \(.npz\); write it as .ply with the program that made it"),
+    "a.pth": (b"PK\x03\x04" + bytes(60), r"a checkpoint of PyTorch \(.pth\); write it as .ply"),
+    "a.pt": (b"\x80\x02" + bytes(60), r"a checkpoint of PyTorch \(.pt\); write it as .ply"),
+    "meta.json": (b'{"means": {}}', "the meta.json of PlayCanvas' SOG; save it"),
     "text.ply": (b"hello", 'header line 1: expected "ply"'),
 }  # fmt: skip
 

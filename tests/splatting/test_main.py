@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bestpapers.kernels.rasterize import rules
 from bestpapers.splatting import __main__ as program
 from bestpapers.splatting import coordinates, formats, train
 from bestpapers.splatting.data import (
@@ -256,6 +257,68 @@ def test_pictures_keep_their_names_apart(capture, scene, tmp_path, capsys):
     assert run("render", scene, "--data", capture, "--out", capture / "images") == 2
     assert "0000.png is a photograph of the capture" in capsys.readouterr().err
     assert (capture / "images/0000.png").read_bytes() == before
+
+
+def test_pictures_beside_a_folder_with_their_name(capture, scene, tmp_path, capsys):
+    photos, _ = formats.read_capture(capture, test_every=0)
+    names = ["a.jpg", "a.png/x.jpg"]
+    formats.write_colmap(tmp_path / "c", photos.cameras[:2], names, photos.points, photos.colors)
+    for name, file in zip(names, photos.images):
+        (tmp_path / "c/images" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(file).save(tmp_path / "c/images" / name)
+    words = ("render", scene, "--data", tmp_path / "c", "--split", "all", "--out")
+    assert run(*words, tmp_path / "r") == 0
+    assert {p.name for p in (tmp_path / "r").rglob("*.jpg.png")} == {"a.jpg.png", "x.jpg.png"}
+    capsys.readouterr()
+    (tmp_path / "d/a.jpg.png").mkdir(parents=True)
+    for out, reason in (
+        (tmp_path / "d", "a.jpg.png: this is a folder"),
+        (scene, "this is a file; give the name of a folder"),
+    ):
+        assert run(*words, out) == 2
+        assert reason in capsys.readouterr().err
+    assert run("capture", "--out", scene) == 2
+    assert "this is a file; give the name of a folder" in capsys.readouterr().err
+
+
+def test_a_scene_in_a_tiny_unit_is_drawn_as_it_is(capture, scene, tmp_path):
+    """Whatever came out of other programs: the plane before which nothing is drawn does not hide it."""
+    model, scores = formats.read_ply(scene), []
+    for unit in (1, 30, 300, 5000):
+        folder = placed(capture, tmp_path / f"{unit}", unit=unit)
+        formats.write_ply(folder / "a.ply", model.placed((0, 0, 0), unit))
+        assert run("evaluate", folder / "a.ply", "--data", folder, "--out", folder / "scores.json") == 0
+        scores.append(json.loads((folder / "scores.json").read_text())[0]["1/1"]["psnr"])
+    assert scores == pytest.approx([scores[0]] * 4, abs=0.01)
+    _, held_out = formats.read_capture(capture)
+    assert model.near_plane(held_out.cameras) == rules.NEAR_PLANE  # to the last bit: nothing of the book changes
+
+
+def test_few_photographs_are_counted(capture, scene, tmp_path, capsys):
+    photos, _ = formats.read_capture(capture, test_every=0)
+    for n, words, learning, held_out in (
+        (1, (), "1 photograph to learn from, 0 held out; depth needs at least two to learn from\n", "add photographs"),
+        (
+            3,
+            ("--test-every", 2),
+            "from, 2 held out; depth needs at least two to learn from, and --test-every 0 holds",
+            "",
+        ),
+        (2, (), "", "no held-out photographs to compare with; add photographs that are not learned from\n"),
+        (2, ("--test-every", 0), "", "no held-out photographs to compare with; add photographs that are not learned"),
+        (12, ("--test-every", 0), "", "no held-out photographs to compare with; give another --test-every\n"),
+    ):
+        folder = tmp_path / f"{n}{len(words)}"
+        formats.write_colmap(
+            folder, photos.cameras[:n], photos.names[:n], photos.points, photos.colors, photos.views().images[:n]
+        )
+        for command, reason in (
+            (("train", "--out", tmp_path / "a.ply"), learning), (("evaluate", scene), held_out)
+        ):  # fmt: skip
+            if reason:
+                capsys.readouterr()
+                assert run(*command, "--data", folder, *words) == 2
+                assert reason in capsys.readouterr().err
 
 
 def test_render(capture, scene, tmp_path):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..lab import cli
-from ..lab.cli import Refused, check_target, positive_float, positive_int, say
+from ..lab.cli import Refused, check_target, counted, positive_float, positive_int, say
 from ..lab.files import atomic_write, write_file
 from ..lab.machine import peak_memory
 from .filters import METHODS, Method
@@ -60,6 +60,7 @@ def capture(args: argparse.Namespace) -> None:
     from . import formats
     from .data import make_capture
 
+    _check_folder(args.out)
     if args.out.exists() and any(args.out.iterdir()):
         raise Refused(f"{args.out} is there already and not empty; name another folder")
     size = dict(width=args.width, height=args.height)
@@ -89,6 +90,11 @@ def train(args: argparse.Namespace) -> None:
 
     background = _background(args.background, args.data)
     photos, held_out = _captures(args.data, args.test_every, args.images)
+    if len(photos) < 2:
+        raise Refused(
+            f"{args.data}: {counted(len(photos), 'photograph')} to learn from, {len(held_out)} held out; depth needs at least "
+            "two to learn from" + (", and --test-every 0 holds none out" if len(held_out) else "")
+        )
     views = photos.views(args.downscale, background)
     test = held_out.views(args.downscale, background) if len(held_out) else None
     if scene_extent(views.cameras) == 0:
@@ -152,6 +158,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def render(args: argparse.Namespace) -> None:
+    _check_folder(args.out)
     model = _read_scene(args.scene, args.method, _background(args.background, args.data)).to(_device(args.device))
     parts = dict(zip(("train", "test"), _captures(args.data, args.test_every, args.images), strict=True))
     chosen = [parts[name] for name in (("train", "test") if args.split == "all" else (args.split,))]
@@ -164,6 +171,7 @@ def render(args: argparse.Namespace) -> None:
     for path, _ in views:
         if path.resolve() in photographs:
             raise Refused(f"--out {args.out}: {path} is a photograph of the capture; choose another folder")
+        check_target("--out: the picture", path)
     args.out.mkdir(parents=True, exist_ok=True)
     for path, camera in _progress(views, "render"):
         view = camera.at(width=max(1, round(camera.width / args.downscale))).zoomed(args.zoom)
@@ -181,7 +189,9 @@ def evaluate(args: argparse.Namespace) -> None:
         check_target("--out", args.out, reads=args.scenes)
     _, held_out = _captures(args.data, args.test_every, args.images)
     if not len(held_out):
-        raise Refused(f"{args.data} has no held-out photographs; give another --test-every")
+        other = args.test_every == 0 and len(_captures(args.data, 8, args.images)[1])
+        advice = "give another --test-every" if other else "add photographs that are not learned from"
+        raise Refused(f"{args.data} has no held-out photographs to compare with; {advice}")
     rows: list[dict[str, Any]] = []
     for scene in args.scenes:
         model = _read_scene(scene, args.method, background).to(device)
@@ -190,7 +200,7 @@ def evaluate(args: argparse.Namespace) -> None:
             views = held_out.views(args.downscale * scale, background)
             rows[-1][f"1/{scale}"] = score(model, {scale: views})[scale]
     widest = max(len(row["scene"]) for row in rows)
-    say(f"PSNR in dB (SSIM) on {len(held_out)} held-out photographs, at shares of the training size")
+    say(f"PSNR in dB (SSIM) on {counted(len(held_out), 'held-out photograph')}, at shares of the training size")
     say(f"{'scene':<{widest}}  {'method':<16}" + "".join(f"{f'1/{s}':>16}" for s in SCALES))
     for row in rows:
         scores = (row[f"1/{s}"] for s in SCALES)
@@ -234,10 +244,17 @@ def view(args: argparse.Namespace) -> None:
 def _captures(folder: Path, test_every: int, images: Path | None) -> tuple[Capture, Capture]:
     from . import formats
 
-    if images is not None and not (folder / images).is_dir():  # as one types it, from where one stands
+    base = folder.parent if folder.is_file() else folder
+    if images is not None and not (base / images).is_dir():  # as one types it, from where one stands
         images = images.absolute()
     with cli.warnings_told():
-        return formats.read_capture(folder, test_every=test_every, images=images or "images")
+        return formats.read_capture(folder, test_every=test_every, images=images)
+
+
+def _check_folder(out: Path) -> None:
+    if out.is_file():
+        raise Refused(f"--out {out}: this is a file; give the name of a folder")
+    check_target("--out", out, folder=True)
 
 
 def _check_distance(data: Path, model: Gaussians, cameras: Sequence[Camera]) -> None:
@@ -247,7 +264,7 @@ def _check_distance(data: Path, model: Gaussians, cameras: Sequence[Camera]) -> 
     from .filters import NEAR_SHARE, near_limit
 
     distance = near_limit(model.means, counted_from(cameras, model.config.origin)) / NEAR_SHARE
-    if distance < 5 * NEAR_PLANE:
+    if model.near_plane(cameras) < NEAR_PLANE:  # a scene can be drawn in such a unit, but training counts in 0.01
         raise Refused(
             f"{data}: the cameras stand {distance:.2g} scene units from the points, and what is nearer than {NEAR_PLANE:g} is "
             "not drawn; multiply the positions of cameras and points, by 1000 for instance"
@@ -255,9 +272,11 @@ def _check_distance(data: Path, model: Gaussians, cameras: Sequence[Camera]) -> 
 
 
 def _pictures(folder: Path, names: Sequence[str]) -> list[Path]:
-    """A PNG file for each view: .png in place of the name's ending, or behind all names if some differ in nothing else."""
+    """A PNG file for each view: .png in place of the name's ending, or behind all names if some differ in nothing else or
+    one has the name of another's folder."""
     short = [str(Path(name).with_suffix(".png")) for name in names]
-    if max(Counter(name.lower() for name in short).values(), default=0) > 1:
+    folders = {str(folder).lower() for name in short for folder in Path(name).parents}
+    if any(n > 1 or name in folders for name, n in Counter(name.lower() for name in short).items()):
         short = [f"{name}.png" for name in names]
     return [folder / name for name in short]
 
@@ -466,7 +485,7 @@ def parser() -> argparse.ArgumentParser:
     def images(sub: argparse.ArgumentParser) -> None:
         sub.add_argument(
             "--images", type=Path, metavar="FOLDER",
-            help="where COLMAP's photographs lie, in the capture or elsewhere (default: images)",
+            help="where the photographs lie, in the capture or elsewhere (default: images, or where transforms.json says)",
         )  # fmt: skip
 
     def split(sub: argparse.ArgumentParser) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..kernels.rasterize import Rendering, rasterization
+from ..kernels.rasterize import Rendering, rasterization, rules
 from ..lab.files import atomic_write
 from . import filters
 from .cameras import Camera, stack
@@ -147,7 +147,15 @@ class Gaussians(nn.Module):
     def render(self, cameras: Sequence[Camera], *, backend: str = "auto", render_mode: str = "RGB") -> Rendering:
         """Render into cameras of one size: colors [C, H, W, 3] and the rest of `kernels.rasterize.Rendering`."""
         viewmats, Ks, width, height = self.stack(cameras)
-        return self.rasterize(viewmats, Ks, width, height, backend=backend, render_mode=render_mode)
+        near = self.near_plane(cameras)
+        return self.rasterize(viewmats, Ks, width, height, backend=backend, render_mode=render_mode, near_plane=near)
+
+    def near_plane(self, cameras: Sequence[Camera]) -> float:
+        """What is nearer to a camera is not drawn, scene units: 0.01 as the rasterizer has it, in any unit but one so large
+        that it would hide the scene. Where cameras stand nearer than 0.05 to it, a hundredth of their distance."""
+        seen_from = counted_from(cameras, self.config.origin)
+        distance = filters.near_limit(self.means.detach(), seen_from) / filters.NEAR_SHARE
+        return distance / 100 if 0 < distance < 5 * rules.NEAR_PLANE else rules.NEAR_PLANE
 
     def rasterize(self, viewmats: Tensor, Ks: Tensor, width: int, height: int, **options) -> Rendering:
         """The same from tensors, see `stack`: viewmats [C, 4, 4], Ks [C, 3, 3]."""

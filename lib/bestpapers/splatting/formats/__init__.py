@@ -51,15 +51,18 @@ __all__ = [
 BLENDER = ("transforms_train.json", "transforms_test.json", "transforms_val.json")
 
 
-def read_capture(folder: str | Path, *, test_every: int = 8, images: str | Path = "images") -> tuple[Capture, Capture]:
+def read_capture(
+    folder: str | Path, *, test_every: int = 8, images: str | Path | None = None
+) -> tuple[Capture, Capture]:
     """Find out which format a folder holds and read it: (training views, test views).
 
     Looked for in this order: transforms_train.json (Blender), transforms.json, a COLMAP model; or give a .json itself.
     Blender's format says itself what is for testing, and nerfstudio's may: `test_filenames`, or else `val_filenames`; what is
     for neither is left out. Of any other list every `test_every`-th image by name is kept for testing, the first one included,
-    as the paper does with 8; test_every=0 keeps none, and of two images both are for training. Both captures get the points.
+    as the paper does with 8; test_every=0 keeps none, and one or two images are all for training. Both captures get the points.
 
-    images: the folder with COLMAP's photographs; the smaller copies that some data sets bring (images_2, images_4) will do.
+    images: the folder with the photographs, of COLMAP ("images", if nothing is said) or a transforms.json (where its frames
+    say); the smaller copies that some data sets bring (images_2, images_4) will do.
     """
     folder = Path(folder)
     if test_every < 0 or test_every == 1:
@@ -68,12 +71,19 @@ def read_capture(folder: str | Path, *, test_every: int = 8, images: str | Path 
         folder, listed = folder.parent, folder
     else:
         listed = folder / (BLENDER[0] if (folder / BLENDER[0]).is_file() else "transforms.json")
+    if images is not None and not (folder / images).is_dir():
+        raise FormatError(folder, str(images), "a folder with the photographs", "none")
     if listed.name in BLENDER:
+        if images is not None:  # names of the lists for training and testing may be alike, but for the folder
+            advice = "leave out images=... in Python, --images on the command line"
+            raise FormatError(
+                listed, "images", "the photographs where its frames name them", f"a folder, {images}", advice
+            )
         return read_blender(folder)
     if listed.is_file():
-        capture = read_transforms(listed)
+        capture = read_transforms(listed, None if images is None else folder / images)
     elif find_model(folder):
-        capture = read_colmap(folder, images)
+        capture = read_colmap(folder, images or "images")
     else:
         raise FormatError(
             folder,
@@ -86,14 +96,11 @@ def read_capture(folder: str | Path, *, test_every: int = 8, images: str | Path 
     if capture.parts is not None:
         return _as_listed(capture, listed)
     order = sorted(range(len(capture)), key=lambda i: capture.names[i])
-    if len(order) == 2 and test_every:
-        note(f"{folder}: two photographs only; none is held out for testing")
+    if len(order) <= 2 and test_every:
+        note(f"{folder}: {('one photograph', 'two photographs')[len(order) - 1]} only; none is held out for testing")
         test_every = 0
     test = order[::test_every] if test_every else []
     train = sorted(set(order) - set(test))
-    if not train:
-        advice = "or hold none out (test_every=0 in Python, --test-every 0)"
-        raise FormatError(folder, "images", "at least two, one of them for testing", str(len(order)), advice)
     return capture.subset(train), capture.subset(sorted(test))
 
 
@@ -116,14 +123,15 @@ def _as_listed(capture: Capture, path: Path) -> tuple[Capture, Capture]:
 def read_blender(folder: str | Path) -> tuple[Capture, Capture]:
     """Blender's synthetic scenes: transforms_train.json, and for testing transforms_test.json or else transforms_val.json.
 
-    Without either the test capture is empty. See `read_transforms` for the lists themselves.
+    Without either the test capture is empty, and so it is where the photographs for testing are all missing, which is said.
+    See `read_transforms` for the lists themselves.
     """
     folder = Path(folder)
     train = read_transforms(folder / "transforms_train.json")
     for split in ("test", "val"):
         path = folder / f"transforms_{split}.json"
         if path.is_file():
-            return train, replace(read_transforms(path), points=train.points, colors=train.colors)
+            return train, replace(read_transforms(path, least=0), points=train.points, colors=train.colors)
     return train, train.subset(())
 
 

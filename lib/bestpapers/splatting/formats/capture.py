@@ -215,6 +215,11 @@ def _spellings(place: Path) -> list[Path]:
     return [place, *(place.with_name(place.name + way) for ending in ENDINGS for way in (ending, ending.upper()))]
 
 
+def without_ending(name: str) -> str:
+    """A name without the ending of an image."""
+    return os.path.splitext(name)[0] if name.lower().endswith(ENDINGS) else name
+
+
 def _is_there(file: Path) -> bool:
     try:
         file.lstat()  # raises for a name that no file can have, where is_file says no
@@ -360,9 +365,15 @@ class Found:
         self.views: list[tuple[Camera, Path, str, Lens | None, Path | None]] = []
         self.missing: list[str] = []
 
-    def file(self, folder: Path, name: Any, field: str, beside: bool = False) -> Path | None:
-        """See `located`; what is missing is noted."""
-        file = located(folder, name, self.path, field, beside)
+    def file(self, folder: Path, name: Any, field: str, beside: bool = False, moved: Path | None = None) -> Path | None:
+        """See `located`; what is missing is noted. moved: the folder to look in instead, for the name with as many of the
+        folders that it begins with as there are."""
+        if moved is None or not isinstance(name, str) or not name:
+            file = located(folder, name, self.path, field, beside)
+        else:
+            folder, parts = moved, [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+            shorter = (located(folder, "/".join(parts[i:]), self.path, field) for i in range(len(parts)))
+            file = next((file for file in shorter if file is not None), None)
         if file is None:
             self.missing.append(f"{folder / name}")
         return file
@@ -372,18 +383,22 @@ class Found:
             raise FormatError(self.path, "image names", "every image once", f"{name!r} twice")
         self.views.append((camera, file, name, lens, mask))
 
-    def build(self, points: Any, *, poses: str, parts: tuple[str, ...] | None = None) -> Capture:
-        """points: (points, colors) or None; poses: whose axes the file's poses must have; parts: as in `Capture`."""
+    def build(self, points: Any, *, poses: str, parts: tuple[str, ...] | None = None, least: int = 2) -> Capture:
+        """points: (points, colors) or None; poses: whose axes the file's poses must have; parts: as in `Capture`; least: how
+        many photographs must be left where some are missing."""
         if self.missing:
             number, first = len(self.views) + len(self.missing), f"{self.missing[0]!r:.200}"
-            if len(self.views) < 2:
+            if len(self.views) < least:
                 found = f"{len(self.views)}; the first that is missing: {first}"
                 raise FormatError(self.path, "photographs", f"the {number} that it names, or two at least", found)
+            left = {0: ", none is left", 1: ", one is left"}.get(len(self.views), "")
             note(
-                f"{self.path}: {len(self.missing)} of {number} photographs are missing and left out; the first: {first}"
+                f"{self.path}: {len(self.missing)} of {number} photographs are missing and left out{left}; the first: {first}"
             )
-        cameras, files, names, lenses, masks = zip(*self.views)
         places, colors = points if points is not None else (None, None)
+        if not self.views:
+            return Capture((), (), (), (), places, colors)
+        cameras, files, names, lenses, masks = zip(*self.views)
         if places is not None and len(places):
             _check_axes(self.path, cameras, places.double().numpy(), poses)
         else:

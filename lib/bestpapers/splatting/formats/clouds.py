@@ -34,13 +34,17 @@ Layout = Literal["3dgs", "mip", "fused"]
 HEADS = {  # how files of others begin
     b"\x1f\x8b\x08": "Niantic's compressed .spz", b"NGSP": "Niantic's compressed .spz",
     b"PK\x03\x04": "a zip archive, such as PlayCanvas' .sog",
-    b"glTF": "a .glb",
+    b"glTF": "a .glb", b"# .PCD": "a point cloud (.pcd)",
 }  # fmt: skip
 KINDS = {  # what their names say
     ".spz": "Niantic's compressed .spz", ".ksplat": "GaussianSplats3D's compressed .ksplat", ".sog": "PlayCanvas' .sog",
     ".lcc": "XGrids' .lcc", ".spx": "a compressed .spx", ".obj": "a mesh (.obj)", ".glb": "a .glb", ".gltf": "a .gltf",
     ".las": "a point cloud (.las)", ".laz": "a point cloud (.laz)", ".xyz": "a point cloud (.xyz)",
+    ".pcd": "a point cloud (.pcd)", ".npz": "arrays of NumPy (.npz)", ".pth": "a checkpoint of PyTorch (.pth)",
+    ".pt": "a checkpoint of PyTorch (.pt)", ".ckpt": "a checkpoint of PyTorch (.ckpt)",
+    ".json": "a .json, such as the meta.json of PlayCanvas' SOG",
 }  # fmt: skip
+EXPORT = "write it as .ply with the program that made it"
 CONVERT = "save it as .ply, for instance with SuperSplat in a browser, or with splat-transform"
 ANTIALIASED = re.compile(
     r"(SplatRenderMode:?\s*mip|antialiased:?\s*(1|true))", re.IGNORECASE
@@ -166,9 +170,10 @@ def read_scene(path: str | Path, method: str | None = None) -> Gaussians:
     data = read_file(path)
     if data.startswith(b"ply"):
         return parse_gaussians(data, path, method)
-    kind = next((kind for head, kind in HEADS.items() if data.startswith(head)), None) or KINDS.get(path.suffix.lower())
+    kind = KINDS.get(path.suffix.lower()) or next((kind for head, kind in HEADS.items() if data.startswith(head)), None)
     if kind is not None:
-        advice = "" if kind.startswith(("a mesh", "a point cloud")) else CONVERT
+        inner = kind.startswith(("arrays", "a checkpoint"))
+        advice = "" if kind.startswith(("a mesh", "a point cloud")) else EXPORT if inner else CONVERT
         raise FormatError(path, "file", "a .ply or .splat of 3D Gaussians", kind, advice)
     if path.suffix.lower() == ".splat":
         return parse_splat(data, path, method or "3dgs")

@@ -71,7 +71,9 @@ def _images(place: Path, ending: str) -> int:
     if ending == ".bin":
         with path.open("rb") as file:
             return int.from_bytes(file.read(COUNT.size), "little")
-    return len(parse_images_text(read_file(path), path))
+    data = read_file(path)
+    empty = all(not line or line.startswith("#") for _, line in _lines(data, path))
+    return 0 if empty else len(parse_images_text(data, path))
 
 
 def read_colmap(folder: str | Path, images: str | Path = "images") -> Capture:

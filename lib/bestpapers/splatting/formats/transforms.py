@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-import posixpath
+import os
 from collections import ChainMap
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +30,7 @@ from .capture import (
     located,
     name_of,
     png,
+    without_ending,
 )
 from .checks import MAX_JSON, Array, integer, number, rotation
 from .clouds import read_points
@@ -39,7 +40,7 @@ PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV")
 COEFFICIENTS = ("k1", "k2", "p1", "p2", "k3")
 
 
-def read_transforms(path: str | Path) -> Capture:
+def read_transforms(path: str | Path, images: Path | None = None, *, least: int = 2) -> Capture:
     """A list of frames: Blender's, instant-ngp's or nerfstudio's. Views stay in the order of the file.
 
     Poses are used as they are. nerfstudio's `applied_transform` says what has been done to the poses already, and to the
@@ -47,16 +48,18 @@ def read_transforms(path: str | Path) -> Capture:
     are for instant-ngp's own renderer and change nothing either. Depth maps are not read; of a mask (`mask_path`) what is
     black is not learned from.
 
-    Frames whose photograph is missing are left out with a warning that counts them. Image files without an extension get the
-    one that is there. Where width and height are not given, those of the image file count. Frames of a fisheye or panorama are
-    refused, since they have no pinhole camera.
+    Frames whose photograph is missing are left out with a warning that counts them, if `least` are there. Image files without
+    an extension get the one that is there. Where width and height are not given, those of the image file count. Frames of a
+    fisheye or panorama are refused, since they have no pinhole camera.
+
+    images: the folder where the photographs are, whatever folders their names begin with; default: where the names say.
     """
     path = Path(path)
-    return parse_transforms(read_file(path, MAX_JSON), path)
+    return parse_transforms(read_file(path, MAX_JSON), path, images, least)
 
 
-def parse_transforms(data: bytes, path: Path) -> Capture:
-    """The content of a file at `path`; images are looked for beside it."""
+def parse_transforms(data: bytes, path: Path, images: Path | None = None, least: int = 2) -> Capture:
+    """The content of a file at `path`; images are looked for beside it, or in the folder `images`."""
     meta = parse_json(data, path)
     frames = meta.get("frames")
     if not isinstance(frames, list) or not frames:
@@ -67,7 +70,7 @@ def parse_transforms(data: bytes, path: Path) -> Capture:
         where = f"frames[{i}]"
         if not isinstance(frame, dict):
             raise FormatError(path, where, "a JSON object", show(frame))
-        file = views.file(path.parent, frame.get("file_path"), f"{where}.file_path", beside=True)
+        file = views.file(path.parent, frame.get("file_path"), f"{where}.file_path", beside=True, moved=images)
         if file is None:
             continue
         mask = None
@@ -79,41 +82,50 @@ def parse_transforms(data: bytes, path: Path) -> Capture:
         size = image_size(file)
         viewmat = _viewmat(frame.get("transform_matrix"), path, f"{where}.transform_matrix")
         camera, lens = fit_camera(viewmat, _intrinsics(frame, meta, size, path, where), size, path, where)
-        views.add(camera, file, name_of(file, path.parent), lens, mask)
+        views.add(camera, file, name_of(file, images or path.parent), lens, mask)
         named.append(frame["file_path"])
     cloud = None
     if meta.get("ply_file_path") is not None:
-        file = located(path.parent, meta["ply_file_path"], path, "ply_file_path")
+        file = located(path.parent, meta["ply_file_path"], path, "ply_file_path", beside=True)
         if file is None:
             found = f"{show(meta['ply_file_path'])}, which is not there"
             raise FormatError(path, "ply_file_path", f"a file in {path.parent}", found)
         cloud = read_points(file)
-    return views.build(cloud, poses="OpenGL", parts=_parts(meta, named, path))
+    return views.build(cloud, poses="OpenGL", parts=_parts(meta, named, path), least=least)
 
 
 def _parts(meta: dict[str, Any], named: Sequence[str], path: Path) -> tuple[str, ...] | None:
     """What each photograph is for, where nerfstudio's lists of names say so: "train", "val", "test", or "" for nothing."""
-    lists = {part: meta[f"{part}_filenames"] for part in ("train", "val", "test") if f"{part}_filenames" in meta}
+    lists = {part: meta.get(f"{part}_filenames") for part in ("train", "test", "val")}
+    lists = {part: names for part, names in lists.items() if names is not None}
     if not lists:
         return None
-    every = {_plain(frame.get("file_path")) for frame in meta["frames"]}
+    frames: dict[str, set[str]] = {}  # by name, with and without its ending
+    for place in {_place(frame.get("file_path"), path) for frame in meta["frames"]}:
+        for form in {place, without_ending(place)}:
+            frames.setdefault(form, set()).add(place)
     parts: dict[str, str] = {}
     for part, names in lists.items():
         field = f"{part}_filenames"
         if not isinstance(names, list):
             raise FormatError(path, field, "a list of names", show(names))
         for i, name in enumerate(names):
-            if not isinstance(name, str) or _plain(name) not in every:
+            place = _place(name, path)
+            meant = {place} & frames.get(place, set()) or frames.get(place, set())
+            if not isinstance(name, str) or len(meant) != 1:
                 raise FormatError(path, f"{field}[{i}]", "the file_path of a frame", show(name))
-            if parts.setdefault(_plain(name), part) != part:
+            first = parts.setdefault(next(iter(meant)), part)
+            if first != part and {first, part} != {"test", "val"}:  # what is for both is for testing
                 raise FormatError(path, f"{field}[{i}]", "a photograph of no other list", show(name))
     rest = "" if "train" in lists else "train"
-    return tuple(parts.get(_plain(name), rest) for name in named)
+    return tuple(parts.get(_place(name, path), rest) for name in named)
 
 
-def _plain(name: Any) -> str:
-    """A path without what it can be written with or without."""
-    return posixpath.normpath(str(name).replace("\\", "/"))
+def _place(name: Any, path: Path) -> str:
+    """Where a name in the file at `path` leads, absolute or from its folder; links to that folder are followed."""
+    place = Path(os.path.abspath(path.parent / str(name).replace("\\", "/")))
+    given = Path(os.path.abspath(path.parent))
+    return str(path.parent.resolve() / place.relative_to(given) if place.is_relative_to(given) else place)
 
 
 def _viewmat(value: Any, path: Path, field: str) -> Array:
