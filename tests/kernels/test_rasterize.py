@@ -884,7 +884,7 @@ def test_needles_whose_middle_lies_off_the_picture(backend, eps2d):
         scene = _needle(length, angle, middle.tolist())
         want = _render(scene, "reference", F64, eps2d=eps2d).alphas.sum().item()
         got = _render(scene, backend, eps2d=eps2d).alphas.sum().item()
-        assert got == pytest.approx(want, rel=0.1, abs=0.5)  # measured 2 %, of the reference in float32 7 %
+        assert got == pytest.approx(want, rel=0.15, abs=0.5)  # measured over 200: 4 %, the reference 7 %
 
 
 @BOTH
