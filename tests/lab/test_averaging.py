@@ -81,9 +81,9 @@ def test_frozen_weights_are_no_part_of_the_average(rows):
 def test_processes_share_what_was_drawn(rows):
     run = Lines(line(), CONFIG, rows)
     whole = run.drawn(torch.Generator().manual_seed(7))
-    parts = []
-    for run.rank in range(2):
-        run.ranks = 2
+    run.ranks, parts = 2, []
+    for rank in range(2):
+        run.rank = rank
         parts.append(run.drawn(torch.Generator().manual_seed(7)))
     for mine, first, second in zip(whole, *parts, strict=True):
         assert torch.equal(mine, torch.cat([first, second]))

@@ -260,14 +260,12 @@ def _check_folder(out: Path) -> None:
 def _check_distance(data: Path, model: Gaussians, cameras: Sequence[Camera]) -> None:
     """Refuse a capture in so small a unit that next to nothing of it would be drawn."""
     from ..kernels.rasterize.rules import NEAR_PLANE
-    from .coordinates import counted_from
-    from .filters import NEAR_SHARE, near_limit
 
-    distance = near_limit(model.means, counted_from(cameras, model.config.origin)) / NEAR_SHARE
-    if model.near_plane(cameras) < NEAR_PLANE:  # a scene can be drawn in such a unit, but training counts in 0.01
+    near = model.near_plane(cameras)
+    if near < NEAR_PLANE:  # a scene can be drawn in such a unit, but training counts in 0.01
         raise Refused(
-            f"{data}: the cameras stand {distance:.2g} scene units from the points, and what is nearer than {NEAR_PLANE:g} is "
-            "not drawn; multiply the positions of cameras and points, by 1000 for instance"
+            f"{data}: the cameras stand {100 * near:.2g} scene units from the points, and what is nearer than {NEAR_PLANE:g} "
+            "is not drawn; multiply the positions of cameras and points, by 1000 for instance"
         )
 
 
